@@ -1,0 +1,1 @@
+"""Networks, checkpoints, the zoo and training; imports nothing else of this project."""

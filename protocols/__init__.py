@@ -1,0 +1,1 @@
+"""What is asked of a model and how the answer is scored, one module a task of the paper."""

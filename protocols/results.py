@@ -1,0 +1,109 @@
+"""What scoring a table yields: plain data that reports render and regression compares, without torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Status = Literal["measured", "copied", "no public weights", "weights missing", "data missing", "not requested"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a paper table."""
+
+    key: str
+    """As in protocols/paper/tableN.csv, e.g. coco_1click."""
+    label: str
+    """As the paper prints it, e.g. 1 click."""
+    group: str
+    """The heading above it, e.g. COCO."""
+    percent: bool = True
+    """Values are 0..1 inside and printed x 100; False: printed as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: a method of the paper, or a frame (floor, ceiling), or a model of the user's."""
+
+    label: str
+    """As the paper prints it."""
+    model: str | None
+    """Name of the model that was measured, None if nothing was."""
+    kind: Literal["paper", "frame", "extra"] = "paper"
+    note: str = ""
+    """What a reader must know about this row: custom checkpoint, micro model, not SAMI-pretrained, ..."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One number: the paper's beside ours."""
+
+    row: str
+    column: str
+    status: Status
+    paper: float | None = None
+    """0..1 for percent columns; None where the paper has no such cell."""
+    measured: float | None = None
+    low: float | None = None
+    """Lower end of the 95 % bootstrap interval over images."""
+    high: float | None = None
+    n: int = 0
+    """Number of prompts (Table 4) or detections (Table 5) behind the number."""
+    why: str = ""
+    """Why there is no number, or what to do to get one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A difference the paper claims (first - second) and ours, paired over the same images."""
+
+    first: str
+    second: str
+    column: str
+    paper: float | None
+    measured: float | None
+    low: float | None
+    high: float | None
+    verdict: str
+    """'same order', 'opposite order', 'not decided' (the interval holds 0), or 'not measured'."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableResult:
+    """Everything a report says about one table."""
+
+    name: str
+    """table4, table5, ..."""
+    title: str
+    scale: str
+    """'paper', 'micro' or 'mixed'; printed in every output."""
+    world: str
+    """One line on the data and models that were used and why."""
+    comparable: bool
+    """True if measured and paper numbers speak of the same data and full-size models, so that a difference means something."""
+    preset: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    cells: tuple[Cell, ...]
+    comparisons: tuple[Comparison, ...] = ()
+    footnotes: tuple[str, ...] = ()
+    command: str = ""
+    """The command that makes this table again."""
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def cell(self, row: str, column: str) -> Cell:
+        """Return one cell; every row x column has one."""
+        return next(cell for cell in self.cells if cell.row == row and cell.column == column)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plain form that JSON holds."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> TableResult:
+        """Rebuild from `to_json`."""
+        kinds = {"columns": Column, "rows": Row, "cells": Cell, "comparisons": Comparison}
+        plain = {k: v for k, v in data.items() if k not in kinds}
+        plain["footnotes"] = tuple(plain.get("footnotes", ()))
+        return cls(**plain, **{k: tuple(kind(**x) for x in data[k]) for k, kind in kinds.items()})

@@ -1,0 +1,1 @@
+"""Tables, plots and pages made from protocol results; never imports a model."""
