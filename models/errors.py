@@ -10,6 +10,14 @@ class BenchError(Exception):
     """A mistake in the input: one sentence saying what, where, and what to do about it."""
 
 
+class UnsupportedPrompt(BenchError):
+    """A kind of prompt that a model was not made for; the others go on."""
+
+
+class MissingData(BenchError):
+    """A data set, or a part of one, that is not on disk; tables that need others go on."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> BenchError:
     """Return the error for a name that is not in a table, with the nearest known one.
 

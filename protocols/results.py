@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Status = Literal["measured", "copied", "no public weights", "weights missing", "data missing", "not requested"]
+Status = Literal[
+    "measured",
+    "copied",
+    "no public weights",
+    "weights missing",
+    "data missing",
+    "not supported",
+    "not requested",
+]
 
 
 @dataclass(frozen=True, slots=True)

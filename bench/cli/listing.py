@@ -1,0 +1,66 @@
+"""`bench list` and `bench runs`: what can be run here, what cannot and why, and what was run."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from bench import paths, store
+from bench.data import open_instances
+from bench.data.published import INSTANCE_SETS
+from models import zoo
+from models.errors import BenchError
+from protocols.axes import PRESETS
+from protocols.tables import PAPER_ROWS, PROTOCOLS
+
+
+def list_all() -> None:
+    """Say which tables, models and data sets can be run here, and what is missing for the others."""
+    console = Console()
+    console.print("[bold]tables[/]")
+    for name, protocol in PROTOCOLS.items():
+        console.print(f"  {name}  {protocol.TITLE}: `bench run {name}`", highlight=False)
+    console.print(f"[bold]presets[/]\n  {', '.join(PRESETS)}", highlight=False)
+    console.print(_models())
+    console.print("[bold]data sets[/]")
+    for line in _data_sets():
+        console.print(f"  {line}", highlight=False, soft_wrap=True)
+
+
+def _models() -> Table:
+    """Return a line for each model: whether it can run, what it stands for, what is missing."""
+    rows = {row.full_size: row.label for table in PAPER_ROWS.values() for row in table}
+    rows |= {row.micro: f"{row.label} (micro)" for table in PAPER_ROWS.values() for row in table}
+    table = Table("model", "stands for", "here", "what is missing", box=None, title_justify="left")
+    table.title = "[bold]models[/]"
+    for name in zoo.names():
+        usable, why = zoo.available(name)
+        table.add_row(name, rows.get(name, ""), "[green]yes[/]" if usable else "no", why)
+    table.add_row("floor, ceiling", "frames of every table", "[green]yes[/]", "")
+    return table
+
+
+def _data_sets() -> list[str]:
+    lines = ["dead leaves (micro scale): drawn on first use"]
+    root = paths.data_root()
+    if root is None:
+        return [*lines, "coco, lvis: set BENCH_DATA to their folder; `bench data verify coco lvis` then checks it"]
+    for name in INSTANCE_SETS:
+        try:
+            found = open_instances(name, root)
+            lines.append(f"{name}: {len(found.images):,} images, {found.n_annotations:,} annotations in {root}")
+        except BenchError as error:
+            lines.append(f"{name}: {error}")
+    return lines
+
+
+def list_runs() -> None:
+    """List the runs of the store (./runs or $BENCH_RUNS), the newest first."""
+    table = Table("run", "what", "shards", "size", "last write", box=None)
+    for run in store.list_runs():
+        identity = run.identity
+        what = " ".join(str(identity.get(key, {}).get("name", "")) for key in ("model", "data"))
+        what = run.problem or f"{identity.get('protocol', '?')}: {what}"
+        size, written = f"{run.bytes / 1e6:.1f} MB", f"{run.last_write:%Y-%m-%d %H:%M}"
+        table.add_row(run.fingerprint, what, f"{run.done} of {run.shards}", size, written)
+    Console().print(table)

@@ -1,0 +1,253 @@
+"""From an annotation file to its cached index: one pass over the JSON, one over the columns."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from bench.data.index import convert_or_explain
+from bench.data.jsonstream import Source, stream
+from bench.data.masks import Segmentation, are_empty, is_degenerate, to_mask
+from bench.data.problems import Tally
+from models.errors import BenchError
+
+FORMAT = 1
+"""Of the index; another number makes every cached one stale."""
+
+ORPHAN = "annotation of an image that is not listed"
+DEGENERATE = "degenerate polygon"
+EMPTY = "empty mask"
+OUTSIDE = "box outside the image, clipped"
+
+BOX_TOLERANCE = 0.5
+"""px. Published boxes are rounded to 0.01 px and often end that much outside; only more is worth counting."""
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.int64()),
+        ("image_id", pa.int64()),
+        ("category_id", pa.int64()),
+        ("area", pa.float64()),
+        ("bbox", pa.list_(pa.float64(), 4)),
+        ("iscrowd", pa.int64()),
+        ("polygons", pa.list_(pa.list_(pa.float64()))),
+        ("rle_size", pa.list_(pa.int64())),
+        ("rle_runs", pa.list_(pa.int64())),
+        ("rle_text", pa.string()),
+    ]
+)
+"""Of the annotations, in file order. Of the last four, polygons are given, or a size and runs or text."""
+
+_FEDERATED = ("neg_category_ids", "not_exhaustive_category_ids")
+_REQUIRED = ("id", "image_id", "category_id", "area", "bbox", "iscrowd")
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """What differs between the annotation files of two data sets."""
+
+    name: str
+    image_file: Callable[[dict[str, Any]], str]
+    """From an image's entry to its path under the folder of photos; KeyError if the entry lacks a key."""
+    federated: bool = False
+    """Whether every image must state which categories were looked for in it, as in LVIS."""
+
+
+def build(source: Source, form: Format, table: Path) -> dict[str, Any]:
+    """Write the annotations of a file to `table` (Arrow IPC, `SCHEMA`); return everything else as notes.
+
+    Notes: images [[id, file, height, width, neg_category_ids, not_exhaustive_category_ids], ...] in id order,
+    categories [[id, name], ...], problems [[kind, count, examples], ...], empty (rows without a pixel).
+
+    Raises:
+        BenchError: if the file is not a whole and consistent annotation file.
+    """
+    images: list[list[Any]] = []
+    categories: list[list[Any]] = []
+    seen: set[str] = set()
+    n_rows = 0
+    with pa.OSFile(str(table), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
+        for key, elements in stream(source):
+            seen.add(key)
+            if key == "annotations":
+                writer.write_batch(convert_or_explain(_columns, elements, n_rows, "annotation", source))
+                n_rows += len(elements)
+            elif key == "images":
+                images += convert_or_explain(partial(_images, form), elements, len(images), "image", source)
+            elif key == "categories":
+                categories += convert_or_explain(_categories, elements, len(categories), "category", source)
+    _require_keys(seen, source)
+    images.sort()
+    _require_unique([image[0] for image in images], "image", source)
+    examined = _Examiner({image[0]: (image[2], image[3]) for image in images}, source).examine(table)
+    return {"images": images, "categories": categories, **examined}
+
+
+def segmentation_at(batch: pa.RecordBatch, row: int) -> Segmentation:
+    """Return one annotation's segmentation as the file has it (integers in polygons become floats)."""
+    polygons, size, runs, text = (column[row].as_py() for column in batch.columns[-4:])
+    if polygons is not None:
+        return list(polygons)
+    return {"size": size, "counts": text if runs is None else runs}
+
+
+def _columns(entries: Sequence[dict[str, Any]]) -> pa.RecordBatch:
+    """Turn annotation entries into columns."""
+    segmentations = [entry["segmentation"] for entry in entries]
+    if not all(isinstance(segmentation, (list, dict)) for segmentation in segmentations):
+        raise ValueError("'segmentation' is neither a list of polygons nor an RLE")
+    rles = [None if isinstance(segmentation, list) else segmentation for segmentation in segmentations]
+    counts = [None if rle is None else rle["counts"] for rle in rles]
+    columns = {
+        **{name: [entry[name] for entry in entries] for name in _REQUIRED[:-1]},
+        "iscrowd": [int(entry.get("iscrowd", 0)) for entry in entries],
+        "polygons": [_without_null(s) if isinstance(s, list) else None for s in segmentations],
+        "rle_size": [None if rle is None else rle["size"] for rle in rles],
+        "rle_runs": [runs if isinstance(runs, list) else None for runs in counts],
+        "rle_text": [None if isinstance(text, list) else text for text in counts],
+    }
+    batch = pa.record_batch([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
+    for name in _REQUIRED:
+        if batch.column(name).null_count:
+            raise ValueError(f"'{name}' is null")
+    if any(
+        rle is not None and None in (rle["size"], rle["counts"], *rle["size"], *rle["counts"]) for rle in rles
+    ):
+        raise ValueError("its RLE has a null")
+    if not np.isfinite(_boxes(batch)).all() or not np.isfinite(batch.column("area").to_numpy()).all():
+        raise ValueError("'bbox' and 'area' must be finite numbers")
+    if (_boxes(batch)[:, 2:] < 0).any():
+        raise ValueError("'bbox' has a negative width or height")
+    return batch
+
+
+def _without_null(polygons: list[Any]) -> list[list[float]]:
+    """Write NaN for null, which other programs write for it."""
+    if not any(polygon is None or None in polygon for polygon in polygons):
+        return polygons
+    return [[math.nan if number is None else number for number in polygon or ()] for polygon in polygons]
+
+
+def _boxes(batch: pa.RecordBatch) -> np.ndarray:
+    """Return the boxes [N, 4] xywh; null becomes NaN."""
+    return np.asarray(
+        batch.column("bbox").flatten().to_numpy(zero_copy_only=False), dtype=np.float64
+    ).reshape(-1, 4)
+
+
+def _integer(entry: dict[str, Any], key: str) -> int:
+    value = entry[key]
+    if type(value) is not int:
+        raise ValueError(f"'{key}' must be an integer, got {value!r}")
+    return value
+
+
+def _images(form: Format, entries: Sequence[dict[str, Any]]) -> list[list[Any]]:
+    return [_image(form, entry) for entry in entries]
+
+
+def _image(form: Format, entry: dict[str, Any]) -> list[Any]:
+    height, width = _integer(entry, "height"), _integer(entry, "width")
+    if height < 1 or width < 1:
+        raise ValueError(f"its size is {height} x {width}")
+    lists = [[int(category) for category in (entry[key] if form.federated else ())] for key in _FEDERATED]
+    return [_integer(entry, "id"), form.image_file(entry), height, width, *lists]
+
+
+def _categories(entries: Sequence[dict[str, Any]]) -> list[list[Any]]:
+    return [[_integer(entry, "id"), str(entry["name"])] for entry in entries]
+
+
+def _require_keys(seen: set[str], source: Source) -> None:
+    if "" in seen:
+        raise BenchError(
+            f"{source.path} is a list, as detections are, not an annotation file: {source.remedy}"
+        )
+    absent = [repr(key) for key in ("images", "annotations", "categories") if key not in seen]
+    if absent:
+        raise BenchError(f"{source.path} has no list {' or '.join(absent)} at its top level: {source.remedy}")
+
+
+def _require_unique(ids: Sequence[int], noun: str, source: Source) -> None:
+    values, counts = np.unique(np.asarray(ids, dtype=np.int64), return_counts=True)
+    if (counts > 1).any():
+        raise BenchError(
+            f"{source.path} has the {noun} id {values[counts > 1][0]} more than once: {source.remedy}"
+        )
+
+
+class _Examiner:
+    """The pass over the columns, once all image sizes are known."""
+
+    def __init__(self, sizes: dict[int, tuple[int, int]], source: Source) -> None:
+        self._sizes, self._source = sizes, source
+        self._tally = Tally()
+        self._n_orphans = 0
+
+    def examine(self, table: Path) -> dict[str, Any]:
+        """Return the notes `problems` and `empty`."""
+        empty: list[int] = []
+        n_rows = 0
+        with pa.memory_map(str(table)) as file:
+            reader = pa.ipc.open_file(file)
+            batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
+            ids = [number for batch in batches for number in batch.column("id").to_pylist()]
+            _require_unique(ids, "annotation", self._source)
+            for batch in batches:
+                empty += [n_rows + row for row in self._examine_batch(batch)]
+                n_rows += len(batch)
+        if n_rows and self._n_orphans == n_rows:
+            strangers = f"{n_rows:,} annotations, none of an image that it lists"
+            raise BenchError(f"{self._source.path} has {strangers}: {self._source.remedy}")
+        return {"problems": [astuple(problem) for problem in self._tally.problems()], "empty": empty}
+
+    def _examine_batch(self, batch: pa.RecordBatch) -> list[int]:
+        """Tally a batch's problems; return its rows without a pixel."""
+        ids = batch.column("id").to_numpy()
+        image_ids = batch.column("image_id").to_pylist()
+        covered = np.zeros(len(batch), dtype=bool)
+        polygons: dict[tuple[int, int], list[list[float]]] = defaultdict(list)
+        owners: dict[tuple[int, int], list[int]] = defaultdict(list)
+        listed = np.array([image_id in self._sizes for image_id in image_ids], dtype=bool)
+        for row in np.flatnonzero(listed):
+            size = self._sizes[image_ids[row]]
+            segmentation = segmentation_at(batch, int(row))
+            if isinstance(segmentation, dict):
+                covered[row] = self._has_pixels(int(ids[row]), segmentation, size)
+                continue
+            sound = [polygon for polygon in segmentation if not is_degenerate(polygon)]
+            self._tally.add(DEGENERATE, [ids[row]] * (len(segmentation) - len(sound)))
+            polygons[size] += sound
+            owners[size] += [int(row)] * len(sound)
+        for size, group in polygons.items():
+            if group:
+                covered[np.array(owners[size])[~are_empty(group, *size)]] = True
+        self._tally.add(EMPTY, ids[listed & ~covered])
+        self._tally.add(ORPHAN, ids[~listed])
+        self._n_orphans += int((~listed).sum())
+        self._tally_boxes(batch, listed)
+        return [int(row) for row in np.flatnonzero(listed & ~covered)]
+
+    def _has_pixels(self, annotation_id: int, rle: dict[str, Any], size: tuple[int, int]) -> bool:
+        try:
+            return bool(to_mask(rle, *size).any())
+        except BenchError as problem:
+            raise BenchError(
+                f"{self._source.path}: annotation {annotation_id}: {problem}: {self._source.remedy}"
+            ) from None
+
+    def _tally_boxes(self, batch: pa.RecordBatch, listed: np.ndarray) -> None:
+        boxes = _boxes(batch)[listed]
+        image_ids = batch.column("image_id").to_numpy()[listed]
+        sizes = np.array([self._sizes[int(i)] for i in image_ids], dtype=np.float64).reshape(-1, 2)
+        outside = (boxes[:, :2] < -BOX_TOLERANCE).any(axis=1)
+        outside |= (boxes[:, :2] + boxes[:, 2:] > sizes[:, ::-1] + BOX_TOLERANCE).any(axis=1)
+        self._tally.add(OUTSIDE, batch.column("id").to_numpy()[listed][outside])

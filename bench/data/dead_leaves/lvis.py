@@ -1,0 +1,93 @@
+"""Scenes as LVIS v1: a long tail of shape x texture categories, annotated category by category (federated)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from bench.data.dead_leaves.coco import annotation, file_name
+from bench.data.dead_leaves.scene import SIZE, Leaf, Scene
+from bench.data.dead_leaves.shapes import SHAPE_NAMES, TEXTURE_NAMES
+from bench.draws import Draws
+
+FEDERATION_SEED = 3
+ANNOTATED = 0.75
+"""Share of the categories present in an image that are annotated there; of the others nothing is known."""
+VERIFIED_ABSENT = 0.2
+"""Share of the absent categories that are known to be absent."""
+NOT_EXHAUSTIVE = 0.1
+"""Share of the annotated categories of which only the first object is annotated."""
+
+_KINDS = [*SHAPE_NAMES, "part"]
+NAMES = [f"{texture} {kind}" for kind in _KINDS for texture in TEXTURE_NAMES]
+_FREQUENCIES = ((10, "r"), (100, "c"))
+"""LVIS: rare in fewer than 10 images, common in fewer than 100, else frequent; counted here in this split."""
+
+
+def instances(scenes: list[Scene]) -> dict[str, Any]:
+    """Return the content of lvis_v1_val.json."""
+    images, annotations = [], []
+    for index, scene in enumerate(scenes):
+        image, entries = _federate(scene, index + 1)
+        images.append({**image, "coco_url": f"http://images.cocodataset.org/val2017/{file_name(index)}"})
+        annotations += entries
+    return {
+        "info": {"description": "dead leaves", "version": "1"},
+        "licenses": [],
+        "images": images,
+        "annotations": annotations,
+        "categories": _categories(annotations),
+    }
+
+
+def category_id(leaf: Leaf) -> int:
+    """Return the category of a leaf or part, from 1."""
+    kind = len(SHAPE_NAMES) if leaf.parent else leaf.shape
+    return kind * len(TEXTURE_NAMES) + leaf.texture + 1
+
+
+def _federate(scene: Scene, image_id: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return an image entry with its federated lists and the annotations that were made."""
+    draws = Draws(FEDERATION_SEED, image_id)
+    by_category: dict[int, list[int]] = {}
+    for number in scene.objects():
+        by_category.setdefault(category_id(scene.leaves[number - 1]), []).append(number)
+    annotations, absent, not_exhaustive = [], [], []
+    for category in range(1, len(NAMES) + 1):
+        chosen, partial = draws.uniform(), draws.chance(NOT_EXHAUSTIVE)
+        numbers = by_category.get(category, [])
+        if not numbers:
+            if chosen < VERIFIED_ABSENT:
+                absent.append(category)
+            continue
+        if chosen < ANNOTATED:
+            if partial and len(numbers) > 1:
+                not_exhaustive.append(category)
+                numbers = numbers[:1]
+            annotations += [annotation(scene, image_id, number, category) for number in numbers]
+    image = {
+        "id": image_id,
+        "height": SIZE,
+        "width": SIZE,
+        "neg_category_ids": absent,
+        "not_exhaustive_category_ids": not_exhaustive,
+    }
+    return image, annotations
+
+
+def _categories(annotations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    images = Counter(category for _, category in {(a["image_id"], a["category_id"]) for a in annotations})
+    objects = Counter(a["category_id"] for a in annotations)
+    return [
+        {
+            "id": category,
+            "name": name.replace(" ", "_"),
+            "synset": f"{name.replace(' ', '_')}.n.01",
+            "synonyms": [name.replace(" ", "_")],
+            "def": f"a leaf of shape and texture: {name}",
+            "image_count": images[category],
+            "instance_count": objects[category],
+            "frequency": next((letter for bound, letter in _FREQUENCIES if images[category] < bound), "f"),
+        }
+        for category, name in enumerate(NAMES, start=1)
+    ]

@@ -1,0 +1,94 @@
+"""Render the held-out dead leaves as COCO and LVIS lay out their files, under the user's cache, once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from bench.data.dead_leaves import coco, lvis
+from bench.data.dead_leaves.scene import Scene, draw_scene
+from bench.paths import cache_dir
+from bench.progress import progress
+from models.errors import BenchError
+
+VAL_SEED = 2
+"""World of the held-out scenes; the training scenes are another world (training.TRAINING_SEED)."""
+VAL_IMAGES = 100
+WORLD_SHA256 = "fb18ac6da03a8ab76cf58df6bdb535b81b905ff428a9387b5b8872f2ee7b0884"
+"""Hash of the held-out world's pixels and maps (`scenes_sha256`), the same on every machine."""
+
+RENDERINGS: dict[str, Callable[[list[Scene]], dict[str, Any]]] = {
+    "coco/annotations/instances_val2017.json": coco.instances,
+    "lvis/annotations/lvis_v1_val.json": lvis.instances,
+}
+"""Annotation files of the world; each data set is one function from scenes to its publisher's format."""
+
+
+def world_root() -> Path:
+    """Return the folder of the held-out world, rendering it first if it is not there (a few seconds).
+
+    Raises:
+        BenchError: if this machine draws other pixels than the published hash says.
+    """
+    root = cache_dir() / "dead_leaves" / f"val-{WORLD_SHA256[:12]}"
+    if not root.exists():
+        render_world(root)
+    return root
+
+
+def render_world(root: Path) -> None:
+    """Draw the held-out scenes and write images and annotation files under `root`, whole or not at all."""
+    scenes = list(_held_out())
+    found = scenes_sha256(scenes)
+    if found != WORLD_SHA256:
+        raise BenchError(
+            f"the dead leaves drawn here hash to {found[:12]}, not {WORLD_SHA256[:12]}: this Python's numpy "
+            "computes differently, please report the machine and numpy version"
+        )
+    part = root.with_name(f"{root.name}.{os.getpid()}.part")
+    images = part / "coco" / "val2017"
+    images.mkdir(parents=True, exist_ok=True)
+    for index, scene in enumerate(scenes):
+        Image.fromarray(scene.image).save(images / coco.file_name(index), compress_level=1)
+    for name, rendering in RENDERINGS.items():
+        path = part / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(rendering(scenes), separators=(",", ":")))
+    try:
+        part.rename(root)
+    except OSError:
+        if not root.exists():
+            raise
+        shutil.rmtree(part)  # another process was faster, with the same bytes
+
+
+def scenes_sha256(scenes: list[Scene]) -> str:
+    """Return the hash of scenes' pixels and instance maps."""
+    digest = hashlib.sha256()
+    for scene in scenes:
+        for array in (scene.image, scene.leaf_map, scene.part_map):
+            digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _held_out() -> Iterator[Scene]:
+    with (
+        ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool,
+        progress("drawing dead leaves", total=VAL_IMAGES, unit="scenes") as advance,
+    ):
+        for scene in pool.map(_draw, range(VAL_IMAGES), chunksize=8):
+            advance(1)
+            yield scene
+
+
+def _draw(index: int) -> Scene:
+    return draw_scene(VAL_SEED, index)

@@ -1,0 +1,196 @@
+"""A detector's boxes: a COCO results file of any size, read once, then one image's boxes at a time.
+
+Only image, category, box and score are kept; masks in the file are parsed and dropped (LVIS ViTDet: 1.3 GB of
+them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from bench.data.boxes import xywh_to_xyxy
+from bench.data.index import cached_table, convert_or_explain, file_sha256, numbers
+from bench.data.jsonstream import Source, stream
+from bench.data.problems import Problem, Tally
+from models.errors import BenchError
+
+FORMAT = 1
+"""Of the index; another number makes every cached one stale."""
+ZERO_AREA = "box without area"
+
+_BOX = pa.list_(pa.float64(), 4)
+
+
+class DetectionBatch(NamedTuple):
+    """The D detections of one image, in file order."""
+
+    detection_id: np.ndarray
+    """[D] int64, position in the file, counting from 0."""
+    category_id: np.ndarray
+    """[D] int64."""
+    boxes_xyxy: np.ndarray
+    """[D, 4] float64, px; not clipped to the image."""
+    scores: np.ndarray
+    """[D] float64."""
+
+
+@dataclass(frozen=True)
+class Detections:
+    """All detections of a detector, sorted by image and then by position in the file."""
+
+    name: str
+    sha256: str
+    """Of the file, or of whatever the arrays were made from."""
+    problems: tuple[Problem, ...]
+    """What is odd about them; nothing is skipped."""
+    _image_id: np.ndarray = field(repr=False, compare=False)
+    _columns: DetectionBatch = field(repr=False, compare=False)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        image_id: np.ndarray | Sequence[int],
+        category_id: np.ndarray | Sequence[int],
+        boxes_xyxy: np.ndarray | Sequence[Sequence[float]],
+        scores: np.ndarray | Sequence[float],
+        name: str,
+        sha256: str,
+    ) -> Detections:
+        """Make detections of arrays; a detection's id is its position in them.
+
+        Args:
+            image_id: [N].
+            category_id: [N].
+            boxes_xyxy: [N, 4], px.
+            scores: [N].
+            name: of the detector.
+            sha256: what identifies these boxes in the run store, e.g. of their seed and recipe.
+
+        Raises:
+            BenchError: if lengths disagree, a number is not finite, or a box has x2 < x1 or y2 < y1.
+        """
+        images, categories = np.asarray(image_id, dtype=np.int64), np.asarray(category_id, dtype=np.int64)
+        boxes = np.asarray(boxes_xyxy, dtype=np.float64).reshape(-1, 4)
+        values = np.asarray(scores, dtype=np.float64)
+        if not images.shape == categories.shape == values.shape == (len(boxes),):
+            shapes = ", ".join(str(list(array.shape)) for array in (images, categories, boxes, values))
+            raise BenchError(f"detections '{name}' need [N], [N], [N, 4] and [N], got {shapes}")
+        wrong = ~(
+            np.isfinite(boxes).all(axis=1) & np.isfinite(values) & (boxes[:, 2:] >= boxes[:, :2]).all(axis=1)
+        )
+        if wrong.any():
+            raise BenchError(
+                f"detection {int(wrong.argmax())} of '{name}' must be finite with x1 <= x2 and y1 <= y2, "
+                f"got box {boxes[wrong][0].tolist()} and score {values[wrong][0]}"
+            )
+        order = np.argsort(images, kind="stable")
+        columns = DetectionBatch(order, categories[order], boxes[order], values[order])
+        return cls(name, sha256, _odd(boxes), images[order], columns)
+
+    @property
+    def image_ids(self) -> np.ndarray:
+        """Return the images that have detections, [I] int64 ascending."""
+        return np.unique(self._image_id)
+
+    def for_image(self, image_id: int) -> DetectionBatch:
+        """Return an image's detections, none if the file has none; the arrays are the caller's own."""
+        first, last = np.searchsorted(self._image_id, [image_id, image_id + 1])
+        return DetectionBatch(*(column[first:last].copy() for column in self._columns))
+
+    def __len__(self) -> int:
+        return len(self._image_id)
+
+
+def open_detections(path: Path | str) -> Detections:
+    """Open a COCO results file: a list of {image_id, category_id, bbox: [x, y, width, height], score}.
+
+    Raises:
+        BenchError: if the file is absent, cut short or not a list, or if an entry, named by its position, lacks
+            a key, has a box or score that is not finite, or a negative width or height.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise BenchError(f"{path} is not there: put a COCO results file there (bench data verify coco-boxes)")
+    source = Source(path, "mend or download it again (bench data verify coco-boxes)")
+    sha256 = file_sha256(path)
+    table, notes = cached_table(f"detections-{sha256[:32]}-v{FORMAT}", lambda target: _build(source, target))
+    return Detections(
+        name=path.stem,
+        sha256=sha256,
+        problems=tuple(Problem(kind, count, tuple(examples)) for kind, count, examples in notes["problems"]),
+        _image_id=numbers(table, "image_id"),
+        _columns=DetectionBatch(
+            numbers(table, "detection_id"),
+            numbers(table, "category_id"),
+            numbers(table, "box_xyxy").reshape(-1, 4),
+            numbers(table, "score"),
+        ),
+    )
+
+
+class _Part(NamedTuple):
+    """A batch of entries as columns."""
+
+    ids: np.ndarray
+    """[N, 2] int64: image, category."""
+    numbers: np.ndarray
+    """[N, 5] float64: x, y, width, height, score."""
+
+
+def _build(source: Source, table: Path) -> dict[str, Any]:
+    """Write the sorted columns of a results file to `table` (Arrow IPC) and return the notes."""
+    parts = [_Part(np.zeros((0, 2), np.int64), np.zeros((0, 5)))]
+    n_entries = 0
+    for key, entries in stream(source):
+        if key:
+            raise BenchError(
+                f"{source.path} is an object, as annotation files are, not a list of results: {source.remedy}"
+            )
+        if entries:
+            parts.append(convert_or_explain(_part, entries, n_entries, "entry", source))
+            n_entries += len(entries)
+    ids = np.concatenate([part.ids for part in parts])
+    numbers = np.concatenate([part.numbers for part in parts])
+    del parts
+    boxes = xywh_to_xyxy(numbers[:, :4])
+    problems = _odd(boxes)
+    order = np.argsort(ids[:, 0], kind="stable")
+    columns = {
+        "detection_id": pa.array(order),
+        "image_id": pa.array(ids[order, 0]),
+        "category_id": pa.array(ids[order, 1]),
+        "box_xyxy": pa.FixedSizeListArray.from_arrays(pa.array(boxes[order].ravel()), type=_BOX),
+        "score": pa.array(numbers[order, 4]),
+    }
+    batch = pa.record_batch(columns)
+    with pa.OSFile(str(table), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return {"problems": [astuple(problem) for problem in problems]}
+
+
+def _part(entries: Sequence[dict[str, Any]]) -> _Part:
+    """Turn entries into columns; numpy's own rules would let through '3', True and 1.5 as ids."""
+    ids = np.array([(entry["image_id"], entry["category_id"]) for entry in entries])
+    if ids.dtype.kind != "i":
+        raise ValueError("'image_id' and 'category_id' must be integers")
+    numbers = np.array([(*entry["bbox"], entry["score"]) for entry in entries])
+    if numbers.dtype.kind not in "if" or numbers.shape != (len(entries), 5):
+        raise ValueError("'bbox' must be four numbers and 'score' one")
+    if not np.isfinite(numbers).all():
+        raise ValueError("'bbox' and 'score' must be finite")
+    if (numbers[:, 2:4] < 0).any():
+        raise ValueError("'bbox' has a negative width or height: COCO results have [x, y, width, height]")
+    return _Part(ids.astype(np.int64), numbers.astype(np.float64))
+
+
+def _odd(boxes_xyxy: np.ndarray) -> tuple[Problem, ...]:
+    tally = Tally()
+    flat = (boxes_xyxy[:, 2:] <= boxes_xyxy[:, :2]).any(axis=1)
+    tally.add(ZERO_AREA, np.flatnonzero(flat))
+    return tally.problems()

@@ -1,0 +1,76 @@
+"""Photos as arrays: the stored pixels, all of them, or an error."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFile
+
+from models.errors import BenchError
+
+_MODES = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+
+
+def read_rgb(path: Path, *, size: tuple[int, int] | None = None) -> np.ndarray:
+    """Read an image as uint8 [H, W, 3] RGB, as PIL's `convert("RGB")` does.
+
+    EXIF orientation is not applied: annotations are on the stored pixels.
+
+    Args:
+        path: a JPEG, a PNG, or whatever else PIL reads with 8 bits a channel.
+        size: (height, width) that the annotation file states.
+
+    Raises:
+        BenchError: if the file is absent, cut short, broken, or of another size.
+    """
+    # Libraries that train detectors turn this on for the whole process; grey stripes would then be scored.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    try:
+        with Image.open(path) as image:
+            _check(image, path, size)
+            return np.array(image.convert("RGB"))
+    except FileNotFoundError:
+        raise _absent(path) from None
+    except _BROKEN as error:
+        raise _broken(path, error) from error
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return (height, width) from an image's header, without decoding it.
+
+    Raises:
+        BenchError: if the file is absent or not an image.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except FileNotFoundError:
+        raise _absent(path) from None
+    except _BROKEN as error:
+        raise _broken(path, error) from error
+
+
+def _check(image: Image.Image, path: Path, size: tuple[int, int] | None) -> None:
+    if size is not None and (image.height, image.width) != tuple(size):
+        raise BenchError(
+            f"{path} is {image.height} x {image.width} (height x width) but its annotations are for "
+            f"{size[0]} x {size[1]}: restore the published file"
+        )
+    if image.mode not in _MODES:
+        raise BenchError(
+            f"{path} has pixels of mode {image.mode}, not 8 bits a channel: convert it to JPEG or PNG"
+        )
+
+
+def _absent(path: Path) -> BenchError:
+    return BenchError(f"{path} is not there: unpack the data set's image archive again (bench data verify)")
+
+
+def _broken(path: Path, error: BaseException) -> BenchError:
+    return BenchError(
+        f"{path} is broken or cut short ({error}): unpack or download it again (bench data verify)"
+    )

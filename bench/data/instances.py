@@ -1,0 +1,240 @@
+"""Annotated instances of COCO val2017 and LVIS v1 val: images, and the annotations of one image at a time.
+
+The annotation file is parsed once (`bench.data.annotation_index`) and its index cached by content; opening it
+again maps the index into memory, and `annotations(image_id)` reads the rows of that image only.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from bench.data import annotation_index
+from bench.data.annotation_index import Format
+from bench.data.boxes import clip_xyxy, xywh_to_xyxy
+from bench.data.index import cached_table, file_sha256, numbers
+from bench.data.jsonstream import Source
+from bench.data.masks import Segmentation, to_mask, to_rle
+from bench.data.problems import Problem, Tally
+from bench.data.published import COCO, LVIS, InstanceSet, missing
+from models.errors import BenchError, unknown_name
+
+PHOTOS = "coco"
+"""The folder under the data root that holds val2017 and train2017, for both data sets."""
+NOT_ON_DISK = "image file that is not on disk"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """An image of a data set."""
+
+    id: int
+    path: Path
+    height: int
+    """px, as the annotation file states it."""
+    width: int
+    neg_category_ids: tuple[int, ...] = ()
+    """LVIS: categories verified to be absent; a detection of one is a false alarm."""
+    not_exhaustive_category_ids: tuple[int, ...] = ()
+    """LVIS: categories of which not all instances are annotated; unmatched detections are ignored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """An annotated instance."""
+
+    id: int
+    image_id: int
+    category_id: int
+    area: float
+    """px², as the annotation file states it."""
+    box_xyxy: tuple[float, float, float, float]
+    """px, as the annotation file states it, clipped to the image."""
+    iscrowd: bool
+    segmentation: Segmentation = field(repr=False)
+    """As in the file, degenerate polygons included."""
+
+    def mask(self, height: int, width: int) -> np.ndarray:
+        """Return the mask bool [height, width]: the RLE, or the union of the polygons that enclose something.
+
+        Raises:
+            BenchError: if an RLE is of another size.
+        """
+        try:
+            return to_mask(self.segmentation, height, width)
+        except BenchError as problem:
+            raise BenchError(f"annotation {self.id} of image {self.image_id}: {problem}") from None
+
+    def rle(self, height: int, width: int) -> dict[str, Any]:
+        """Return the mask as compressed RLE, {"size": [height, width], "counts": bytes}.
+
+        Raises:
+            BenchError: if an RLE is of another size.
+        """
+        try:
+            return to_rle(self.segmentation, height, width)
+        except BenchError as problem:
+            raise BenchError(f"annotation {self.id} of image {self.image_id}: {problem}") from None
+
+
+@dataclass(frozen=True)
+class Instances:
+    """A data set of annotated instances."""
+
+    name: str
+    """coco or lvis."""
+    annotation_path: Path
+    sha256: str
+    """Of the annotation file."""
+    images: tuple[ImageInfo, ...]
+    """Those on disk, in id order."""
+    categories: dict[int, str]
+    """Id to name."""
+    n_annotations: int
+    """In the file, with those that `problems` says are skipped."""
+    problems: tuple[Problem, ...]
+    """What was skipped or clipped."""
+    _rows: _Rows = field(repr=False, compare=False)
+
+    def annotations(self, image_id: int) -> list[Annotation]:
+        """Return an image's annotations in file order, without those that have no pixel.
+
+        Raises:
+            BenchError: if the annotation file does not list the image.
+        """
+        return self._rows.of(image_id)
+
+
+def open_instances(name: str, root: Path | str) -> Instances:
+    """Open a data set by name.
+
+    Raises:
+        BenchError: if there is no such data set, it is not under `root`, or its annotation file is damaged.
+    """
+    if name not in _FORMATS:
+        raise unknown_name("data set", name, _FORMATS)
+    return _open(*_FORMATS[name], Path(root))
+
+
+def open_coco(root: Path | str) -> Instances:
+    """Open COCO val2017: root/coco/annotations/instances_val2017.json and root/coco/val2017/.
+
+    Raises:
+        BenchError: if it is not there, or its annotation file is damaged.
+    """
+    return open_instances("coco", root)
+
+
+def open_lvis(root: Path | str) -> Instances:
+    """Open LVIS v1 val: root/lvis/annotations/lvis_v1_val.json and the photos under root/coco/.
+
+    Raises:
+        BenchError: if it is not there, or its annotation file is damaged.
+    """
+    return open_instances("lvis", root)
+
+
+def _coco_file(entry: dict[str, Any]) -> str:
+    return f"val2017/{entry['file_name']}"
+
+
+def _lvis_file(entry: dict[str, Any]) -> str:
+    # LVIS has no file names; its images are in COCO's train2017 and val2017.
+    return "/".join(entry["coco_url"].split("/")[-2:])
+
+
+_FORMATS: dict[str, tuple[InstanceSet, Format]] = {
+    "coco": (COCO, Format("coco", _coco_file)),
+    "lvis": (LVIS, Format("lvis", _lvis_file, federated=True)),
+}
+
+
+def _open(published: InstanceSet, form: Format, root: Path) -> Instances:
+    path = root / published.annotation_file
+    if not path.is_file():
+        raise missing(path, root, (published.annotations_from, *published.images_from))
+    source = Source(path, f"download it again (bench data verify {form.name})")
+    sha256 = file_sha256(path)
+    columns, notes = cached_table(
+        f"{form.name}-{sha256[:32]}-v{annotation_index.FORMAT}",
+        lambda table: annotation_index.build(source, form, table),
+    )
+    present = _on_disk(root / PHOTOS, [file for _, file, *_ in notes["images"]])
+    if notes["images"] and not any(present):
+        raise missing(root / PHOTOS / os.path.dirname(notes["images"][0][1]), root, published.images_from)
+    listed = list(zip(notes["images"], present, strict=True))
+    tally = Tally()
+    tally.add(NOT_ON_DISK, (id_ for (id_, *_), there in listed if not there))
+    found = tuple(Problem(kind, count, tuple(examples)) for kind, count, examples in notes["problems"])
+    return Instances(
+        name=form.name,
+        annotation_path=path,
+        sha256=sha256,
+        images=tuple(
+            ImageInfo(id_, Path(f"{root}/{PHOTOS}/{file}"), height, width, tuple(absent), tuple(partial))
+            for (id_, file, height, width, absent, partial), there in listed
+            if there
+        ),
+        categories={id_: name for id_, name in notes["categories"]},
+        n_annotations=columns.num_rows,
+        problems=found + tally.problems(),
+        _rows=_Rows(columns, {id_: (h, w) for id_, _, h, w, *_ in notes["images"]}, notes["empty"], path),
+    )
+
+
+def _on_disk(folder: Path, files: Sequence[str]) -> list[bool]:
+    """Return which files are there; each folder is listed once, not one file after another looked up."""
+    present = {
+        parent: set(os.listdir(folder / parent)) if (folder / parent).is_dir() else set()
+        for parent in {os.path.dirname(file) for file in files}
+    }
+    return [os.path.basename(file) in present[os.path.dirname(file)] for file in files]
+
+
+class _Rows:
+    """The annotations' columns, and which rows are whose."""
+
+    def __init__(
+        self, columns: pa.Table, sizes: dict[int, tuple[int, int]], empty: list[int], path: Path
+    ) -> None:
+        self._batches = columns.to_batches()
+        self._starts = [0, *accumulate(len(batch) for batch in self._batches)]
+        self._sizes, self._path = sizes, path
+        self._boxes_xyxy = xywh_to_xyxy(numbers(columns, "bbox").reshape(-1, 4))
+        self._light = {
+            name: numbers(columns, name) for name in ("id", "image_id", "category_id", "area", "iscrowd")
+        }
+        usable = np.ones(columns.num_rows, dtype=bool)
+        usable[empty] = False
+        order = np.argsort(self._light["image_id"], kind="stable")
+        self._order = order[usable[order]]
+        self._image_ids = self._light["image_id"][self._order]
+
+    def of(self, image_id: int) -> list[Annotation]:
+        """Return an image's annotations."""
+        if image_id not in self._sizes:
+            raise BenchError(f"{self._path} lists no image {image_id}: take ids from `Instances.images`")
+        first, last = np.searchsorted(self._image_ids, [image_id, image_id + 1])
+        rows = self._order[first:last]
+        boxes = clip_xyxy(self._boxes_xyxy[rows], self._sizes[image_id])
+        columns = (self._light[name][rows].tolist() for name in ("id", "category_id", "area", "iscrowd"))
+        return [
+            Annotation(
+                id_, image_id, category_id, area, (x1, y1, x2, y2), bool(crowd), self._segmentation(row)
+            )
+            for row, (x1, y1, x2, y2), id_, category_id, area, crowd in zip(
+                rows.tolist(), boxes.tolist(), *columns, strict=True
+            )
+        ]
+
+    def _segmentation(self, row: int) -> Segmentation:
+        batch = bisect_right(self._starts, row) - 1
+        return annotation_index.segmentation_at(self._batches[batch], row - self._starts[batch])

@@ -1,0 +1,101 @@
+"""Masks from the three ways COCO files write them: polygons, uncompressed RLE, compressed RLE.
+
+pycocotools decides which pixels belong to a polygon. Degenerate polygons are dropped first: pycocotools takes
+a polygon of four numbers for a box, rasterises NaN to whatever the processor makes of it, and may leave stray
+pixels along a line.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as pycocotools_mask
+
+from models.errors import BenchError
+
+Segmentation = list[list[float]] | dict[str, Any]
+"""Polygons [x1, y1, x2, y2, ...], px, or {"size": [height, width], "counts": list of ints, or text}."""
+
+FLAT = 1e-6
+"""px. A polygon no wider than this is a line but for rounding."""
+LARGEST_COORDINATE = 1e6
+"""px. pycocotools walks a polygon's outline in steps of a fifth of a pixel, with 32-bit counters."""
+
+
+def is_degenerate(polygon: Sequence[float]) -> bool:
+    """Return whether a polygon encloses nothing: too few points, a point without y, not finite, or flat.
+
+    Flat means that all points are on one line; a bow tie, whose halves have opposite signed areas, is not.
+
+    >>> is_degenerate([0, 0, 4, 4]), is_degenerate([0, 0, 1, 1, 2, 2]), is_degenerate([0, 0, 4, 0, 4, 4])
+    (True, True, False)
+    """
+    if len(polygon) < 6 or len(polygon) % 2 or not all(map(math.isfinite, polygon)):
+        return True
+    if max(polygon) > LARGEST_COORDINATE or min(polygon) < -LARGEST_COORDINATE:
+        return True
+    x0, y0 = polygon[:2]
+    along_x = along_y = 0.0
+    for x, y in zip(polygon[2::2], polygon[3::2], strict=True):
+        x, y = x - x0, y - y0
+        distance = math.hypot(x, y)
+        if abs(along_x * y - along_y * x) > FLAT:
+            return False
+        if not (along_x or along_y) and distance > FLAT:
+            along_x, along_y = x / distance, y / distance
+    return True
+
+
+def are_empty(polygons: Sequence[Sequence[float]], height: int, width: int) -> np.ndarray:
+    """Return for each polygon, none of them degenerate, whether it covers no pixel of an image: bool [N]."""
+    # toBbox, since pycocotools 2.0.11 cannot take the area of more than 255 masks at once.
+    boxes_xywh = pycocotools_mask.toBbox(pycocotools_mask.frPyObjects(list(polygons), height, width))
+    return np.asarray(np.asarray(boxes_xywh)[:, 2] == 0)
+
+
+def to_rle(segmentation: Segmentation, height: int, width: int) -> dict[str, Any]:
+    """Return compressed RLE {"size": [height, width], "counts": bytes}; polygons are merged.
+
+    Raises:
+        BenchError: if an RLE is not of this size.
+    """
+    if isinstance(segmentation, dict):
+        return _checked_rle(segmentation, height, width)
+    polygons = [polygon for polygon in segmentation if not is_degenerate(polygon)]
+    if not polygons:
+        return dict(pycocotools_mask.encode(np.zeros((height, width), dtype=np.uint8, order="F")))
+    return dict(pycocotools_mask.merge(pycocotools_mask.frPyObjects(polygons, height, width)))
+
+
+def to_mask(segmentation: Segmentation, height: int, width: int) -> np.ndarray:
+    """Return the mask bool [height, width].
+
+    Raises:
+        BenchError: if an RLE is not of this size.
+    """
+    return _decoded(to_rle(segmentation, height, width)).astype(bool)
+
+
+def _checked_rle(segmentation: dict[str, Any], height: int, width: int) -> dict[str, Any]:
+    size, counts = list(segmentation["size"]), segmentation["counts"]
+    if size != [height, width]:
+        raise BenchError(f"its RLE is of size {size} (height, width), its image {[height, width]}")
+    if isinstance(counts, (str, bytes)):
+        rle = {"size": size, "counts": counts.encode() if isinstance(counts, str) else counts}
+        _decoded(rle)
+        return rle
+    if sum(counts) != height * width or min(counts) < 0:
+        raise BenchError(f"its RLE counts {sum(counts):,} pixels, its image has {height * width:,}")
+    return dict(pycocotools_mask.frPyObjects({"size": size, "counts": counts}, height, width))
+
+
+def _decoded(rle: dict[str, Any]) -> np.ndarray:
+    try:
+        return np.asarray(pycocotools_mask.decode(rle))
+    except ValueError as error:
+        raise BenchError(
+            f"its compressed RLE does not describe {rle['size'][0]} x {rle['size'][1]} pixels"
+        ) from error

@@ -1,0 +1,176 @@
+"""Whether a data set is there, whole, and the published one; what to download where if it is not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bench.data.detections import Detections, open_detections
+from bench.data.images import image_size
+from bench.data.instances import NOT_ON_DISK, ImageInfo, Instances, open_instances
+from bench.data.published import BOX_SETS, FOLDER_SETS, INSTANCE_SETS, BoxSet, FolderSet, InstanceSet, missing
+from models.errors import BenchError, unknown_name
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What `bench data verify` prints."""
+
+    name: str
+    lines: tuple[str, ...]
+    ok: bool
+    """The data can be used: what is listed is there and sound."""
+    complete: bool
+    """The data are all of what was published, so that numbers can be compared with a paper's."""
+
+
+def verify(name: str, root: Path | str) -> VerifyReport:
+    """Check one data set under `root`: layout, counts, image files, and hashes where any were published.
+
+    Args:
+        name: coco, lvis, coco-boxes, lvis-boxes, ade20k, imagenet or sa1b.
+        root: the data root.
+
+    Raises:
+        BenchError: if there is no such data set; what is wrong with the data is in the report.
+    """
+    root = Path(root)
+    if name in INSTANCE_SETS:
+        return _verify_instances(INSTANCE_SETS[name], root)
+    if name in BOX_SETS:
+        return _verify_boxes(BOX_SETS[name], root)
+    if name in FOLDER_SETS:
+        return _verify_folders(FOLDER_SETS[name], root)
+    raise unknown_name("data set", name, [*INSTANCE_SETS, *BOX_SETS, *FOLDER_SETS])
+
+
+def is_published_set(instances: Instances) -> bool:
+    """Return whether these are the whole published set: all its images, on disk, and all its annotations."""
+    published = INSTANCE_SETS.get(instances.name)
+    found = (len(instances.images), instances.n_annotations, len(instances.categories))
+    return published is not None and found == (
+        published.n_images,
+        published.n_annotations,
+        published.n_categories,
+    )
+
+
+def is_published_boxes(detections: Detections) -> bool:
+    """Return whether the detections are a published file of boxes, by its sha256."""
+    return any(detections.sha256 == published.sha256 for published in BOX_SETS.values())
+
+
+def _verify_instances(published: InstanceSet, root: Path) -> VerifyReport:
+    try:
+        instances = open_instances(published.name, root)
+    except BenchError as error:
+        return VerifyReport(published.name, (str(error),), ok=False, complete=False)
+    absent = sum(problem.count for problem in instances.problems if problem.kind == NOT_ON_DISK)
+    broken = _broken_images(instances.images)
+    complete = is_published_set(instances) and not broken
+    lines = [
+        f"{instances.annotation_path}: sha256 {instances.sha256}, no published hash to compare with",
+        _extent(instances, published, complete),
+        f"{len(instances.images):,} of {len(instances.images) + absent:,} listed images are on disk",
+        *(
+            f"{absent:,} images are missing: {download.sentence(root)}"
+            for download in published.images_from
+            if absent
+        ),
+        *broken,
+        *(f"note: {problem}" for problem in instances.problems if problem.kind != NOT_ON_DISK),
+    ]
+    return VerifyReport(published.name, tuple(lines), ok=not broken and not absent, complete=complete)
+
+
+def _extent(instances: Instances, published: InstanceSet, complete: bool) -> str:
+    """Say how much of the published set this is."""
+    extents = (
+        (len(instances.images), published.n_images, "images"),
+        (instances.n_annotations, published.n_annotations, "annotations"),
+        (len(instances.categories), published.n_categories, "categories"),
+    )
+    counts = ", ".join(f"{found:,} of {of:,} {noun}" for found, of, noun in extents)
+    if complete:
+        return f"the complete published set: {counts}"
+    kind = "a subset" if all(found <= of for found, of, _ in extents) else "not the published set"
+    return f"{kind}: {counts}"
+
+
+def _broken_images(images: tuple[ImageInfo, ...]) -> list[str]:
+    """Compare the sizes in the images' headers with the annotation file's; all that differ make one line."""
+    broken = []
+    for image in images:
+        try:
+            height, width = image_size(image.path)
+        except BenchError as error:
+            broken.append(str(error))
+        else:
+            if (height, width) != (image.height, image.width):
+                broken.append(
+                    f"{image.path} is {height} x {width}, not {image.height} x {image.width} as annotated"
+                )
+    return [f"{len(broken):,} images cannot be used: {'; '.join(broken[:3])}"] if broken else []
+
+
+def _verify_boxes(published: BoxSet, root: Path) -> VerifyReport:
+    path = root / published.file
+    if not path.is_file():
+        return VerifyReport(
+            published.name, (str(missing(path, root, (published.download,))),), ok=False, complete=False
+        )
+    try:
+        detections = open_detections(path)
+    except BenchError as error:
+        return VerifyReport(published.name, (str(error),), ok=False, complete=False)
+    complete = detections.sha256 == published.sha256
+    if published.sha256 is None:
+        verdict = "no published hash to compare with"
+    elif complete:
+        verdict = "the published file"
+    else:
+        verdict = (
+            f"not the published file, whose sha256 is {published.sha256}: other boxes give other numbers"
+        )
+    lines = [
+        f"{path}: sha256 {detections.sha256}, {verdict}",
+        f"{len(detections):,} boxes on {len(detections.image_ids):,} images",
+        *_strangers(detections, published, root),
+        *(f"note: {problem}" for problem in detections.problems),
+    ]
+    return VerifyReport(published.name, tuple(lines), ok=True, complete=complete)
+
+
+def _strangers(detections: Detections, published: BoxSet, root: Path) -> list[str]:
+    """Say how many of the boxes' images the data set lists."""
+    try:
+        instances = open_instances(published.instances, root)
+    except BenchError as error:
+        return [f"not compared with the images of {published.instances}: {error}"]
+    known = np.isin(detections.image_ids, [image.id for image in instances.images])
+    return [
+        f"{known.sum():,} of {len(instances.images):,} images of {published.instances} have boxes, "
+        f"{(~known).sum():,} images with boxes are not on disk or not listed"
+    ]
+
+
+def _verify_folders(published: FolderSet, root: Path) -> VerifyReport:
+    images = sorted(root.glob(published.pattern))
+    if not images:
+        place = root / published.name
+        line = f"no file is like {root / published.pattern}: {published.how} {place}, or use --scale micro"
+        return VerifyReport(published.name, (line,), ok=False, complete=False)
+    partners = (
+        [root / published.partner.format(stem=image.stem) for image in images] if published.partner else []
+    )
+    alone = [partner for partner in partners if not partner.is_file()]
+    complete = len(images) == published.n_images and not alone
+    extent = "the complete published set" if complete else "a subset"
+    lines = [f"{extent}: {len(images):,} of {published.n_images:,} images"]
+    if alone:
+        lines.append(
+            f"{len(alone):,} images have no annotation beside them: {alone[0]} is the first that is not there"
+        )
+    return VerifyReport(published.name, tuple(lines), ok=not alone, complete=complete)

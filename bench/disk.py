@@ -1,0 +1,104 @@
+"""Files that are written whole or not at all, and the sentence a user reads when the disk refuses."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.owners import Owner, alive, current_owner
+from models.errors import BenchError
+
+_TEMPORARY = ".tmp-"
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn what the operating system says about writing `path` into a BenchError.
+
+    Raises:
+        BenchError: for any OSError inside the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        said = error.strerror or str(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise BenchError(
+                f"{path} was not written because the disk is full ({said}): "
+                "free some space and run the same command again, what was finished before is kept"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise BenchError(
+                f"{path} may not be written ({said}): change its permissions, or set BENCH_RUNS"
+            ) from error
+        raise BenchError(
+            f"{path} was not written ({said}): mend the disk and run the same command again"
+        ) from error
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write `data` to `path` so that readers see the old file or the new one, also after a crash.
+
+    A killed process leaves at most a temporary file, which `sweep` removes.
+
+    Raises:
+        BenchError: if the disk is full or refuses; nothing is left behind and an old file stays as it was.
+    """
+    temporary = temporary_beside(path, current_owner())
+    with disk_errors(path):
+        try:
+            _write_through(temporary, data)
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+
+def temporary_beside(path: Path, owner: Owner) -> Path:
+    """Return the temporary name of `path` that says who made it."""
+    return path.with_name(f"{path.name}{_TEMPORARY}{owner.name}")
+
+
+def sweep(folder: Path) -> None:
+    """Remove temporary files in `folder` whose makers are dead; anything else is left alone.
+
+    Raises:
+        BenchError: if a file may not be removed.
+    """
+    for path in folder.iterdir():
+        owner = Owner.parse(path.name.partition(_TEMPORARY)[2])
+        if owner is None:
+            continue
+        with disk_errors(path):
+            try:
+                if alive(owner, path.stat().st_mtime):
+                    continue
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            except FileNotFoundError:
+                continue  # its maker finished, or another process swept it first
+
+
+def _write_through(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(descriptor, left) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows neither opens nor flushes folders
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,125 @@
+"""Results as average precision needs them: checked, and reduced to the four fields of a mask result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from bench.metrics.ap_truth import Truth
+from bench.metrics.rle import rle_totals
+from models.errors import BenchError
+
+ResultDict = dict[str, Any]
+RESULT_KEYS = {"image_id", "category_id", "segmentation", "score"}
+LVIS_MAX_DETS = 300
+"""Detections of an image that count, over all classes together: lvis 0.5.3, results.py."""
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Detections as the engine takes them: the four fields of a mask result and nothing else."""
+
+    detections: list[ResultDict]
+    dropped_boxes: int
+    """How many came with a box, from which their size class would have been taken."""
+
+
+def clean_results(results: Sequence[ResultDict], truth: Truth, *, lvis: bool) -> Results:
+    """Check results and reduce them to what the engine may see, in their order.
+
+    Boxes are dropped and counted: with a box, an evaluator takes the area, and so S/M/L, from the box.
+    LVIS: the 300 best of an image are kept, and then those of no area are left out, both as lvis 0.5.3 does.
+
+    Raises:
+        BenchError: naming the first result that is wrong and how.
+    """
+    columns = _columns(results, truth)
+    areas = _areas(results)
+    keep = np.isin(columns.image_ids, truth.image_ids)
+    if lvis:
+        keep &= _within_cap(columns.image_ids, columns.scores, LVIS_MAX_DETS) & (areas > 0)
+    detections = [_four_fields(results[i]) for i in np.flatnonzero(keep).tolist()]
+    return Results(detections, sum("bbox" in result for result in results))
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    image_ids: np.ndarray
+    """int64 [D]."""
+    scores: np.ndarray
+    """float64 [D]."""
+
+
+def _columns(results: Sequence[ResultDict], truth: Truth) -> _Columns:
+    """Check images, categories, scores and mask sizes."""
+    image_ids = np.empty(len(results), dtype=np.int64)
+    scores = np.empty(len(results))
+    category_ids = set(truth.category_ids)
+    for i, result in enumerate(results):
+        try:
+            image_id, category_id, score = result["image_id"], result["category_id"], result["score"]
+            size, known = tuple(result["segmentation"]["size"]), truth.sizes.get(image_id)
+        except (KeyError, TypeError) as error:
+            raise BenchError(
+                f"result {i} is not a mask detection ({error!r}): it needs image_id, category_id, score "
+                "and segmentation {size, counts}"
+            ) from error
+        if size != known or category_id not in category_ids:
+            raise _misplaced(i, result, truth)
+        if not isinstance(score, Real) or not math.isfinite(score):
+            raise BenchError(f"result {i} has score {score!r}, which cannot be ranked: give a finite number")
+        image_ids[i], scores[i] = image_id, score
+    return _Columns(image_ids, scores)
+
+
+def _misplaced(i: int, result: ResultDict, truth: Truth) -> BenchError:
+    """Return the error for a result that does not fit the annotation file."""
+    image_id, category_id = result["image_id"], result["category_id"]
+    if image_id not in truth.sizes:
+        return BenchError(f"result {i} is of image {image_id!r}, which {truth.path} lacks: match the splits")
+    if category_id not in truth.category_ids:
+        return BenchError(
+            f"result {i} is of category {category_id!r}, which {truth.path} lacks: map classes to its ids"
+        )
+    return BenchError(
+        f"result {i} has a mask of size {list(result['segmentation']['size'])}, but image {image_id} is "
+        f"{list(truth.sizes[image_id])}: encode masks at (height, width) of the image"
+    )
+
+
+def _areas(results: Sequence[ResultDict]) -> np.ndarray:
+    """Return the area of every mask, int64 [D] px, having checked that its runs fill the image."""
+    covered, areas = rle_totals([result["segmentation"]["counts"] for result in results])
+    expected = np.array(
+        [h * w for h, w in (result["segmentation"]["size"] for result in results)], dtype=np.int64
+    )
+    damaged = np.flatnonzero(covered != expected)
+    if damaged.size:
+        i = int(damaged[0])
+        raise BenchError(
+            f"result {i} has a damaged mask: its runs do not fill the {expected[i]} px of its image, "
+            "encode it again as compressed RLE"
+        )
+    return areas
+
+
+def _within_cap(image_ids: np.ndarray, scores: np.ndarray, most: int) -> np.ndarray:
+    """Return which detections are among the `most` best of their image, bool [D]; a tie goes to the first."""
+    order = np.lexsort((-scores, image_ids))
+    ordered = image_ids[order]
+    rank = np.arange(len(order)) - np.searchsorted(ordered, ordered)
+    keep = np.empty(len(order), dtype=bool)
+    keep[order] = rank < most
+    return keep
+
+
+def _four_fields(result: ResultDict) -> ResultDict:
+    """Return the result without anything that could change how it is scored: box, area, id, crowd flag."""
+    if result.keys() == RESULT_KEYS:
+        return result
+    return {key: result[key] for key in RESULT_KEYS}

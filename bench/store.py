@@ -1,0 +1,288 @@
+"""The run store: `runs/<fingerprint>/`, where a killed run resumes and nothing finished is computed twice.
+
+A run is what its identity says (protocol version, axes, model, data, ...), cut into shards. A shard is a
+parquet file that is there whole or not at all, so its presence is the only record of progress, and any number
+of processes may work on one run:
+
+    run = RunStore().open(identity, shards=12, provenance=provenance())
+    while pending := run.wait_for_all():
+        for shard in pending:
+            with run.writing(shard) as claimed:
+                if claimed:
+                    run.write(shard, compute(shard))
+    records = run.read()
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench import locks, manifest
+from bench import shards as parquet
+from bench.disk import disk_errors, sweep, write_whole
+from bench.identity import canonical_json, fingerprint
+from models.errors import BenchError
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """One line of `bench runs`."""
+
+    fingerprint: str
+    identity: dict[str, Any]
+    done: int
+    """Shards that are finished."""
+    shards: int
+    bytes: int
+    """Size of the finished shards."""
+    last_write: datetime
+    """When a shard or run.json was last written, UTC."""
+    problem: str = ""
+    """Why the run cannot be opened, empty if it can."""
+
+
+class RunStore:
+    """All runs under one folder: `root`, else $BENCH_RUNS, else ./runs."""
+
+    def __init__(self, root: Path | str | None = None) -> None:
+        self.root = Path(root or os.environ.get("BENCH_RUNS") or "runs")
+
+    def open(
+        self, identity: Mapping[str, Any], shards: int, *, provenance: Mapping[str, Any] | None = None
+    ) -> Run:
+        """Open the run of this identity, making it if there is none, and set damaged shards aside.
+
+        A finished run is opened without writing, so it may lie on a read-only disk.
+
+        Args:
+            identity: everything that could change a record, as plain values; a change makes another run.
+            shards: number of pieces, at least 1; it belongs to the run and stays.
+            provenance: of this session; kept in run.json once this session writes a shard.
+
+        Raises:
+            BenchError: if identity or provenance hold values JSON cannot, if the run exists with another
+                number of shards, or if the disk refuses.
+        """
+        plain = json.loads(canonical_json(identity))
+        session = None if provenance is None else json.loads(canonical_json(provenance, what="provenance"))
+        if shards < 1:
+            raise BenchError(
+                f"a run needs at least 1 shard, got {shards}: check that the data set is not empty"
+            )
+        return Run(self.root / fingerprint(plain), plain, shards, session)
+
+
+class Run:
+    """One run on disk. Several objects, threads and processes may hold the same run."""
+
+    fingerprint: str
+    path: Path
+    shards: int
+    resumed: int
+    """Shards that were finished when this object opened the run."""
+    set_aside: tuple[Path, ...]
+    """Damaged shards that this object renamed; they are computed again."""
+
+    def __init__(
+        self, path: Path, identity: dict[str, Any], shards: int, session: dict[str, Any] | None
+    ) -> None:
+        """Use `RunStore.open`."""
+        self.fingerprint, self.path, self.shards = path.name, path, shards
+        self.set_aside = ()
+        self._session = session
+        self._claimed: set[int] = set()
+        with disk_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+        manifest.join_or_make(path, self.fingerprint, identity, shards)
+        sweep(path)
+        for shard in sorted(self._done()):
+            self._set_aside_if_damaged(shard)
+        self.resumed = len(self._done())
+
+    def __str__(self) -> str:
+        aside = f", {len(self.set_aside)} damaged set aside" if self.set_aside else ""
+        return f"run {self.fingerprint}: resumed {self.resumed} of {self.shards} shards{aside}"
+
+    def shard_path(self, shard: int) -> Path:
+        """Return where shard number `shard` is or will be.
+
+        Raises:
+            BenchError: if the run has no such shard.
+        """
+        if not 0 <= shard < self.shards:
+            raise BenchError(f"run {self.fingerprint} has no shard {shard}: ask for 0 to {self.shards - 1}")
+        return self.path / f"shard-{shard:05d}.parquet"
+
+    def pending(self) -> list[int]:
+        """Return the shards that are not finished now, whoever may be working on them."""
+        done = self._done()
+        return [shard for shard in range(self.shards) if shard not in done]
+
+    @contextmanager
+    def writing(self, shard: int) -> Iterator[bool]:
+        """Claim a shard for this block; yields False if it is finished or a living process has it.
+
+        Raises:
+            BenchError: if the run has no such shard, or the disk refuses.
+        """
+        path = self.shard_path(shard)
+        lock = None if path.exists() else locks.acquire(self._lock_path(shard))
+        if lock is None:
+            yield False
+            return
+        try:
+            # It may have been finished between the look and the lock.
+            if path.exists():
+                yield False
+                return
+            self._claimed.add(shard)
+            yield True
+        finally:
+            self._claimed.discard(shard)
+            lock.release()
+
+    def write(self, shard: int, frame: pd.DataFrame) -> None:
+        """Write the records of a shard, whole or not at all; without a claim, claim it for the moment.
+
+        Raises:
+            BenchError: if the shard is finished and holds other records, if another process is writing it,
+                if the frame is not plain columns, or if the disk is full or refuses: then nothing of the
+                shard is left, and the other shards stay.
+        """
+        data = parquet.encode(frame)
+        if shard in self._claimed:
+            self._put(shard, data)
+            return
+        with self.writing(shard) as claimed:
+            if not claimed and not self.shard_path(shard).exists():
+                owner = locks.holder(self._lock_path(shard)) or "another process"
+                raise BenchError(f"{self.shard_path(shard)} is being written by {owner}: let that finish")
+            self._put(shard, data)
+
+    def read(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return the records of all shards in order, with a fresh index.
+
+        Args:
+            columns: only these, all if None.
+
+        Raises:
+            BenchError: if shards are missing, damaged (they are set aside), or do not fit together.
+        """
+        if missing := self.pending():
+            raise BenchError(
+                f"run {self.path} lacks {len(missing)} of {self.shards} shards ({_some(missing)}): "
+                "run the same command again to compute them"
+            )
+        paths = [self.shard_path(shard) for shard in range(self.shards)]
+        tables = []
+        for shard, path in enumerate(paths):
+            try:
+                tables.append(parquet.read(path, columns))
+            except parquet.DamagedShard as damage:
+                self._set_aside_if_damaged(shard, thorough=True)
+                raise BenchError(
+                    f"{path} is damaged and was set aside: run the same command again to recompute it"
+                ) from damage
+        return parquet.join(tables, paths)
+
+    def wait_for_all(self, timeout_s: float | None = None, poll_s: float = 1.0) -> list[int]:
+        """Wait until every shard is finished, or some are nobody's.
+
+        Returns:
+            Unfinished shards that no living process holds, for the caller to compute; empty once all are in.
+
+        Raises:
+            BenchError: if living processes still hold shards after `timeout_s` seconds.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while missing := self.pending():
+            owners = {shard: locks.holder(self._lock_path(shard)) for shard in missing}
+            # Owners finish a shard before they let go of it, so this order of questions misses none.
+            free = [
+                shard for shard in missing if owners[shard] is None and not self.shard_path(shard).exists()
+            ]
+            if free:
+                return free
+            busy = [shard for shard in missing if owners[shard] is not None]
+            if busy and deadline is not None and time.monotonic() > deadline:
+                raise BenchError(
+                    f"run {self.path} lacks shards {_some(busy)} after {timeout_s:g} s, of which "
+                    f"{owners[busy[0]]} has {busy[0]}: wait longer, or end that process and run again"
+                )
+            time.sleep(poll_s)
+        return []
+
+    def _lock_path(self, shard: int) -> Path:
+        return self.shard_path(shard).with_suffix(".lock")
+
+    def _done(self) -> set[int]:
+        names = set(os.listdir(self.path))
+        return {shard for shard in range(self.shards) if self.shard_path(shard).name in names}
+
+    def _put(self, shard: int, data: bytes) -> None:
+        path = self.shard_path(shard)
+        if path.exists():
+            if path.read_bytes() != data:
+                raise BenchError(f"{path} is finished and holds other records: delete it to compute it again")
+            return
+        if self._session is not None:
+            with locks.locked(self.path / manifest.LOCK):
+                if self._session is not None:  # another thread of this session may have signed meanwhile
+                    manifest.sign(self.path, self._session)
+                    self._session = None
+        write_whole(path, data)
+
+    def _set_aside_if_damaged(self, shard: int, *, thorough: bool = False) -> None:
+        path = self.shard_path(shard)
+        look = parquet.read if thorough else parquet.check
+        try:
+            look(path)
+        except parquet.DamagedShard:
+            with locks.locked(self.path / manifest.LOCK), disk_errors(path):
+                # Look again: another process may have set it aside and computed it anew.
+                try:
+                    if path.exists():
+                        look(path)
+                except parquet.DamagedShard:
+                    self.set_aside += (_rename_damaged(path),)
+
+
+def list_runs(root: Path | str | None = None) -> list[RunSummary]:
+    """List the runs under `root` (as `RunStore` finds it), latest write first; other files are ignored."""
+    folder = RunStore(root).root
+    found = folder.glob(f"*/{manifest.FILE}") if folder.is_dir() else ()
+    return sorted((_summary(path.parent) for path in found), key=lambda run: run.last_write, reverse=True)
+
+
+def _summary(folder: Path) -> RunSummary:
+    stats = [path.stat() for path in folder.glob("shard-?????.parquet")]
+    written = max(stat.st_mtime for stat in [*stats, (folder / manifest.FILE).stat()])
+    last_write = datetime.fromtimestamp(written, timezone.utc)
+    size = sum(stat.st_size for stat in stats)
+    try:
+        found = manifest.read(folder)
+    except BenchError as error:
+        return RunSummary(folder.name, {}, len(stats), 0, size, last_write, str(error))
+    return RunSummary(folder.name, found.identity, len(stats), found.shards, size, last_write)
+
+
+def _rename_damaged(path: Path) -> Path:
+    number = 0
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    return path.rename(aside)
+
+
+def _some(numbers: Sequence[int], most: int = 8) -> str:
+    listed = ", ".join(str(number) for number in numbers[:most])
+    return f"{listed}, ..." if len(numbers) > most else listed

@@ -1,0 +1,231 @@
+"""What is known about each model of the zoo before anything is loaded: one card each, plain data.
+
+Checkpoint sizes and hashes are those of the authors' own files. Re-saved copies with other hashes circulate;
+loading refuses them unless they are asked for by path.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from models.errors import BenchError
+
+_PACKAGED = Path(__file__).parent / "weights"
+_MICRO_NOTE = (
+    "trained on dead leaves (`nox -s train_micro`): stands in for the pipeline, never for the paper's number"
+)
+_SAM_INPUT = "long side to 1024 px (Pillow bilinear), ImageNet mean and std, zero padding below and right"
+_SQUASH_INPUT = "squashed to 1024 x 1024 px (bilinear, no antialias), ImageNet mean and std"
+_YOLO_INPUT = (
+    "letterboxed to 1024 px by ultralytics; one everything-pass an image, prompts choose among its masks"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """One model. Packages add theirs through the entry-point group `efficientsam_bench.models`.
+
+    Callables are lazy strings, "package.module:name", so that a card costs no import.
+    """
+
+    name: str
+    """What commands call it, e.g. efficientsam-ti."""
+    paper_row: str | None
+    """Its row in the paper's Tables 4 and 5, None if it has none."""
+    scale: Literal["paper", "micro"]
+    """Whether its numbers may stand beside the paper's."""
+    build: str
+    """With `segmenter`: makes the untrained network, called without arguments. Without: makes the segmenter,
+    called as `build(checkpoint: Path | None, device: str)`."""
+    filename: str | None
+    """Checkpoint in the weights folder; absolute for a file inside a package; None if there is none."""
+    segmenter: str | None = None
+    """The class around the network, called as `segmenter(network, name=name)`."""
+    convert: str | None = None
+    """Renames the entries of the published state dict to those of the network."""
+    url: str | None = None
+    """Where `bench weights fetch` gets the file; None if it cannot."""
+    bytes: int | None = None
+    """Size of the file, None if not published."""
+    sha256: str | None = None
+    """Hash of the file, None if not published: then it is recorded but cannot be checked."""
+    requires: tuple[str, str] | None = None
+    """A module that must be importable, and what to `pip install` for it."""
+    licence: str = "unknown"
+    """Of the weights."""
+    source: str = ""
+    """Whose weights these are."""
+    input: str = ""
+    """How an image becomes the network's input."""
+    note: str = ""
+    """What a reader of a table must know."""
+
+
+def resolve(reference: str) -> Any:
+    """Return the object that a lazy string of a card names.
+
+    Raises:
+        BenchError: if there is no such module or name.
+
+    >>> resolve("models.errors:BenchError").__name__
+    'BenchError'
+    """
+    module, _, name = reference.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise BenchError(
+            f"cannot import '{reference}' ({error}): reinstall the package it belongs to"
+        ) from error
+
+
+def _sam(size: Literal["b", "l", "h"], filename: str, size_bytes: int, sha256: str) -> ModelCard:
+    """Return the card of a published SAM."""
+    return ModelCard(
+        name=f"sam-vit-{size}",
+        paper_row="SAM" if size == "h" else None,
+        scale="paper",
+        build=f"models.sam.build:sam_vit_{size}",
+        segmenter="models.sam.segmenter:SamSegmenter",
+        filename=filename,
+        url=f"https://dl.fbaipublicfiles.com/segment_anything/{filename}",
+        bytes=size_bytes,
+        sha256=sha256,
+        licence="Apache-2.0",
+        source="Segment Anything, arXiv 2304.02643",
+        input=_SAM_INPUT,
+    )
+
+
+def _efficientsam(size: Literal["ti", "s"], filename: str, size_bytes: int, sha256: str) -> ModelCard:
+    """Return the card of a released EfficientSAM."""
+    return ModelCard(
+        name=f"efficientsam-{size}",
+        paper_row=f"EfficientSAM-{size.title()}",
+        scale="paper",
+        build=f"models.efficientsam.build:efficientsam_{size}",
+        segmenter="models.efficientsam.segmenter:EfficientSamSegmenter",
+        filename=filename,
+        url=f"https://huggingface.co/yunyangx/EfficientSAM/resolve/main/{filename}",
+        bytes=size_bytes,
+        sha256=sha256,
+        licence="Apache-2.0",
+        source="EfficientSAM, arXiv 2312.00863",
+        input=_SQUASH_INPUT,
+        note="its single-mask token is all but untrained: ask for three masks",
+    )
+
+
+def _micro(name: str, paper_row: str, segmenter: str, input_convention: str) -> ModelCard:
+    """Return the card of a committed micro model; size and hash come from the json beside its weights."""
+    record = _PACKAGED / f"{name}.json"
+    facts = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    return ModelCard(
+        name=name,
+        paper_row=paper_row,
+        scale="micro",
+        build=f"models.micro:{name.replace('-', '_')}",
+        segmenter=segmenter,
+        filename=str(_PACKAGED / f"{name}.safetensors"),
+        bytes=facts.get("bytes"),
+        sha256=facts.get("sha256"),
+        licence="Apache-2.0",
+        source="this project",
+        input=input_convention.replace("1024", "256"),
+        note=_MICRO_NOTE,
+    )
+
+
+_FASTSAM_X = ModelCard(
+    name="fastsam-x",
+    paper_row="FastSAM",
+    scale="paper",
+    build="models.fastsam:load_fastsam",
+    filename="FastSAM-x.pt",
+    url="https://huggingface.co/spaces/An-619/FastSAM/resolve/main/weights/FastSAM.pt",
+    bytes=144_943_063,
+    sha256="c0be4e7ddbe4c15333d15a859c676d053c486d0a746a3be6a7a9790d52a9b6d7",
+    requires=("ultralytics", "efficientsam-bench[fastsam]"),
+    licence="AGPL-3.0",
+    source="FastSAM, arXiv 2306.12156",
+    input=_YOLO_INPUT,
+    note="licence as in the repository's LICENSE; its README says Apache-2.0",
+)
+
+CARDS: tuple[ModelCard, ...] = (
+    _sam(
+        "b",
+        "sam_vit_b_01ec64.pth",
+        375_042_383,
+        "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+    ),
+    _sam(
+        "l",
+        "sam_vit_l_0b3195.pth",
+        1_249_524_607,
+        "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+    ),
+    _sam(
+        "h",
+        "sam_vit_h_4b8939.pth",
+        2_564_550_879,
+        "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+    ),
+    ModelCard(
+        name="mobilesam",
+        paper_row="MobileSAM",
+        scale="paper",
+        build="models.mobilesam.build:mobilesam",
+        segmenter="models.sam.segmenter:SamSegmenter",
+        convert="models.mobilesam.build:official_key_map",
+        filename="mobile_sam.pt",
+        url="https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/mobile_sam.pt",
+        bytes=40_728_226,
+        sha256="6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
+        licence="Apache-2.0",
+        source="MobileSAM, arXiv 2306.14289",
+        input=_SAM_INPUT,
+    ),
+    _efficientsam(
+        "ti",
+        "efficient_sam_vitt.pt",
+        40_982_470,
+        "dff858b19600a46461cbb7de98f796b23a7a888d9f5e34c0b033f7d6eb9e4e6a",
+    ),
+    _efficientsam(
+        "s",
+        "efficient_sam_vits.pt",
+        105_742_022,
+        "339376940b92351ae26dd1162e2305a1cc6f5cde735105e91286251abd9a6b65",
+    ),
+    _FASTSAM_X,
+    replace(
+        _FASTSAM_X,
+        name="fastsam-s",
+        paper_row=None,
+        filename="FastSAM-s.pt",
+        url="https://drive.usercontent.google.com/download?id=10XmSj6mmpmRb8NhXbtiuO9cTTBwR_9SV&confirm=t",
+        bytes=None,
+        sha256=None,
+        note="size (about 24 MB) and hash are not published: the file is recorded, but cannot be checked",
+    ),
+    _micro("sam-micro", "SAM", "models.sam.segmenter:SamSegmenter", _SAM_INPUT),
+    _micro("mobilesam-micro", "MobileSAM", "models.sam.segmenter:SamSegmenter", _SAM_INPUT),
+    _micro(
+        "efficientsam-ti-micro",
+        "EfficientSAM-Ti",
+        "models.efficientsam.segmenter:EfficientSamSegmenter",
+        _SQUASH_INPUT,
+    ),
+    _micro(
+        "efficientsam-s-micro",
+        "EfficientSAM-S",
+        "models.efficientsam.segmenter:EfficientSamSegmenter",
+        _SQUASH_INPUT,
+    ),
+)
+"""The models this project brings along, in the order in which tables list them."""

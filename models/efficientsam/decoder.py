@@ -1,0 +1,109 @@
+"""EfficientSAM's mask decoder: from image features and prompt tokens to mask logits and predicted IoU.
+
+Where it differs from SAM's: its transformer, GELU in every head, and one normalisation group over the whole
+upscaled map where SAM normalises each pixel. Re-implements `MaskDecoder` of the released code (commit
+d525f62) under the same state-dict names.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.efficientsam.transformer import Mlp, TwoWayTransformer
+
+_MULTIMASK = 3
+"""Masks of an ambiguous answer; a token before them gives the single mask."""
+
+
+class MaskDecoder(nn.Module):
+    """Predict masks.
+
+    Args:
+        transformer: the two-way transformer.
+        transformer_dim: its width C.
+        upscaling_channels: channels after the first and the second upscaling; None for C / 4 and C / 8.
+        iou_head_hidden_dim: hidden width of the IoU head.
+    """
+
+    def __init__(
+        self,
+        transformer: TwoWayTransformer,
+        *,
+        transformer_dim: int = 256,
+        upscaling_channels: tuple[int, int] | None = None,
+        iou_head_hidden_dim: int = 256,
+    ) -> None:
+        super().__init__()
+        first, second = upscaling_channels or (transformer_dim // 4, transformer_dim // 8)
+        count = _MULTIMASK + 1
+        self.transformer = transformer
+        self.iou_token = nn.Embedding(1, transformer_dim)
+        self.mask_tokens = nn.Embedding(count, transformer_dim)
+        self.final_output_upscaling_layers = nn.ModuleList(
+            [
+                nn.Sequential(
+                    nn.ConvTranspose2d(transformer_dim, first, 2, 2), nn.GroupNorm(1, first), nn.GELU()
+                ),
+                nn.Sequential(nn.ConvTranspose2d(first, second, 2, 2), nn.Identity(), nn.GELU()),
+            ]
+        )
+        self.output_hypernetworks_mlps = nn.ModuleList(
+            Mlp(transformer_dim, transformer_dim, second, depth=3) for _ in range(count)
+        )
+        self.iou_prediction_head = Mlp(transformer_dim, iou_head_hidden_dim, count, depth=3)
+
+    def forward(
+        self, image: Tensor, image_pe: Tensor, prompts: Tensor, *, multimask: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Return logits [B, P, M, 4 h, 4 h] and predicted IoU [B, P, M].
+
+        Args:
+            image: features [B, 1, N, C] on a square grid, N = h * h.
+            image_pe: [N, C].
+            prompts: [B, P, K, C].
+            multimask: the multimask tokens 1.. (M = 3), or else token 0 (M = 1).
+        """
+        batch, count = prompts.shape[:2]
+        output = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        tokens = torch.cat([output.expand(batch, count, -1, -1), prompts], 2)
+        tokens, image = self.transformer(tokens, image, image_pe)
+        wanted = slice(1, None) if multimask else slice(0, 1)
+        masks = range(len(self.output_hypernetworks_mlps))[wanted]
+        kernels = torch.stack([self.output_hypernetworks_mlps[m](tokens[:, :, 1 + m]) for m in masks], -1)
+        predicted_iou = self.iou_prediction_head(tokens[:, :, 0])[..., wanted]
+        return self._masks(image, kernels), predicted_iou
+
+    def _masks(self, image: Tensor, kernels: Tensor) -> Tensor:
+        """Upscale image [B, P, N, C] fourfold and multiply with kernels [B, P, c, M]: [B, P, M, 4 h, 4 h].
+
+        Nothing between the two transposed convolutions looks at a pixel's place, so pixels stay in order of
+        ancestry (patch, quarter of it, quarter of that) and only the M finished maps are sorted.
+        """
+        side = round(image.shape[2] ** 0.5)
+        batch, prompts, _, count = kernels.shape
+        first, second = (layer[0] for layer in self.final_output_upscaling_layers)  # type: ignore[index]
+        norm = self.final_output_upscaling_layers[0][1]  # type: ignore[index]
+        fine = F.gelu(_normalise(_fourfold(image.flatten(0, 1), first), norm))
+        finer = F.gelu(_fourfold(fine, second)).flatten(1, -2)  # [B P, N * 4 * 4, c]
+        logits = torch.bmm(finer, kernels.flatten(0, 1)).view(batch * prompts, side, side, 2, 2, 2, 2, count)
+        # [B P, y, x, y', x', y'', x'', M] -> [B P, M, y, y', y'', x, x', x'']
+        return logits.permute(0, 7, 1, 3, 5, 2, 4, 6).reshape(batch, prompts, count, 4 * side, 4 * side)
+
+
+def _fourfold(pixels: Tensor, layer: nn.Module) -> Tensor:
+    """Apply a 2 x 2, stride 2 transposed convolution to channels-last pixels [..., C]: [..., 4, c].
+
+    Its stride is its kernel, so each output pixel has one parent: a linear layer with four outputs a pixel.
+    """
+    assert isinstance(layer, nn.ConvTranspose2d)
+    assert layer.bias is not None
+    weight = layer.weight.permute(2, 3, 1, 0).flatten(0, 2)  # [2 * 2 * c, C]
+    return F.linear(pixels, weight, layer.bias.repeat(4)).unflatten(-1, (4, -1))  # type: ignore[no-any-return]
+
+
+def _normalise(pixels: Tensor, layer: nn.Module) -> Tensor:
+    """Apply a one-group GroupNorm to channels-last pixels [B P, ..., c]."""
+    assert isinstance(layer, nn.GroupNorm)
+    return F.layer_norm(pixels, pixels.shape[1:], eps=layer.eps) * layer.weight + layer.bias

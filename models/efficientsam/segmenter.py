@@ -1,0 +1,125 @@
+"""EfficientSAM's preprocessing and postprocessing around its network, as the released code does them.
+
+Where they differ from SAM's: the image is squashed to a square without antialiasing instead of padded, x and
+y scale apart, and logits become a mask in one bicubic step that keeps ties (logit >= 0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from models.efficientsam.network import EfficientSamNetwork
+from models.efficientsam.prompt_encoder import MAX_POINTS
+from models.errors import BenchError, UnsupportedPrompt
+from models.segmenter import BACKGROUND, Embedding, Prompts, Segmentation
+
+PIXEL_MEAN = (0.485, 0.456, 0.406)
+"""Mean of ImageNet, RGB, on the scale 0..1."""
+PIXEL_STD = (0.229, 0.224, 0.225)
+"""Standard deviation of ImageNet, RGB, on the scale 0..1."""
+_TOKENS_AT_ONCE = 1 << 16
+"""Most image tokens x prompts decoded at once: 16 prompts at 1024 px (on a CPU more is slower)."""
+_MASKS_AT_ONCE = 1 << 24
+"""Most pixels of upscaled logits held at once (64 MiB in float32)."""
+
+
+class EfficientSamSegmenter:
+    """A `Segmenter` from an EfficientSAM network."""
+
+    def __init__(self, network: EfficientSamNetwork, *, name: str) -> None:
+        self.network = network.eval()
+        self.name = name
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights live."""
+        return next(self.network.parameters()).device
+
+    @torch.inference_mode()
+    def embed(self, images: Sequence[np.ndarray]) -> list[Embedding]:
+        """Encode images, uint8 [H, W, 3] RGB each, one by one so that no image changes another's bits."""
+        return [
+            Embedding(self.network.encode(self.preprocess(image))[0], (image.shape[0], image.shape[1]))
+            for image in images
+        ]
+
+    @torch.inference_mode()
+    def segment(self, embedding: Embedding, prompts: Prompts, *, multimask: bool = True) -> Segmentation:
+        """Answer all prompts about one image.
+
+        Raises:
+            BenchError: for what EfficientSAM cannot take (background points, a mask prompt, more than six
+                points), and if the network answers with NaN or infinity.
+        """
+        self._refuse(prompts)
+        height, width = embedding.size
+        side = self.network.image_size
+        if not len(prompts):
+            return Segmentation(*self._empty(embedding, multimask))
+        # Multiplied before divided, in float32, as the released code does.
+        points = torch.from_numpy(prompts.points) * side / torch.tensor([width, height], dtype=torch.float32)
+        labels = torch.from_numpy(prompts.labels).to(self.device)[None]
+        features, points = embedding.features[None], points.to(self.device)[None]
+        step = max(1, _TOKENS_AT_ONCE // features[0, 0].numel())
+        parts = [
+            self.network.decode(features, points[:, part], labels[:, part], multimask=multimask)
+            for part in (slice(start, start + step) for start in range(0, len(prompts), step))
+        ]
+        logits, predicted_iou = (torch.cat(tensors, 1) for tensors in zip(*parts, strict=True))
+        if not (torch.isfinite(logits).all() and torch.isfinite(predicted_iou).all()):
+            raise BenchError(
+                f"model '{self.name}' answered with NaN or infinite mask logits: its weights are damaged "
+                "or do not belong to this architecture, fetch the checkpoint again"
+            )
+        return Segmentation(logits[0], predicted_iou[0])
+
+    @torch.inference_mode()
+    def masks(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        """Turn logits [P, M, h, w] into masks bool [P, M, H, W]: bicubic, at least 0."""
+        flat = logits.flatten(0, 1)[:, None]
+        masks = torch.empty(len(flat), *size, dtype=torch.bool, device=logits.device)
+        step = max(1, _MASKS_AT_ONCE // (size[0] * size[1]))
+        for start in range(0, len(flat), step):
+            full = F.interpolate(flat[start : start + step], size, mode="bicubic", align_corners=False)
+            torch.ge(full[:, 0], 0, out=masks[start : start + step])
+        return masks.unflatten(0, logits.shape[:2])  # type: ignore[no-any-return]
+
+    def preprocess(self, image: np.ndarray) -> Tensor:
+        """Squash an image uint8 [H, W, 3] to the network's input [1, 3, S, S] and normalise it."""
+        side = self.network.image_size
+        contiguous = torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
+        pixels = contiguous.permute(2, 0, 1)[None].float() / 255
+        if pixels.shape[-2:] != (side, side):
+            pixels = F.interpolate(pixels, (side, side), mode="bilinear", align_corners=False)
+        mean, std = (torch.tensor(x, device=self.device)[:, None, None] for x in (PIXEL_MEAN, PIXEL_STD))
+        return (pixels - mean) / std  # type: ignore[no-any-return]
+
+    def _empty(self, embedding: Embedding, multimask: bool) -> tuple[Tensor, Tensor]:
+        """Return the answer to no prompts: [0, M, 4 h, 4 w] and [0, M]."""
+        _, height, width = embedding.features.shape
+        count = 3 if multimask else 1
+        empty = embedding.features.new_empty
+        return empty(0, count, 4 * height, 4 * width), empty(0, count)
+
+    def _refuse(self, prompts: Prompts) -> None:
+        """Raise for prompts that the released model was not made for instead of answering something."""
+        if (prompts.labels == BACKGROUND).any():
+            raise UnsupportedPrompt(
+                f"model '{self.name}' takes no background points (label 0): EfficientSAM was trained without "
+                "them, use foreground points and boxes or another model"
+            )
+        if prompts.mask_logits is not None:
+            raise UnsupportedPrompt(
+                f"model '{self.name}' takes no mask prompt: EfficientSAM has no mask encoder, "
+                "set refinement passes to 0 or use another model"
+            )
+        if prompts.labels.shape[1] > MAX_POINTS:
+            raise BenchError(
+                f"model '{self.name}' takes at most {MAX_POINTS} points a prompt, "
+                f"got {prompts.labels.shape[1]}: ask for fewer clicks or use another model"
+            )

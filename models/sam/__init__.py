@@ -1,0 +1,1 @@
+"""Segment Anything (arXiv 2304.02643): image encoder, prompt encoder, mask decoder and preprocessing."""

@@ -1,0 +1,177 @@
+"""SAM's two-way transformer: tokens attend to the image and the image attends to the tokens.
+
+Re-implements `TwoWayTransformer` of segment_anything 1.0 under the same state-dict names. The image side of
+the first layer is the same for all prompts about an image, so it is computed once and never repeated.
+
+Axes: B images, P prompts each, T tokens a prompt, N patches, C channels. `image` is [B, 1, N, C] while all
+prompts share it and [B, P, N, C] once they differ.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.sam.layers import FeedForward
+
+
+class TwoWayTransformer(nn.Module):
+    """Decode prompt tokens against image features.
+
+    Args:
+        depth: number of layers.
+        embedding_dim: width C.
+        num_heads: attention heads; divides half the width.
+        mlp_dim: hidden width of the feed-forward layers.
+    """
+
+    def __init__(
+        self, *, depth: int = 2, embedding_dim: int = 256, num_heads: int = 8, mlp_dim: int = 2048
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            TwoWayLayer(embedding_dim, num_heads, mlp_dim, first=index == 0) for index in range(depth)
+        )
+        self.final_attn_token_to_image = Attention(embedding_dim, num_heads, downsample_rate=2)
+        self.norm_final_attn = nn.LayerNorm(embedding_dim)
+
+    def forward(
+        self, tokens: Tensor, image: Tensor, image_pe: Tensor, keep: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the updated tokens [B, P, T, C] and the updated image [B, P, N, C].
+
+        Args:
+            tokens: [B, P, T, C].
+            image: [B, 1, N, C] shared by the prompts, or [B, P, N, C].
+            image_pe: [N, C].
+            keep: [B, P, T] bool, False for tokens that nothing may attend to.
+        """
+        token_pe = tokens
+        for layer in self.layers:
+            tokens, image = layer(tokens, image, token_pe, image_pe, keep)
+        attended = self.final_attn_token_to_image.tokens_to_image(tokens + token_pe, image + image_pe, image)
+        return self.norm_final_attn(tokens + attended), image
+
+
+class TwoWayLayer(nn.Module):
+    """Self-attention of the tokens, tokens to image, feed-forward, image to tokens."""
+
+    def __init__(self, width: int, heads: int, mlp_dim: int, *, first: bool) -> None:
+        super().__init__()
+        self.first = first
+        self.self_attn = Attention(width, heads)
+        self.norm1 = nn.LayerNorm(width)
+        self.cross_attn_token_to_image = Attention(width, heads, downsample_rate=2)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = FeedForward(width, mlp_dim, activation=nn.ReLU)
+        self.norm3 = nn.LayerNorm(width)
+        self.norm4 = nn.LayerNorm(width)
+        self.cross_attn_image_to_token = Attention(width, heads, downsample_rate=2)
+
+    def forward(
+        self, tokens: Tensor, image: Tensor, token_pe: Tensor, image_pe: Tensor, keep: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Update the tokens [B, P, T, C] and the image [B, 1 or P, N, C]."""
+        if self.first:
+            tokens = self.self_attn(tokens, tokens, keep)
+        else:
+            tokens = tokens + self.self_attn(tokens + token_pe, tokens, keep)
+        tokens = self.norm1(tokens)
+        located = image + image_pe
+        tokens = tokens + self.cross_attn_token_to_image.tokens_to_image(tokens + token_pe, located, image)
+        tokens = self.norm2(tokens)
+        tokens = self.norm3(tokens + self.mlp(tokens))
+        image = self.cross_attn_image_to_token.image_to_tokens(
+            image, located, tokens + token_pe, tokens, keep
+        )
+        return tokens, self.norm4(image)
+
+
+class Attention(nn.Module):
+    """Attention whose inner width may be smaller than its outer one, in the shapes the decoder needs.
+
+    With few tokens it is cheaper to carry a projection of the image over to the token side, x W k = x (W k),
+    than to project every patch: no tensor of N rows and inner width is ever made. Only sums are re-ordered.
+    """
+
+    def __init__(self, width: int, heads: int, *, downsample_rate: int = 1) -> None:
+        super().__init__()
+        inner = width // downsample_rate
+        self.heads = heads
+        self.scale = (inner // heads) ** -0.5
+        self.q_proj = nn.Linear(width, inner)
+        self.k_proj = nn.Linear(width, inner)
+        self.v_proj = nn.Linear(width, inner)
+        self.out_proj = nn.Linear(inner, width)
+
+    def forward(self, located: Tensor, tokens: Tensor, keep: Tensor | None) -> Tensor:
+        """Let tokens [B, P, T, C] attend to each other; `located` is the tokens with positions."""
+        q, k, v = (
+            self._split(projection(x.flatten(0, 1)))
+            for projection, x in ((self.q_proj, located), (self.k_proj, located), (self.v_proj, tokens))
+        )
+        mask = None if keep is None else keep.flatten(0, 1)[:, None, None, :]
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return self.out_proj(mixed.transpose(1, 2).reshape(tokens.shape))  # type: ignore[no-any-return]
+
+    def tokens_to_image(self, tokens: Tensor, located: Tensor, image: Tensor) -> Tensor:
+        """Let tokens [B, P, T, C] attend to image [B, 1 or P, N, C]; `located`: the image with positions."""
+        q = self.q_proj(tokens)
+        if image.shape[1] == 1:  # one attention an image, whose rows are the tokens of all its prompts
+            k, v = self._split(self.k_proj(located[:, 0])), self._split(self.v_proj(image[:, 0]))
+            mixed = F.scaled_dot_product_attention(self._split(q.flatten(1, 2)), k, v).transpose(1, 2)
+        else:
+            queries, constant = self._fold(q, self.k_proj)
+            scores = torch.baddbmm(constant, queries, located.flatten(0, 1).mT)  # [B P, heads * T, N]
+            read = torch.bmm(scores.softmax(-1), image.flatten(0, 1)).unflatten(1, (self.heads, -1))
+            weight, bias = self._by_head(self.v_proj)
+            mixed = torch.einsum("ghtc,hdc->gthd", read, weight) + bias
+        return self.out_proj(mixed.reshape(q.shape))  # type: ignore[no-any-return]
+
+    def image_to_tokens(
+        self, image: Tensor, located: Tensor, token_keys: Tensor, tokens: Tensor, keep: Tensor | None
+    ) -> Tensor:
+        """Return the image [B, P, N, C] plus what each patch reads from the tokens [B, P, T, C]."""
+        batch, prompts, count = tokens.shape[:3]
+        keys, constant = self._fold(self.k_proj(token_keys), self.q_proj)
+        if keep is not None:
+            hidden = ~keep.flatten(0, 1)[:, None, :, None]  # [B P, 1, T, 1]
+            constant = constant.unflatten(1, (self.heads, -1)).masked_fill(hidden, -torch.inf).flatten(1, 2)
+        groups = batch * image.shape[1]  # prompts that share an image are rows of one product
+        scores = torch.baddbmm(
+            constant.reshape(groups, -1, 1),
+            keys.reshape(groups, -1, keys.shape[-1]),
+            located.flatten(0, 1).mT,
+        )
+        # Patches are the last axis, so that the softmax over the few tokens runs along contiguous memory.
+        weights = scores.view(batch * prompts, self.heads, count, image.shape[2]).softmax(2).flatten(1, 2)
+        value = self.v_proj(tokens).flatten(0, 1).unflatten(-1, (self.heads, -1))
+        # A patch's weights add up to 1 in each head: an equal share of the bias on every value is the bias.
+        share = self.out_proj.bias / self.heads
+        out = (
+            torch.einsum("gthd,chd->ghtc", value, self.out_proj.weight.unflatten(1, (self.heads, -1))) + share
+        )
+        base = image.expand(-1, prompts, -1, -1).flatten(0, 1)
+        read = torch.baddbmm(base, weights.mT, out.flatten(1, 2))
+        return read.unflatten(0, (batch, prompts))  # type: ignore[no-any-return]
+
+    def _fold(self, projected: Tensor, other: nn.Linear) -> tuple[Tensor, Tensor]:
+        """Carry the other side's projection over to projected tokens [B, P, T, heads * d].
+
+        Returns:
+            Rows [B P, heads * T, C] and constants [B P, heads * T, 1]: row . x + constant is the score of x.
+        """
+        weight, bias = self._by_head(other)
+        tokens = (projected * self.scale).flatten(0, 1).unflatten(-1, (self.heads, -1))  # [B P, T, heads, d]
+        rows = torch.einsum("gthd,hdc->ghtc", tokens, weight)
+        constants = torch.einsum("gthd,hd->ght", tokens, bias)
+        return rows.flatten(1, 2), constants.flatten(1)[..., None]
+
+    def _by_head(self, layer: nn.Linear) -> tuple[Tensor, Tensor]:
+        """Return the weight [heads, d, C] and the bias [heads, d] of a projection."""
+        return layer.weight.unflatten(0, (self.heads, -1)), layer.bias.unflatten(0, (self.heads, -1))
+
+    def _split(self, x: Tensor) -> Tensor:
+        """Turn [G, L, heads * d] into [G, heads, L, d]."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # type: ignore[no-any-return]

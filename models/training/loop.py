@@ -1,0 +1,185 @@
+"""The training loop every stage shares: Accelerate, one log line a few steps, checkpoints, exact resume.
+
+A batch is a function of its step and a stage draws from a generator seeded by its step, so a run that is killed
+and resumed from a checkpoint sees what it would have seen.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+from models.errors import BenchError
+from models.training.recipes import Recipe
+
+LOG_EVERY = 20
+
+Losses = dict[str, Tensor]
+"""Named scalars of a step; "loss" is the one that is minimised."""
+
+
+class Batches(Protocol):
+    """Data as a function of the step."""
+
+    def __getitem__(self, step: int, /) -> Any:
+        """Return the arrays of one step of one process."""
+
+
+Stage = Callable[[nn.Module, Any, torch.Generator], Losses]
+Progress = Callable[[int], None]
+
+
+def train(
+    network: nn.Module,
+    stage: Stage,
+    batches: Batches,
+    recipe: Recipe,
+    out: Path,
+    *,
+    advance: Progress = lambda steps: None,
+    train_on: bool = True,
+) -> nn.Module:
+    """Train a network to the end of its recipe, resuming from the newest checkpoint in `out`.
+
+    Writes `log.jsonl` (step, losses, learning rate, seconds) and `checkpoint/` there. Started with `torchrun`
+    or `accelerate launch` it runs on every process.
+
+    Args:
+        network: changed in place.
+        stage: losses of one batch; draws only from the generator it is given.
+        batches: this process's data, indexed by micro-batch.
+        recipe: optimiser, schedule, seed.
+        out: folder of the run.
+        advance: told how many steps were done; for a progress bar.
+        train_on: False loads the newest checkpoint and stops there.
+
+    Raises:
+        BenchError: if the loss is not finite.
+    """
+    accelerator = Accelerator(mixed_precision=recipe.precision, cpu=not torch.cuda.is_available())
+    set_seed(recipe.seed)
+    optimizer = AdamW(_decay_groups(network, recipe), lr=recipe.learning_rate, betas=recipe.betas)
+    scheduler = LambdaLR(optimizer, lambda step: _rate(step, recipe))
+    accelerator.register_for_checkpointing(scheduler)
+    model, optimizer = accelerator.prepare(network, optimizer)
+    done = _resume(accelerator, recipe, out)
+    if not train_on:
+        return accelerator.unwrap_model(model).eval()
+    advance(done)
+    log = _Log(out, done) if accelerator.is_main_process else None
+    model.train()
+    for step in range(done, recipe.steps):
+        losses = _step(accelerator, model, stage, batches, optimizer, recipe, step)
+        scheduler.step()
+        advance(1)
+        if log and (step % LOG_EVERY == 0 or step == recipe.steps - 1):
+            log.write(step, losses, scheduler.get_last_lr()[0])
+        if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps:
+            _save(accelerator, recipe, out, step + 1)
+    return accelerator.unwrap_model(model).eval()
+
+
+def _step(
+    accelerator: Accelerator,
+    model: nn.Module,
+    stage: Stage,
+    batches: Batches,
+    optimizer: Any,
+    recipe: Recipe,
+    step: int,
+) -> dict[str, float]:
+    """Do one optimiser step and return its mean losses on this process."""
+    totals: dict[str, float] = {}
+    for part in range(recipe.accumulate):
+        micro = (step * recipe.accumulate + part) * accelerator.num_processes + accelerator.process_index
+        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + micro)
+        with accelerator.autocast():
+            losses = stage(model, batches[micro], generator)
+        accelerator.backward(losses["loss"] / recipe.accumulate)
+        for name, value in losses.items():
+            totals[name] = totals.get(name, 0.0) + float(value.detach()) / recipe.accumulate
+    if not math.isfinite(totals["loss"]):
+        raise BenchError(f"the loss is {totals['loss']} at step {step}: resume with a lower learning_rate")
+    if recipe.clip_norm is not None:
+        accelerator.clip_grad_norm_(model.parameters(), recipe.clip_norm)
+    optimizer.step()
+    optimizer.zero_grad()
+    return totals
+
+
+def _decay_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Split parameters: matrices decay, norms, biases and embeddings of one dimension do not."""
+    trained = [p for p in network.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+
+
+def _rate(step: int, recipe: Recipe) -> float:
+    """Return the learning rate of a step as a share of the peak."""
+    if step < recipe.warmup_steps:
+        return (step + 1) / recipe.warmup_steps
+    left = 1 - (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)
+    return left if recipe.schedule == "linear" else 0.5 * (1 - math.cos(math.pi * left))
+
+
+def _save(accelerator: Accelerator, recipe: Recipe, out: Path, done: int) -> None:
+    """Replace the checkpoint by one of `done` steps; the old one stays until the new one is whole."""
+    new, current = out / "checkpoint.new", out / "checkpoint"
+    accelerator.save_state(str(new))
+    if accelerator.is_main_process:
+        state = {"done": done, "recipe": asdict(recipe)}
+        (new / "step.json").write_text(json.dumps(state))
+        old = out / "checkpoint.old"
+        if current.exists():
+            current.rename(old)
+        new.rename(current)
+        shutil.rmtree(old, ignore_errors=True)
+    accelerator.wait_for_everyone()
+
+
+def _resume(accelerator: Accelerator, recipe: Recipe, out: Path) -> int:
+    """Load the newest whole checkpoint and return the steps it had done, 0 without one.
+
+    Raises:
+        BenchError: if it was made by another recipe.
+    """
+    folder = next((out / name for name in ("checkpoint", "checkpoint.old") if (out / name).exists()), None)
+    if folder is None:
+        return 0
+    state = json.loads((folder / "step.json").read_text())
+    if state["recipe"] != json.loads(json.dumps(asdict(recipe))):
+        raise BenchError(f"{folder} was made by another recipe: remove {out} to start again")
+    accelerator.load_state(str(folder))
+    return int(state["done"])
+
+
+class _Log:
+    """Appends one JSON object a line; lines past the checkpoint a run resumes from are dropped."""
+
+    def __init__(self, out: Path, done: int) -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        self.path, self.started, self.first = out / "log.jsonl", time.monotonic(), done
+        if self.path.exists():
+            lines = [x for x in self.path.read_text().splitlines() if json.loads(x)["step"] < done]
+            self.path.write_text("".join(line + "\n" for line in lines))
+
+    def write(self, step: int, losses: dict[str, float], rate: float) -> None:
+        seconds = (time.monotonic() - self.started) / max(1, step + 1 - self.first)
+        entry = {"step": step, **{k: round(v, 6) for k, v in losses.items()}, "learning_rate": rate}
+        with self.path.open("a") as file:
+            file.write(json.dumps({**entry, "seconds_per_step": round(seconds, 4)}) + "\n")

@@ -1,0 +1,37 @@
+"""How each committed micro model was trained: its builder, its stage, its recipe.
+
+`nox -s train_micro` runs these, two at a time on two cores, and writes models/weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from models import micro
+from models.training.recipes import DISTILL_MICRO, PROMPTABLE_MICRO, DistillRecipe, PromptableRecipe
+
+SCENES = 6000
+"""Dead leaves scenes in the training world."""
+
+
+@dataclass(frozen=True, slots=True)
+class MicroRun:
+    """One model of the micro zoo."""
+
+    build: Callable[[], nn.Module]
+    """The untrained network."""
+    recipe: PromptableRecipe | DistillRecipe
+    """Its stage follows from the type."""
+    teacher: str | None = None
+    """Name of the micro model whose image embedding is imitated and whose decoder is taken over."""
+
+
+MICRO_RUNS: dict[str, MicroRun] = {
+    "sam-micro": MicroRun(micro.sam_micro, replace(PROMPTABLE_MICRO, single_mask_share=0.25)),
+    "efficientsam-s-micro": MicroRun(micro.efficientsam_s_micro, replace(PROMPTABLE_MICRO, steps=4000)),
+    "efficientsam-ti-micro": MicroRun(micro.efficientsam_ti_micro, replace(PROMPTABLE_MICRO, steps=4000)),
+    "mobilesam-micro": MicroRun(micro.mobilesam_micro, DISTILL_MICRO, teacher="sam-micro"),
+}

@@ -1,0 +1,160 @@
+"""The zoo: every model by its name, those of this project and those that installed packages add.
+
+A package adds models through the entry-point group `efficientsam_bench.models`; each entry point resolves to
+a `ModelCard` or to a list of them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from models import checkpoints
+from models.cards import CARDS, ModelCard, resolve
+from models.errors import BenchError, unknown_name
+from models.segmenter import Segmenter
+
+GROUP = "efficientsam_bench.models"
+"""Entry-point group of third-party models."""
+
+
+class LoadedSegmenter(Segmenter, Protocol):
+    """A segmenter that knows which weights it has."""
+
+    checkpoint_sha256: str | None
+    """Of the file its weights came from, None if the model has no file."""
+    custom: bool
+    """True if the weights are not those of the card: then no number stands for the card's model."""
+
+
+def load(name: str, *, checkpoint: str | Path | None = None, device: str = "cpu") -> LoadedSegmenter:
+    """Load a model with its weights.
+
+    Args:
+        name: of the model, see `names`.
+        checkpoint: file to use instead of the published one; without it, only the published file is accepted.
+        device: as torch names it, e.g. cpu, cuda, cuda:1.
+
+    Raises:
+        BenchError: if the name is unknown, the device is not there, a package is missing, or the checkpoint
+            is missing, damaged or of another model.
+    """
+    found = card(name)
+    _require(found)
+    _check_device(device)
+    path = checkpoints.checkpoint_path(found) if checkpoint is None else Path(checkpoint).expanduser()
+    digest = None
+    if path is not None:
+        if not path.is_file():
+            raise _missing(found, path, asked_for=checkpoint is not None)
+        digest = checkpoints.check(found, path) if checkpoint is None else checkpoints.sha256_of(path)
+    segmenter = _build(found, path, device)
+    segmenter.name = name
+    segmenter.checkpoint_sha256 = digest
+    segmenter.custom = checkpoint is not None and digest != found.sha256
+    return segmenter
+
+
+def available(name: str) -> tuple[bool, str]:
+    """Return whether a model can be loaded here, and if not, why."""
+    found = card(name)
+    path = checkpoints.checkpoint_path(found)
+    try:
+        _require(found)
+        if path is not None:
+            checkpoints.check(found, path)
+    except BenchError as error:
+        return False, str(error)
+    return True, ""
+
+
+def names() -> list[str]:
+    """Return the names of all models, this project's first, each group in its own order."""
+    return list(_all_cards())
+
+
+def card(name: str) -> ModelCard:
+    """Return the card of a model.
+
+    Raises:
+        BenchError: if there is no such model; it names the nearest one.
+    """
+    cards = _all_cards()
+    if name not in cards:
+        raise unknown_name("model", name, cards)
+    return cards[name]
+
+
+def _all_cards() -> dict[str, ModelCard]:
+    """Return all cards by name; two of one name are a mistake."""
+    cards = {one.name: one for one in CARDS}
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        for one in _cards_of(point):
+            if one.name in cards:
+                raise BenchError(
+                    f"the model name '{one.name}' of entry point '{point.value}' is taken: "
+                    "uninstall the package or ask its authors for another name"
+                )
+            cards[one.name] = one
+    return cards
+
+
+def _cards_of(point: EntryPoint) -> list[ModelCard]:
+    """Return the cards that an entry point resolves to."""
+    try:
+        value = point.load()
+    except (ImportError, AttributeError) as error:
+        raise BenchError(
+            f"the entry point '{point.name} = {point.value}' of group '{GROUP}' cannot be loaded ({error}): "
+            "mend or uninstall the package that declares it"
+        ) from error
+    found = [value] if isinstance(value, ModelCard) else value
+    if not isinstance(found, list | tuple) or not all(isinstance(one, ModelCard) for one in found):
+        raise BenchError(
+            f"the entry point '{point.name} = {point.value}' of group '{GROUP}' is a {type(value).__name__}: "
+            "it must be a ModelCard or a list of them"
+        )
+    return list(found)
+
+
+def _build(found: ModelCard, path: Path | None, device: str) -> LoadedSegmenter:
+    """Make a card's segmenter on a device, with the weights of a file."""
+    if found.segmenter is None:
+        made: LoadedSegmenter = resolve(found.build)(path, device)
+        return made
+    network: torch.nn.Module = resolve(found.build)()
+    if path is not None:
+        checkpoints.fill(network, checkpoints.read_state_dict(path, found), card=found, path=path)
+    segmenter: LoadedSegmenter = resolve(found.segmenter)(network.to(device), name=found.name)
+    return segmenter
+
+
+def _missing(found: ModelCard, path: Path, *, asked_for: bool) -> BenchError:
+    """Return the error for a missing file, which depends on who named it."""
+    if asked_for:
+        return BenchError(f"there is no checkpoint '{path}' for model '{found.name}': check the path")
+    return checkpoints.missing(found, path)
+
+
+def _require(found: ModelCard) -> None:
+    """Raise if a package that the model needs is not installed."""
+    if found.requires is not None and importlib.util.find_spec(found.requires[0]) is None:
+        raise BenchError(
+            f"model '{found.name}' needs the package '{found.requires[0]}': "
+            f"run `pip install {found.requires[1]}`"
+        )
+
+
+def _check_device(device: str) -> None:
+    """Raise if torch does not know or does not have a device."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise BenchError(
+            f"device '{device}' cannot be used here ({reason}): use cpu, or a torch built for it"
+        ) from error

@@ -1,0 +1,292 @@
+"""Assemble a table: run every cell, score it, compare the rows the paper compares."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from types import ModuleType
+from typing import Any
+
+from bench.data import (
+    Detections,
+    ImageInfo,
+    Instances,
+    is_published_boxes,
+    is_published_set,
+    open_detections,
+    open_instances,
+)
+from bench.data.published import BOX_SETS, missing
+from bench.metrics.interval import Interval
+from bench.store import RunStore
+from models import zoo
+from models.engine import exact_engine
+from models.errors import BenchError, MissingData, UnsupportedPrompt, unknown_name
+from protocols import boxes, table4, table5
+from protocols.answers import FRAMES, Answerer, ModelAnswerer
+from protocols.axes import Axes
+from protocols.cells import Cell as Work
+from protocols.cells import CellRun, Progress, run_cell
+from protocols.paper import paper_value
+from protocols.plan import Plan, Subject
+from protocols.results import Cell, Comparison, TableResult
+from protocols.rows import COMPARED, TABLE4, TABLE5, PaperRow
+from protocols.scores import Scores
+
+PROTOCOLS: dict[str, ModuleType] = {"table4": table4, "table5": table5}
+PAPER_ROWS: dict[str, tuple[PaperRow, ...]] = {"table4": TABLE4, "table5": TABLE5}
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """One data set, opened, with the images that are asked."""
+
+    instances: Instances
+    images: tuple[ImageInfo, ...]
+    detections: Detections | None
+
+    @property
+    def published(self) -> bool:
+        """Whether these are all the published images, annotations and boxes."""
+        whole = is_published_set(self.instances) and len(self.images) == len(self.instances.images)
+        return whole and (self.detections is None or is_published_boxes(self.detections))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a table is made, besides the plan."""
+
+    axes: Axes
+    preset: str
+    limit: int | None
+    """Images of each data set, the first by id; None for all."""
+    device: str
+    store: RunStore
+    progress: Progress
+    say: Callable[[str], None]
+    """Told in one line what is skipped or resumed."""
+    command: str
+    provenance: Mapping[str, Any]
+
+
+def protocol_of(table: str) -> ModuleType:
+    """Return the protocol module of a table.
+
+    Raises:
+        BenchError: for a table that has none.
+    """
+    if table not in PROTOCOLS:
+        raise unknown_name("table", table, PROTOCOLS)
+    return PROTOCOLS[table]
+
+
+def make_table(table: str, plan: Plan, settings: Settings) -> TableResult | None:
+    """Measure everything the plan has a subject for and return the table; None on all but the first process.
+
+    Raises:
+        BenchError: if no data set is there, or a model or its data fail; finished shards stay.
+    """
+    protocol = protocol_of(table)
+    engine = exact_engine()
+    data, absent = _open_all(protocol, plan, settings)
+    runs: dict[tuple[str, str], CellRun | str] = {}
+    loaded: dict[str, dict[str, Any]] = {}
+    for subject in plan.subjects:
+        answerer, identity = _load(subject, settings)
+        loaded[subject.row] = identity
+        for name, data_set in data.items():
+            work = Work(
+                protocol, answerer, identity, data_set.instances, data_set.images, settings.axes, data_set.detections
+            )
+            runs[subject.row, name] = _run(work, settings)
+    if os.environ.get("RANK", "0") != "0":
+        return None
+    scores = {
+        key: protocol.score(run, data[key[1]].instances, settings.axes)
+        for key, run in runs.items()
+        if isinstance(run, CellRun)
+    }
+    whole = all(d.published for d in data.values()) and not absent
+    facts = {
+        "axes": asdict(settings.axes),
+        "models": loaded,
+        "data": {name: {"sha256": d.instances.sha256, "images": len(d.images)} for name, d in data.items()},
+        "boxes": {name: d.detections.sha256 for name, d in data.items() if d.detections is not None},
+        "runs": {f"{row} on {name}": r.fingerprint for (row, name), r in runs.items() if isinstance(r, CellRun)},
+        "engine": engine,
+    }
+    return TableResult(
+        name=table,
+        title=protocol.TITLE,
+        scale=plan.scale,
+        world=f"{plan.world} ({_extent(data)})",
+        comparable=plan.scale == "paper" and whole and settings.axes.exact,
+        preset=settings.preset,
+        columns=protocol.COLUMNS,
+        rows=plan.rows,
+        cells=tuple(_cells(table, plan, runs, scores, absent)),
+        comparisons=tuple(_comparisons(table, plan, scores)),
+        footnotes=tuple(_footnotes(protocol, plan, settings, data, runs)),
+        command=settings.command,
+        provenance={**settings.provenance, **facts},
+    )
+
+
+def _open_all(protocol: ModuleType, plan: Plan, settings: Settings) -> tuple[dict[str, DataSet], dict[str, str]]:
+    """Open the protocol's data sets; return those that are there, and why the others are not.
+
+    Raises:
+        BenchError: if none is there.
+    """
+    data: dict[str, DataSet] = {}
+    absent: dict[str, str] = {}
+    for name in protocol.DATA_SETS:
+        try:
+            data[name] = _open(protocol, name, plan, settings.limit)
+        except MissingData as error:
+            absent[name] = str(error)
+    if not data:
+        raise BenchError(next(iter(absent.values())))
+    return data, absent
+
+
+def _open(protocol: ModuleType, name: str, plan: Plan, limit: int | None) -> DataSet:
+    instances = open_instances(name, plan.data_root)
+    images = instances.images[:limit]
+    detections = None
+    if hasattr(protocol, "MOST_DETECTIONS"):
+        boxes_of = BOX_SETS[f"{name}-boxes"]
+        path = plan.data_root / boxes_of.file
+        if path.is_file():
+            detections = open_detections(path)
+        elif is_published_set(instances):
+            raise missing(path, plan.data_root, (boxes_of.download,))
+        else:
+            detections = boxes.jittered_detections(instances, list(images))
+    return DataSet(instances, images, detections)
+
+
+def _load(subject: Subject, settings: Settings) -> tuple[Answerer, dict[str, Any]]:
+    """Return what answers prompts, and its identity."""
+    if subject.is_frame:
+        return FRAMES[subject.model](), {"name": subject.model}
+    model = zoo.load(subject.model, checkpoint=subject.checkpoint, device=settings.device)
+    identity = {
+        "name": model.name,
+        "checkpoint_sha256": model.checkpoint_sha256,
+        "custom": model.custom,
+        "device": model.device.type,
+    }
+    return ModelAnswerer(model, settings.axes), identity
+
+
+def _run(work: Work, settings: Settings) -> CellRun | str:
+    """Run a cell; a sentence if the model cannot take such prompts."""
+    try:
+        run = run_cell(work, settings.store, provenance=settings.provenance, progress=settings.progress)
+    except UnsupportedPrompt as refusal:
+        return str(refusal)
+    if run.resumed:
+        images = f"{run.resumed:,} of {len(work.images):,} images"
+        settings.say(f"{work.answerer.name} on {work.instances.name}: {images} from run {run.fingerprint}")
+    return run
+
+
+def _cells(
+    table: str,
+    plan: Plan,
+    runs: Mapping[tuple[str, str], CellRun | str],
+    scores: Mapping[tuple[str, str], Scores],
+    absent: Mapping[str, str],
+) -> list[Cell]:
+    protocol, cells = PROTOCOLS[table], []
+    for row in plan.rows:
+        for column in protocol.COLUMNS:
+            name, key = column.key.split("_", 1)
+            blank = Cell(row.label, column.key, "no public weights", paper_value(table, row.label, column.key))
+            if row.label in plan.unmeasured:
+                status, why = plan.unmeasured[row.label]
+                cells.append(replace(blank, status=status, why=why))
+            elif name in absent:
+                cells.append(replace(blank, status="data missing", why=absent[name]))
+            elif (row.label, name) not in scores:
+                cells.append(replace(blank, status="not supported", why=str(runs[row.label, name])))
+            else:
+                cells.append(_measured(blank, scores[row.label, name].intervals.get(key)))
+    return cells
+
+
+def _measured(cell: Cell, interval: Interval | None) -> Cell:
+    if interval is None or math.isnan(interval.value):
+        return replace(cell, status="data missing", why="no such object in the images that were asked")
+    low, high = (None if math.isnan(end) else end for end in (interval.low, interval.high))
+    return replace(cell, status="measured", measured=interval.value, low=low, high=high, n=interval.n)
+
+
+def _comparisons(table: str, plan: Plan, scores: Mapping[tuple[str, str], Scores]) -> list[Comparison]:
+    protocol, labels = PROTOCOLS[table], {row.label for row in plan.rows}
+    found = []
+    for first, second in [pair for pair in COMPARED if set(pair) <= labels]:
+        differences = {
+            name: protocol.compare(scores[first, name], scores[second, name])
+            for name in protocol.DATA_SETS
+            if (first, name) in scores and (second, name) in scores
+        }
+        for column in protocol.COLUMNS:
+            name, key = column.key.split("_", 1)
+            paper = _paper_difference(table, first, second, column.key)
+            found.append(_comparison(first, second, column.key, paper, differences.get(name, {}).get(key)))
+    return found
+
+
+def _paper_difference(table: str, first: str, second: str, column: str) -> float | None:
+    values = [paper_value(table, row, column) for row in (first, second)]
+    return None if values[0] is None or values[1] is None else round(values[0] - values[1], 6)
+
+
+def _comparison(first: str, second: str, column: str, paper: float | None, ours: Interval | None) -> Comparison:
+    """Say whether our difference has the paper's sign; undecided if its interval holds 0."""
+    if ours is None or math.isnan(ours.value):
+        return Comparison(first, second, column, paper, None, None, None, "not measured")
+    low, high = (None if math.isnan(end) else end for end in (ours.low, ours.high))
+    if low is None or high is None or low <= 0 <= high:
+        verdict = "not decided"
+    else:
+        verdict = "same order" if paper is not None and (ours.value > 0) == (paper > 0) else "opposite order"
+    return Comparison(first, second, column, paper, ours.value, low, high, verdict)
+
+
+def _extent(data: Mapping[str, DataSet]) -> str:
+    """Say how much of each data set was asked."""
+    return ", ".join(
+        f"{name.upper()}: {len(d.images):,}"
+        + ("" if len(d.images) == len(d.instances.images) else f" of {len(d.instances.images):,}")
+        + (" images, the published set" if d.published else " images")
+        for name, d in data.items()
+    )
+
+
+def _footnotes(
+    protocol: ModuleType,
+    plan: Plan,
+    settings: Settings,
+    data: Mapping[str, DataSet],
+    runs: Mapping[tuple[str, str], CellRun | str],
+) -> list[str]:
+    """Say what was asked, what was left out, and what the numbers rest on."""
+    notes = []
+    if settings.limit is not None:
+        notes.append(f"limited run: the first {settings.limit:,} images of each data set")
+    if not settings.axes.exact:
+        notes.append(f"{settings.axes.precision}: for exploration, not to be compared with a paper")
+    for name, data_set in data.items():
+        run = next((runs[s.row, name] for s in plan.subjects if isinstance(runs[s.row, name], CellRun)), None)
+        if isinstance(run, CellRun):
+            notes += protocol.footnotes(run, data_set.instances, settings.axes)
+            notes += [f"{name.upper()}: left out {why}" for why in run.skipped.values()]
+        if data_set.detections is not None:
+            notes.append(f"{name.upper()}: boxes are {data_set.detections.name}")
+        notes += [f"{name.upper()}: {problem}" for problem in data_set.instances.problems]
+    return notes

@@ -1,0 +1,138 @@
+"""A table as Markdown that reads well both rendered and as plain text: one table a data set, cells padded."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+import pandas as pd
+
+from protocols.results import Column, TableResult
+from reports import wording
+from reports.frame import Line, by_row, gaps
+from reports.pairs import matrix, tally_line
+
+SPECIAL = re.compile(r"([\\`*_\[\]|#~$])")
+
+
+def to_markdown(result: TableResult, frame: pd.DataFrame) -> str:
+    """Render the frame of a result, with its comparisons, reasons, notes, command and provenance."""
+    parts = [f"# {escape(result.title)}", _world(result)]
+    for group, columns in groupby(result.columns, key=lambda column: column.group):
+        if group:
+            parts.append(f"## {escape(wording.group_name(result, group))}")
+        parts.append(_group(result, frame, list(columns)))
+    parts.append(_legend(frame))
+    if below := _below(result, frame):
+        parts.append(below)
+    if result.comparisons:
+        parts += ["## Differences, paired over the same images", *_comparisons(result)]
+    if result.command:
+        parts += ["## Again", f"    {' '.join(result.command.split())}"]
+    if result.provenance:
+        lines = [f"- {escape(name)}: {escape(value)}" for name, value in wording.flatten(result.provenance)]
+        parts += ["<details><summary>Provenance</summary>", "\n".join(lines), "</details>"]
+    return "\n\n".join(parts) + "\n"
+
+
+def escape(text: str) -> str:
+    r"""Return text that Markdown shows as it is, on one line.
+
+    >>> escape("my_model | <b>")
+    'my\\_model \\| &lt;b&gt;'
+    """
+    flat = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return SPECIAL.sub(r"\\\1", flat)
+
+
+def _world(result: TableResult) -> str:
+    lines = [f"> **{escape(result.scale)} scale**, preset {escape(result.preset)}: {escape(result.world)}"]
+    if not result.comparable:
+        lines += [">", f"> **{wording.CAUTION}**"]
+    return "\n".join(lines)
+
+
+def _group(result: TableResult, frame: pd.DataFrame, columns: Sequence[Column]) -> str:
+    letters = wording.note_letters(result.rows)
+    head = ["method"]
+    for column in columns:
+        head += [f"{escape(column.label)}: paper", wording.measured_word(result), "diff"]
+    table, body = by_row(frame), []
+    for row in result.rows:
+        mark = f"<sup>{letters[row.note]}</sup>" if row.note else ""
+        entries = [("_{}_" if row.kind == "frame" else "{}").format(escape(row.label)) + mark]
+        keys = {column.key for column in columns}
+        for line in table[row.label]:
+            if line.column in keys:
+                entries += _cell(line)
+        body.append(entries)
+    return _table(head, body)
+
+
+def _cell(line: Line) -> list[str]:
+    paper = wording.number(line.paper, line.percent)
+    if math.isnan(line.measured):
+        return [paper, f"_{wording.MARKS[line.status]}_", ""]
+    value = wording.number(line.measured, line.percent)
+    interval = wording.bracket(line.low, line.high, line.percent)
+    measured = f"{f'**{value}**' if line.best else value} {interval}".strip()
+    if math.isnan(line.paper):
+        return [paper, measured, ""]
+    difference = wording.difference(line.difference, line.outside, line.comparable, line.percent)
+    return [paper, measured, escape(difference)]
+
+
+def _table(head: list[str], body: list[list[str]]) -> str:
+    widths = [max(3, *map(len, column)) for column in zip(head, *body, strict=True)]
+
+    def line(entries: list[str]) -> str:
+        padded = [
+            text.rjust(width) if i else text.ljust(width)
+            for i, (text, width) in enumerate(zip(entries, widths, strict=True))
+        ]
+        return f"| {' | '.join(padded)} |"
+
+    rule = ["-" * (width - 1) + ":" if i else "-" * width for i, width in enumerate(widths)]
+    return "\n".join([line(head), line(rule), *map(line, body)])
+
+
+def _legend(frame: pd.DataFrame) -> str:
+    text = "[low, high]: 95 % bootstrap interval over images. **Bold**: best measured number of its column."
+    if frame["outside"].any():
+        text += f" {escape(wording.OUTSIDE)}: the paper's number lies outside that interval."
+    return text.replace("[low, high]", escape("[low, high]"))
+
+
+def _below(result: TableResult, frame: pd.DataFrame) -> str:
+    reasons = [
+        f"- _{wording.MARKS[gap.status]}_: {escape(f'{gap.where}: {gap.why or wording.LEGEND[gap.status]}')}"
+        for gap in gaps(frame)
+    ]
+    notes = [
+        f"- {f'<sup>{letter}</sup> ' if letter else ''}{escape(note)}"
+        for letter, note in wording.notes(result)
+    ]
+    return "\n".join(reasons + notes)
+
+
+def _comparisons(result: TableResult) -> Iterator[str]:
+    found = matrix(result)
+    for group, members in groupby(enumerate(found.columns), key=lambda place: place[1].group):
+        places = list(members)
+        if group:
+            yield f"### {escape(wording.group_name(result, group))}"
+        head = ["first - second"]
+        for _, column in places:
+            head += [f"{escape(column.label)}: paper", wording.measured_word(result), ""]
+        body = []
+        for pair in found.pairs:
+            entries = [f"{escape(pair.first)} - {escape(pair.second)}"]
+            for i, _ in places:
+                cell = pair.differences[i]
+                measured = f"{cell.measured} {cell.interval}".strip() if cell else ""
+                entries += [cell.paper, measured, escape(cell.mark)] if cell else [""] * 3
+            body.append(entries)
+        yield _table(head, body)
+    yield escape(tally_line(found.tally))

@@ -1,0 +1,95 @@
+"""The differences the paper claims beside ours, as a matrix: a line a pair of methods."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import NamedTuple
+
+from protocols.results import Column, Comparison, TableResult
+from reports import wording
+
+MARKS = {"same order": "✓", "opposite order": "✗", "not decided": "~", "not measured": "–"}
+"""Signs of the verdicts; a verdict without a sign is written out."""
+
+
+class Difference(NamedTuple):
+    """What a table shows of one comparison."""
+
+    paper: str
+    measured: str
+    margin: str
+    """Plus-minus the wider side of the interval."""
+    interval: str
+    verdict: str
+    mark: str
+    ends: tuple[float, float, float] | None
+    """Low, measured, high to draw, 0..1; None without them or where the column is no percentage."""
+
+
+class Pair(NamedTuple):
+    """One line: first - second."""
+
+    first: str
+    second: str
+    differences: list[Difference | None]
+    """In the order of the columns; None where the paper compares nothing."""
+
+
+class Matrix(NamedTuple):
+    """All comparisons of a result."""
+
+    columns: list[Column]
+    """Those that are compared at all."""
+    pairs: list[Pair]
+    tally: list[tuple[str, str, int]]
+    """(mark, verdict, how many): the legend and the outcome in one."""
+
+
+def matrix(result: TableResult) -> Matrix:
+    """Arrange the comparisons of a result, pairs in the order they come in."""
+    found = {(c.first, c.second, c.column): c for c in result.comparisons}
+    compared = {c.column for c in result.comparisons}
+    columns = [column for column in result.columns if column.key in compared]
+    pairs = [
+        Pair(
+            first, second, [_difference(found.get((first, second, column.key)), column) for column in columns]
+        )
+        for first, second in dict.fromkeys((c.first, c.second) for c in result.comparisons)
+    ]
+    counts = Counter(c.verdict for c in result.comparisons)
+    order = [*(verdict for verdict in MARKS if verdict in counts), *(v for v in counts if v not in MARKS)]
+    return Matrix(columns, pairs, [(MARKS.get(verdict, ""), verdict, counts[verdict]) for verdict in order])
+
+
+def tally_line(tally: list[tuple[str, str, int]]) -> str:
+    """Return the outcome in one line.
+
+    >>> tally_line([("✓", "same order", 4), ("~", "not decided", 1)])
+    '✓ same order as in the paper: 4; ~ not decided: 1'
+    """
+    words = {"same order": "same order as in the paper"}
+    return "; ".join(
+        f"{mark} {words.get(verdict, verdict)}: {count}".strip() for mark, verdict, count in tally
+    )
+
+
+def _difference(comparison: Comparison | None, column: Column) -> Difference | None:
+    if comparison is None:
+        return None
+    paper, measured, low, high = (
+        math.nan if value is None else value
+        for value in (comparison.paper, comparison.measured, comparison.low, comparison.high)
+    )
+    known = not math.isnan(measured)
+    drawn = column.percent and known and math.isfinite(low) and math.isfinite(high)
+    mark = MARKS.get(comparison.verdict, comparison.verdict)
+    return Difference(
+        paper=wording.signed(paper, column.percent),
+        measured=wording.signed(measured, column.percent),
+        margin=wording.plus_minus(measured, low, high, column.percent) if known else "",
+        interval=wording.bracket(low, high, column.percent, sign=True) if known else "",
+        verdict=comparison.verdict,
+        mark=mark,
+        ends=(low, measured, high) if drawn else None,
+    )

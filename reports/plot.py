@@ -1,0 +1,128 @@
+"""The paper's numbers against ours: a small panel a column, a line a method, our 95 % intervals as whiskers.
+
+Where the two are comparable they share an axis. Where they are not, the paper's markers have an axis of
+their own above the panel, in their own colour, and all markers carry their rank: the order of methods is all
+that can then be compared.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib.style
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from protocols.results import Column, TableResult
+from reports import wording
+from reports.frame import lines
+from reports.panel import DASHES, Theme, draw_panel
+
+STYLE = Path(__file__).parent / "paper.mplstyle"
+WIDTH = 7.2
+"""Inches: the text width of a printed page."""
+
+PANELS_ABREAST = 4
+CHARACTERS = 120
+"""Of small print on a line of the figure."""
+
+LIGHT = Theme("#0072B2", "#B34700", "#1b1f24", "#6b7280", "#e3e6ea", "#ffffff")
+DARK = Theme("#56B4E9", "#F0A030", "#e6e9ee", "#98a1ad", "#333a44", "#14181d")
+
+
+class Pictures(NamedTuple):
+    """One figure as files' bytes, the same on every run."""
+
+    png: bytes
+    svg: bytes
+
+
+def pictures(result: TableResult, frame: pd.DataFrame) -> Pictures:
+    """Draw the figure of a result once and return it as PNG and SVG, both light."""
+    figure = draw(result, frame)
+    with matplotlib.style.context([str(STYLE), LIGHT.settings()]):
+        png, svg = io.BytesIO(), io.BytesIO()
+        figure.savefig(png, format="png")
+        # The layout is found, and costs half of the time: the second file need not find it again.
+        figure.set_layout_engine("none")
+        figure.savefig(svg, format="svg", metadata={"Date": None})
+    return Pictures(png.getvalue(), svg.getvalue())
+
+
+def recolour(svg: bytes, theme: Theme) -> bytes:
+    """Return a light SVG in the colours of another theme."""
+    colours = {
+        getattr(LIGHT, field.name).lower(): getattr(theme, field.name).lower() for field in fields(Theme)
+    }
+    pattern = re.compile("|".join(colours))
+    return pattern.sub(lambda match: colours[match.group()], svg.decode()).encode()
+
+
+def draw(result: TableResult, frame: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
+    """Return the figure of a result, not laid out yet; no pyplot, so it needs no display and no closing."""
+    grid = list(_grid(result.columns))
+    wide = max(map(len, grid))
+    with matplotlib.style.context([str(STYLE), theme.settings()]):
+        figure = Figure(figsize=(WIDTH, _height(result, len(grid))), layout="constrained")
+        axes = figure.subplots(len(grid), wide, sharey=True, squeeze=False)
+        for places, columns in zip(axes, grid, strict=True):
+            for place, column in zip(places, columns, strict=False):
+                draw_panel(place, lines(frame[frame["column"] == column.key]), result, theme)
+            for spare in places[len(columns) :]:
+                spare.set_axis_off()
+        _header(figure, result, theme)
+        figure.legend(handles=_handles(result, theme), loc="outside lower center", ncols=5)
+    return figure
+
+
+def _grid(columns: Sequence[Column]) -> Iterator[list[Column]]:
+    """Yield the columns of each line of panels: a data set a line, wrapped where it has many."""
+    for _, group in groupby(columns, key=lambda column: column.group):
+        members = list(group)
+        yield from (members[i : i + PANELS_ABREAST] for i in range(0, len(members), PANELS_ABREAST))
+
+
+def _height(result: TableResult, panels: int) -> float:
+    """Return the figure's height in inches."""
+    methods = sum(row.kind != "frame" for row in result.rows)
+    panel = 0.9 + 0.25 * methods if result.comparable else 1.2 + 0.3 * methods
+    return panels * panel + 0.13 * len(_small_print(result)) + 0.5
+
+
+def _small_print(result: TableResult) -> list[str]:
+    setting = textwrap.wrap(f"{result.scale} scale: {result.world}", CHARACTERS)
+    return setting if result.comparable else setting + textwrap.wrap(wording.CAUTION, CHARACTERS)
+
+
+def _header(figure: Figure, result: TableResult, theme: Theme) -> None:
+    """Write the title in bold and what scale it is below it, in room that the title's empty lines reserve."""
+    small = _small_print(result)
+    # Without a y of its own, constrained layout places the title 0.05 in from the edge and gives it room.
+    figure.suptitle(result.title + "\n" * len(small), x=0.01, ha="left", weight="bold")
+    top = 1 - 0.22 / float(figure.get_size_inches()[1])
+    text = figure.text(0.01, top, "\n".join(small), va="top", linespacing=1.25, color=theme.muted)
+    text.set_in_layout(False)
+
+
+def _handles(result: TableResult, theme: Theme) -> list[Line2D]:
+    word = wording.measured_word(result)
+    handles = [
+        Line2D([], [], marker="o", color=theme.measured, ms=5, lw=1.4, label=f"{word}, 95 % interval"),
+        Line2D([], [], marker="D", ls="", mfc=theme.background, mec=theme.paper, ms=4.2, label="paper"),
+    ]
+    frames = [row.label for row in result.rows if row.kind == "frame"]
+    handles += [
+        Line2D([], [], color=theme.muted, lw=0.9, ls=DASHES[i % len(DASHES)], label=label)
+        for i, label in enumerate(frames)
+    ]
+    if not result.comparable:
+        handles.append(Line2D([], [], ls="", label="digits: ranks, of methods with both"))
+    return handles

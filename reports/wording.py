@@ -1,0 +1,140 @@
+"""How numbers, marks and headings read: one wording for every output of a report."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from protocols.results import Row, TableResult
+
+NO_DIFFERENCE = "·"
+"""Stands in the difference column of a result that is not comparable with the paper."""
+
+OUTSIDE = "*"
+
+MARKS = {
+    "measured": "undefined",
+    "copied": "copied",
+    "no public weights": "unreleased",
+    "weights missing": "no weights",
+    "data missing": "no data",
+    "not supported": "refused",
+    "not requested": "–",
+}
+"""What stands in place of a measured number, by status."""
+
+LEGEND = {
+    "measured": "measured, but there was nothing to take the mean of",
+    "copied": "the paper copied this number from another paper",
+    "no public weights": "the authors released no weights",
+    "weights missing": "the weights are not on this machine",
+    "data missing": "the data is not on this machine",
+    "not supported": "the model cannot take such prompts",
+    "not requested": "not asked for in this run",
+}
+
+CAUTION = "Not comparable with the paper's numbers: other data, models or arithmetic; no difference is given."
+
+
+def number(value: float, percent: bool = True) -> str:
+    """Return a value as a table prints it: x 100 with one decimal, or three digits where it is no percentage.
+
+    >>> number(0.7534), number(636.04, percent=False), number(float("nan"))
+    ('75.3', '636', '')
+    """
+    if not math.isfinite(value):
+        return ""
+    if percent:
+        text = f"{100 * value:.1f}"
+    else:
+        magnitude = math.floor(math.log10(abs(value))) if value else 0
+        text = f"{value:.{min(max(2 - magnitude, 0), 4)}f}"
+    return text.removeprefix("-") if float(text) == 0 else text
+
+
+def signed(value: float, percent: bool = True) -> str:
+    """Return a difference with its sign.
+
+    >>> signed(0.018), signed(-0.0004), signed(-0.021)
+    ('+1.8', '0.0', '-2.1')
+    """
+    text = number(value, percent)
+    return f"+{text}" if text and float(text) > 0 else text
+
+
+def bracket(low: float, high: float, percent: bool = True, *, sign: bool = False) -> str:
+    """Return an interval; a question mark stands for an end that could not be computed, '' for no ends.
+
+    >>> bracket(0.741, 0.764), bracket(float("nan"), 0.764), bracket(float("nan"), float("nan"))
+    ('[74.1, 76.4]', '[?, 76.4]', '')
+    """
+    if math.isnan(low) and math.isnan(high):
+        return ""
+    show = signed if sign else number
+    return f"[{show(low, percent) or '?'}, {show(high, percent) or '?'}]"
+
+
+def plus_minus(value: float, low: float, high: float, percent: bool = True) -> str:
+    """Return the wider side of an interval: bootstrap intervals lean, and the short form must not flatter.
+
+    >>> plus_minus(0.753, 0.741, 0.764), plus_minus(0.753, float("nan"), 0.764)
+    ('±1.2', '±?')
+    """
+    if math.isnan(low) and math.isnan(high):
+        return ""
+    # max() of a NaN depends on the order of its arguments, so an unknown end is kept out of it.
+    if math.isnan(low) or math.isnan(high):
+        return "±?"
+    return f"±{number(max(high - value, value - low, 0.0), percent)}"
+
+
+def difference(value: float, outside: bool, comparable: bool, percent: bool = True) -> str:
+    """Return the entry of the difference column: nothing but a dot where the result is not comparable."""
+    if not comparable:
+        return NO_DIFFERENCE
+    return signed(value, percent) + (OUTSIDE if outside else "")
+
+
+def measured_word(result: TableResult) -> str:
+    """Return the heading over our numbers: below paper scale its name, lest they pass for others."""
+    return "measured" if result.scale == "paper" else result.scale
+
+
+def group_name(result: TableResult, group: str) -> str:
+    """Return the heading over a data set's columns: micro data has the format of COCO, not its name."""
+    return group if result.scale == "paper" or not group else f"{group} ({result.scale})"
+
+
+def note_letters(rows: Iterable[Row]) -> dict[str, str]:
+    """Return a letter for each different note, in the order of the rows.
+
+    >>> note_letters([Row("SAM", "sam"), Row("A", "a", note="my own"), Row("B", "b", note="my own")])
+    {'my own': 'a'}
+    """
+    notes = dict.fromkeys(row.note for row in rows if row.note)
+    return {note: chr(ord("a") + i) if i < 26 else f"n{i}" for i, note in enumerate(notes)}
+
+
+def notes(result: TableResult) -> list[tuple[str, str]]:
+    """Return what stands below a table: row notes with their letters, then footnotes with none."""
+    lettered = [(letter, note) for note, letter in note_letters(result.rows).items()]
+    return lettered + [("", footnote) for footnote in result.footnotes]
+
+
+def flatten(provenance: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Return nested provenance as lines of (dotted name, value).
+
+    >>> flatten({"git": {"commit": "e6ac", "dirty": False}, "threads": 2})
+    [('git.commit', 'e6ac'), ('git.dirty', 'false'), ('threads', '2')]
+    """
+    lines: list[tuple[str, str]] = []
+    for key, value in provenance.items():
+        if isinstance(value, Mapping):
+            lines += flatten(value, f"{prefix}{key}.")
+        elif isinstance(value, str):
+            lines.append((f"{prefix}{key}", value))
+        else:
+            lines.append((f"{prefix}{key}", json.dumps(value, default=str)))
+    return lines

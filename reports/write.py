@@ -1,0 +1,91 @@
+"""Write a result in every form, each file whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.errors import BenchError
+from protocols.results import TableResult
+from reports.frame import to_frame
+from reports.latex import to_latex
+from reports.markdown import to_markdown
+from reports.page import to_html
+from reports.plot import pictures
+
+KINDS = ("csv", "json", "md", "tex", "png", "html")
+
+
+def write_report(result: TableResult, out: Path) -> list[Path]:
+    """Write <name>.csv, .json, .md, .tex, .png and .html; all is rendered before the first is written.
+
+    Args:
+        result: The table.
+        out: The folder; made if it is not there.
+
+    Returns:
+        The files written, in the order of `KINDS`.
+
+    Raises:
+        BenchError: The folder or a file cannot be written.
+    """
+    if not re.fullmatch(r"\w[\w.-]*", result.name):
+        raise BenchError(
+            f"'{result.name}' cannot be a file name: name the table with letters, digits, '-' and '_'"
+        )
+    frame = to_frame(result)
+    png, svg = pictures(result, frame)
+    siblings = tuple(f"{result.name}.{kind}" for kind in KINDS if kind != "html")
+    contents: dict[str, str | bytes] = {
+        "csv": frame.to_csv(index=False, lineterminator="\n"),
+        "json": json.dumps(plain(result.to_json()), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+        "md": to_markdown(result, frame),
+        "tex": to_latex(result, frame),
+        "png": png,
+        "html": to_html(result, frame, svg, siblings),
+    }
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        return [_write(out / f"{result.name}.{kind}", contents[kind]) for kind in KINDS]
+    except OSError as error:
+        raise BenchError(
+            f"cannot write the report to '{out}' ({error.strerror or error}): choose another folder"
+        ) from error
+
+
+def _write(path: Path, content: str | bytes) -> Path:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        # open(), not tempfile: a report has the rights that the user's umask gives, not 0600.
+        with temporary.open("wb") as file:
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def plain(value: Any) -> Any:
+    """Return what strict JSON can hold: NaN and infinity become null, numpy plain, other things words.
+
+    >>> plain({"low": float("nan"), "path": Path("a"), "n": (1, 2)})
+    {'low': None, 'path': 'a', 'n': [1, 2]}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, (np.generic, np.ndarray)):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (str, int)) else str(value)

@@ -1,0 +1,176 @@
+"""How prompts choose among FastSAM's masks, against the definition of the published code, and the segmenter."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from models import zoo
+from models.errors import BenchError
+from models.fastsam import FastSamSegmenter, choose_by_box, choose_by_points
+from models.segmenter import Prompts, Segmenter
+from tests.models.recipe import image
+
+H, W = 9, 12
+MASKS = hnp.arrays(bool, st.tuples(st.integers(1, 5), st.just(H), st.just(W)))
+BOXES = hnp.arrays(np.float64, st.tuples(st.integers(1, 4), st.just(4)), elements=st.floats(-3, 15))
+COUNTS = st.tuples(st.integers(1, 4), st.integers(1, 3))
+
+
+def box_iou_by_definition(mask: np.ndarray, box: np.ndarray) -> float:
+    """IoU of a mask with the box filled in, corners rounded and clipped as in the published code."""
+    x1, y1 = (max(round(value), 0) for value in box[:2])
+    x2, y2 = min(round(box[2]), W), min(round(box[3]), H)
+    filled = np.zeros((H, W), dtype=bool)
+    filled[y1 : max(y2, 0), x1 : max(x2, 0)] = True
+    union = (mask | filled).sum()
+    return (mask & filled).sum() / union if union else 0.0
+
+
+def points_by_definition(masks: np.ndarray, points: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Paint one prompt pixel by pixel: the smallest mask around a pixel that holds a point decides."""
+    painted = np.zeros((H, W), dtype=bool)
+    for mask in sorted(masks, key=np.sum, reverse=True):
+        inside = [
+            label for (x, y), label in zip(points, labels, strict=True) if label >= 0 and mask[int(y), int(x)]
+        ]
+        if inside:
+            painted[mask] = inside[-1] == 1
+    return painted
+
+
+@given(MASKS, BOXES)
+def test_a_box_chooses_the_mask_of_the_largest_iou(masks: np.ndarray, boxes: np.ndarray) -> None:
+    index, iou = choose_by_box(masks, boxes)
+    truth = np.array([[box_iou_by_definition(mask, box) for mask in masks] for box in boxes])
+    np.testing.assert_array_equal(index, truth.argmax(1))
+    np.testing.assert_allclose(iou, truth.max(1))
+
+
+@given(MASKS, BOXES)
+def test_many_boxes_get_the_answers_each_gets_alone(masks: np.ndarray, boxes: np.ndarray) -> None:
+    index, iou = choose_by_box(masks, boxes)
+    for row, box in enumerate(boxes):
+        alone, alone_iou = choose_by_box(masks, box[None])
+        assert (alone[0], alone_iou[0]) == (index[row], iou[row])
+
+
+@given(MASKS, BOXES)
+def test_the_budget_of_memory_changes_no_answer(masks: np.ndarray, boxes: np.ndarray) -> None:
+    whole = choose_by_box(masks, boxes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.fastsam._PIXELS_AT_ONCE", 1)
+        for one, other in zip(whole, choose_by_box(masks, boxes), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@given(MASKS, BOXES)
+def test_choosing_changes_neither_boxes_nor_masks(masks: np.ndarray, boxes: np.ndarray) -> None:
+    before = masks.copy(), boxes.copy()
+    choose_by_box(masks, boxes)
+    np.testing.assert_array_equal(masks, before[0])
+    np.testing.assert_array_equal(boxes, before[1])
+
+
+@given(MASKS, st.data())
+def test_points_paint_the_masks_around_them_largest_first(masks: np.ndarray, data: st.DataObject) -> None:
+    count, each = data.draw(COUNTS)
+    points = data.draw(hnp.arrays(np.float64, (count, each, 2), elements=st.floats(0, H - 0.01)))
+    labels = data.draw(hnp.arrays(np.int64, (count, each), elements=st.sampled_from([-1, 0, 1])))
+    answers = choose_by_points(masks, points, labels)
+    for answer, one, which in zip(answers, points, labels, strict=True):
+        np.testing.assert_array_equal(answer, points_by_definition(masks, one, which))
+
+
+def test_a_click_gives_the_union_of_all_masks_around_it_and_a_background_click_takes_away() -> None:
+    part, whole, elsewhere = np.zeros((3, H, W), dtype=bool)
+    part[2:4, 2:4] = whole[1:6, 1:6] = elsewhere[7:, 9:] = True
+    masks = np.stack([part, whole, elsewhere])
+    both = np.array([[[2.0, 2.0], [9.0, 8.0]], [[5.0, 5.0], [2.0, 2.0]]])
+    clicked, carved = choose_by_points(masks, both, np.array([[1, 1], [1, 0]]))
+    np.testing.assert_array_equal(clicked, whole | elsewhere)
+    np.testing.assert_array_equal(carved, whole & ~part)
+
+
+def segmenter(*masks: np.ndarray) -> FastSamSegmenter:
+    """A segmenter whose everything-pass finds these masks in any image."""
+    found = np.stack(masks) if masks else np.zeros((0, H, W), dtype=bool)
+    return FastSamSegmenter(lambda image: found, name="fastsam-s")
+
+
+@pytest.fixture
+def corner() -> np.ndarray:
+    mask = np.zeros((H, W), dtype=bool)
+    mask[:4, :4] = True
+    return mask
+
+
+def test_it_is_a_segmenter() -> None:
+    assert isinstance(segmenter(), Segmenter)
+
+
+def test_the_everything_pass_runs_once_an_image(corner: np.ndarray) -> None:
+    seen: list[np.ndarray] = []
+    model = FastSamSegmenter(lambda image: seen.append(image) or corner[None], name="fastsam-s")
+    (embedding,) = model.embed([image(H, W)])
+    for _ in range(3):
+        model.segment(embedding, Prompts.from_boxes([[0, 0, 4, 4]]))
+    assert len(seen) == 1
+
+
+def test_boxes_and_clicks_about_one_image_get_an_answer_each(corner: np.ndarray) -> None:
+    model = segmenter(corner, ~corner)
+    (embedding,) = model.embed([image(H, W)])
+    prompts = Prompts(
+        np.array([[[0, 0], [4, 4]], [[11, 8], [0, 0]], [[0, 0], [4, 4]]]), np.array([[2, 3], [1, -1], [2, 3]])
+    )
+    answer = model.segment(embedding, prompts)
+    assert answer.logits.shape == (3, 1, H, W)
+    np.testing.assert_array_equal(model.masks(answer.logits, (H, W))[:, 0], [corner, ~corner, corner])
+    assert answer.predicted_iou[:, 0].tolist() == [1, 1, 1]
+
+
+def test_without_any_mask_answers_are_empty() -> None:
+    model = segmenter()
+    (embedding,) = model.embed([image(H, W)])
+    answer = model.segment(embedding, Prompts.from_boxes([[0, 0, 4, 4], [1, 1, 2, 2]]))
+    assert not model.masks(answer.logits, (H, W)).any()
+    assert answer.predicted_iou.tolist() == [[0], [0]]
+
+
+def test_no_prompts_get_no_answers(corner: np.ndarray) -> None:
+    model = segmenter(corner)
+    answer = model.segment(model.embed([image(H, W)])[0], Prompts.from_boxes(np.zeros((0, 4))))
+    assert model.masks(answer.logits, (H, W)).shape == (0, 1, H, W)
+
+
+def test_a_box_with_a_click_is_refused(corner: np.ndarray) -> None:
+    model = segmenter(corner)
+    prompts = Prompts(np.zeros((1, 3, 2)), np.array([[2, 3, 1]]))
+    with pytest.raises(BenchError, match="a box or points, not both"):
+        model.segment(model.embed([image(H, W)])[0], prompts)
+
+
+def test_masks_of_another_size_are_refused(corner: np.ndarray) -> None:
+    model = segmenter(corner)
+    answer = model.segment(model.embed([image(H, W)])[0], Prompts.from_boxes([[0, 0, 4, 4]]))
+    with pytest.raises(BenchError, match=r"the size of its image \[9, 12\], not \[18, 24\]"):
+        model.masks(answer.logits, (18, 24))
+
+
+def test_without_ultralytics_the_error_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if importlib.util.find_spec("ultralytics"):
+        pytest.skip("ultralytics is installed")
+    with pytest.raises(BenchError, match=r"pip install efficientsam-bench\[fastsam\]"):
+        zoo.load("fastsam-s", checkpoint=tmp_path / "x.pt")
+    usable, why = zoo.available("fastsam-x")
+    assert not usable
+    assert "ultralytics" in why
