@@ -20,6 +20,8 @@ from typing import Any
 from bench.env import in_force
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+NVIDIA = Path("/proc/driver/nvidia/gpus")
+"""Where NVIDIA's driver describes each GPU; nvidia-smi says the same, half a second later."""
 PACKAGES = (
     "efficientsam-bench",
     "torch",
@@ -150,7 +152,7 @@ def _gpus() -> Iterator[str]:
     if torch is not None and torch.cuda.is_initialized():
         yield from (torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
         return
-    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+    for path in sorted(NVIDIA.glob("*/information")):
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
         yield from (line.partition(":")[2].strip() for line in lines if line.startswith("Model:"))
 

@@ -8,6 +8,7 @@ published code drops repeated answers.
 from __future__ import annotations
 
 import functools
+import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -31,8 +32,8 @@ from models.segmenter import (
 
 CONFIDENCE, NMS_IOU, INPUT_SIZE, MAX_MASKS = 0.4, 0.9, 1024, 300
 """Of the everything-pass, as the published inference script sets them (300: the default of its YOLO)."""
-_PIXELS_AT_ONCE = 1 << 22
-"""Most pixels of summed-area tables held at once (16 MiB in int32)."""
+_PIXELS_AT_ONCE = 1 << 20
+"""Most pixels of summed-area tables held at once: 4 MiB in int32, which stay in the cache."""
 
 Everything = Callable[[np.ndarray], np.ndarray]
 """Finds all masks, bool [N, H, W], of an image uint8 [H, W, 3] RGB."""
@@ -169,6 +170,7 @@ def load_fastsam(checkpoint: Path | None, device: str) -> FastSamSegmenter:
     Raises:
         BenchError: if `ultralytics` is not installed or cannot read the file.
     """
+    os.environ.setdefault("YOLO_OFFLINE", "true")  # else it looks for updates and reports its use
     try:
         from ultralytics import FastSAM
     except ImportError as error:
@@ -180,8 +182,9 @@ def load_fastsam(checkpoint: Path | None, device: str) -> FastSamSegmenter:
     try:
         model = FastSAM(str(checkpoint))
     except (RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        reason = str(error).partition("\n")[0]
         raise BenchError(
-            f"'{checkpoint}' is not a checkpoint of FastSAM ({error}): run `bench weights fetch fastsam-x`"
+            f"'{checkpoint}' is not a checkpoint of FastSAM ({reason}): run `bench weights fetch fastsam-x`"
         ) from error
     return FastSamSegmenter(functools.partial(_everything, model, device), name="fastsam", device=device)
 

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-LABEL_WIDTH = 28
+LABEL_WIDTH = 32
 PADDING = 2
 """Characters between columns: the divider of the box, which is a blank, and one more."""
 

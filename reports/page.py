@@ -151,12 +151,17 @@ def _title(line: Line) -> str:
     return "; ".join([*parts, line.why] if line.why else parts)
 
 
-def _whiskers(pairs: list[Pair]) -> dict[Difference, _Whisker]:
-    """Return the drawings of all differences, on one scale."""
-    drawn = [
-        cell for pair in pairs for cell in pair.differences if cell is not None and cell.ends is not None
+def _whiskers(pairs: list[Pair]) -> list[list[_Whisker | None]]:
+    """Return a drawing for each difference of each pair; those of one column share a scale."""
+    columns = [
+        _column_of_whiskers(column) for column in zip(*(pair.differences for pair in pairs), strict=True)
     ]
-    reach = 1.1 * max((abs(x) for cell in drawn for x in cell.ends or ()), default=0)
+    return [list(line) for line in zip(*columns, strict=True)]
+
+
+def _column_of_whiskers(column: Sequence[Difference | None]) -> list[_Whisker | None]:
+    ends = [cell.ends if cell else None for cell in column]
+    reach = 1.1 * max((abs(x) for three in ends if three for x in three), default=0)
     if not reach:
-        return {}
-    return {cell: _Whisker(*(round(50 + 50 * x / reach, 2) for x in cell.ends or ())) for cell in drawn}
+        return [None] * len(ends)
+    return [_Whisker(*(round(50 + 50 * x / reach, 2) for x in three)) if three else None for three in ends]

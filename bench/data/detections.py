@@ -111,8 +111,8 @@ def open_detections(path: Path | str) -> Detections:
     """Open a COCO results file: a list of {image_id, category_id, bbox: [x, y, width, height], score}.
 
     Raises:
-        BenchError: if the file is absent, cut short or not a list, or if an entry, named by its position, lacks
-            a key, has a box or score that is not finite, or a negative width or height.
+        BenchError: if the file is absent, cut short or not a list, or if an entry (its position is named)
+            lacks a key, has a box or score that is not finite, or a negative width or height.
     """
     path = Path(path)
     if not path.is_file():

@@ -147,10 +147,9 @@ class _Window:
                     return value
             if not self._may_go_on(broken):
                 self.reject(broken)
-            if not self._ended:
-                self._grow()
-            else:
+            if self._ended:
                 raise self._cut()
+            self._grow()
 
     def finish(self) -> None:
         """Make sure that nothing but white space is left."""
@@ -170,7 +169,7 @@ class _Window:
         return BenchError(f"{self._source.path} ends in the middle of a value {where}: {self._source.remedy}")
 
     def _may_go_on(self, at: int) -> bool:
-        """Whether a token at `at`, a number, a literal or nothing yet, may have been cut by the window's end."""
+        """Return whether a token at `at`, which may be none yet, could be cut in two by the window's end."""
         if self._ended:
             return _UNFINISHED.fullmatch(self._text, at) is not None
         return at >= len(self._text) - _TOKEN

@@ -119,10 +119,11 @@ def _without_empty(dataset: hotcoco.COCO) -> hotcoco.COCO:
 
 
 def _sizes(path: Path, images: dict) -> dict[int, tuple[int, int]]:
-    try:
-        return {image_id: (image["height"], image["width"]) for image_id, image in images.items()}
-    except KeyError as error:
-        raise BenchError(f"{path} has images without {error}: masks cannot be checked, add it") from error
+    sizes = {image_id: (image.get("height", 0), image.get("width", 0)) for image_id, image in images.items()}
+    for image_id, size in sizes.items():
+        if 0 in size:
+            raise BenchError(f"image {image_id} of {path} has no height or width: add the size of its masks")
+    return sizes
 
 
 def _chosen(path: Path, images: dict, image_ids: Sequence[int] | None) -> tuple[int, ...]:

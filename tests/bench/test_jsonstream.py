@@ -40,7 +40,9 @@ def test_arrays_of_an_object_come_as_json_loads_reads_them(
 
 @TMP
 @given(st.lists(VALUES), st.integers(1, 40))
-def test_a_list_at_the_top_level_has_the_empty_key(tmp_path: Path, document: list[object], chunk: int) -> None:
+def test_a_list_at_the_top_level_has_the_empty_key(
+    tmp_path: Path, document: list[object], chunk: int
+) -> None:
     assert read(tmp_path / "x.json", json.dumps(document), chunk) == {"": document}
 
 
@@ -50,7 +52,11 @@ def test_batches_are_full_but_for_the_last(tmp_path: Path) -> None:
     assert batches == [("a", [1, 2]), ("a", [3, 4]), ("a", [5]), ("b", [])]
 
 
-DOCUMENT = {"info": {"ä€": "\u20ac \\ \" \n"}, "a": [{"x": [1.5e-7, -2, True, None]}, "ü" * 9, 12.25], "n": -3.5e9}
+DOCUMENT = {
+    "info": {"ä€": '\u20ac \\ " \n'},
+    "a": [{"x": [1.5e-7, -2, True, None]}, "ü" * 9, 12.25],
+    "n": -3.5e9,
+}
 
 
 @pytest.mark.parametrize("ascii_only", [True, False])
@@ -60,7 +66,9 @@ def test_a_file_cut_at_any_byte_is_said_to_end_in_the_middle(
 ) -> None:
     whole = json.dumps(DOCUMENT, ensure_ascii=ascii_only).encode()
     for cut in range(1, len(whole)):
-        with pytest.raises(BenchError, match=rf"ends in the middle of a value at byte \d+ of {cut}: download it"):
+        with pytest.raises(
+            BenchError, match=rf"ends in the middle of a value at byte \d+ of {cut}: download it"
+        ):
             read(tmp_path / "x.json", whole[:cut], chunk)
 
 

@@ -218,8 +218,9 @@ assert [os.waitpid(racer, 0)[1] for racer in racers] == [0, 0, 0]
         assert len(opened) == 8
         assert names(opened[0]) == whole()
 
-    # Without pandas, many processes are cheap enough to hit the instants in which a lock could be had twice. They
-    # start as one when the parent closes its pipe, and none ends, which would free its locks, before all are done.
+    # Without pandas, many processes are cheap enough to hit the instants in which a lock could be had twice.
+    # They start as one when the parent closes its pipe, and none ends, which would free its locks, before all
+    # are done.
     CROWD = """
 import os, sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Downloads from a server on this machine that drops connections, refuses ranges, or serves something else."""
+"""Downloads from a server on this machine that drops connections, refuses ranges or serves a web page."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from tests.models.recipe import fill, image
 GOLDEN = Path(__file__).parent / "golden"
 PROMPTS = ("point1", "points3", "box", "box_point")
 TOLERANCE = 1e-4
-"""Absolute, on embeddings of standard deviation 1 and logits up to 2: float32 sums in another order give 1e-5."""
+"""Absolute, on embeddings of deviation 1 and logits up to 2: float32 sums in another order give 1e-5."""
 FLIPS = 1e-4
 """Share of pixels whose logit may cross 0 by rounding; 1 of 921,600 does."""
 TINY = {"embed_dim": 24, "num_heads": 2, "depth": 2, "img_size": 64, "prompt_dim": 16, "decoder_heads": 2}
@@ -129,7 +129,7 @@ def test_an_image_is_squashed_so_that_stretching_it_moves_no_answer(tiny: Effici
     for pixels, x in ((square, 20.0), (wide, 40.0)):
         (embedded,) = tiny.embed([pixels])
         answers.append(tiny.segment(embedded, Prompts(np.array([[[x, 30.0]]]), np.array([[1]]))).logits)
-    # Halving a doubled column averages a pixel with itself, so only the first and last columns keep a rounding.
+    # Halving doubled columns averages a pixel with itself.
     torch.testing.assert_close(*answers, rtol=0, atol=TOLERANCE)
 
 

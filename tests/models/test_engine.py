@@ -22,6 +22,12 @@ def test_products_keep_float32_accuracy_whatever_was_chosen() -> None:
     chosen = engine.exact_engine()
     assert engine.matmul_error() < 1e-5
     assert torch.get_float32_matmul_precision() == chosen["float32_matmul_precision"]
+
+
+def test_a_gpu_never_computes_in_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    torch.set_float32_matmul_precision("medium")
+    assert engine.exact_engine()["float32_matmul_precision"] == "highest"
     assert not torch.backends.cuda.matmul.allow_tf32
     assert not torch.backends.cudnn.allow_tf32
 

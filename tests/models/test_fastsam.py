@@ -1,4 +1,4 @@
-"""How prompts choose among FastSAM's masks, against the definition of the published code, and the segmenter."""
+"""How prompts choose among FastSAM's masks, against the published definition, and the segmenter."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -88,14 +89,16 @@ def test_points_paint_the_masks_around_them_largest_first(masks: np.ndarray, dat
         np.testing.assert_array_equal(answer, points_by_definition(masks, one, which))
 
 
-def test_a_click_gives_the_union_of_all_masks_around_it_and_a_background_click_takes_away() -> None:
+def test_a_click_gives_the_union_of_the_masks_around_it_and_the_last_click_in_a_mask_decides() -> None:
     part, whole, elsewhere = np.zeros((3, H, W), dtype=bool)
     part[2:4, 2:4] = whole[1:6, 1:6] = elsewhere[7:, 9:] = True
     masks = np.stack([part, whole, elsewhere])
-    both = np.array([[[2.0, 2.0], [9.0, 8.0]], [[5.0, 5.0], [2.0, 2.0]]])
-    clicked, carved = choose_by_points(masks, both, np.array([[1, 1], [1, 0]]))
+    in_part, in_whole, in_other = [2.0, 2.0], [5.0, 5.0], [9.0, 8.0]
+    points = np.array([[in_part, in_other], [in_part, in_whole], [in_whole, in_part]])
+    clicked, carved, erased = choose_by_points(masks, points, np.array([[1, 1], [0, 1], [1, 0]]))
     np.testing.assert_array_equal(clicked, whole | elsewhere)
     np.testing.assert_array_equal(carved, whole & ~part)
+    assert not erased.any()
 
 
 def segmenter(*masks: np.ndarray) -> FastSamSegmenter:
@@ -174,3 +177,21 @@ def test_without_ultralytics_the_error_says_what_to_install(
     usable, why = zoo.available("fastsam-x")
     assert not usable
     assert "ultralytics" in why
+
+
+@pytest.mark.slow
+def test_ultralytics_finds_the_masks_and_prompts_choose_among_them(tmp_path: Path) -> None:
+    tasks = pytest.importorskip("ultralytics.nn.tasks")
+    network = tasks.SegmentationModel("yolov8s-seg.yaml", nc=1, verbose=False)
+    network.names, network.args, network.task = {0: "object"}, {"imgsz": 1024, "task": "segment"}, "segment"
+    for layer in network.model[-1].cv3:  # untrained, but sure enough of many objects
+        layer[-1].bias.data.fill_(0)
+    path = tmp_path / "FastSAM-s.pt"
+    torch.save({"model": network.half(), "train_args": network.args}, path)
+    model = zoo.load("fastsam-s", checkpoint=path)
+    (embedding,) = model.embed([image(480, 640)])
+    assert embedding.features.shape[1:] == (480, 640)
+    assert 0 < len(embedding.features) <= 300
+    answer = model.segment(embedding, Prompts.from_boxes([[10, 10, 300, 200], [300, 100, 600, 400]]))
+    chosen = model.masks(answer.logits, (480, 640))[:, 0]
+    assert all((embedding.features == mask).all((1, 2)).any() for mask in chosen)

@@ -134,7 +134,7 @@ def test_another_file_under_the_published_name_is_not_available(published: Model
 
 
 def test_a_checkpoint_path_with_nothing_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="there is no checkpoint '.*nowhere.pt' for model"):
+    with pytest.raises(BenchError, match=r"there is no checkpoint '.*nowhere\.pt' for model"):
         zoo.load(NAME, checkpoint=tmp_path / "nowhere.pt")
 
 

@@ -108,7 +108,7 @@ def make_table(name: str, *, comparable: bool = True) -> TableResult:
 
 
 def _comparisons(keys: list[str], cells: list[Cell]) -> tuple[Comparison, ...]:
-    """Compare as the paper does: every column of each pair, with intervals that decide some and leave some open."""
+    """Compare every column of each pair, with intervals that decide some and leave some open."""
     found = {(cell.row, cell.column): cell for cell in cells}
     return tuple(
         _comparison(found[first, key], found[second, key])

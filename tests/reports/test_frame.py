@@ -1,6 +1,7 @@
 """The frame: one line a cell, and nothing in it that a renderer would have to doubt."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import pandas as pd
@@ -42,18 +43,18 @@ def test_there_is_no_difference_and_no_outside_where_not_comparable(micro4: Tabl
     assert not frame["outside"].any()
 
 
-def test_the_papers_rounding_is_no_evidence_of_a_difference(with_cell) -> None:
+def test_the_papers_rounding_is_no_evidence_of_a_difference(with_cell: Callable[..., TableResult]) -> None:
     for low, outside in ((0.7844, False), (0.7846, True)):
         frame = to_frame(with_cell("SAM", "coco_box", measured=0.789, low=low, high=0.793))
         assert line_of(frame, "SAM", "coco_box").outside is outside
 
 
-def test_an_unknown_interval_is_no_evidence_of_a_difference(with_cell) -> None:
+def test_an_unknown_interval_is_no_evidence_of_a_difference(with_cell: Callable[..., TableResult]) -> None:
     frame = to_frame(with_cell("SAM", "coco_box", measured=0.9, low=math.nan, high=math.nan))
     assert not line_of(frame, "SAM", "coco_box").outside
 
 
-def test_numbers_that_print_alike_share_the_best_place(with_cell) -> None:
+def test_numbers_that_print_alike_share_the_best_place(with_cell: Callable[..., TableResult]) -> None:
     frame = to_frame(with_cell("SAM", "coco_box", measured=0.78195))
     best = frame[(frame["column"] == "coco_box") & frame["best"]]
     assert line_of(frame, "EfficientSAM-S", "coco_box").measured != 0.78195
@@ -98,6 +99,6 @@ def test_gaps_of_several_rows_with_one_reason_are_one(table5: TableResult) -> No
     assert gaps(to_frame(table5))[0].where == "ViTDet-H; FastSAM"
 
 
-def test_a_measured_value_that_is_not_a_number_is_a_gap(with_cell) -> None:
+def test_a_measured_value_that_is_not_a_number_is_a_gap(with_cell: Callable[..., TableResult]) -> None:
     result = with_cell("SAM", "coco_box", measured=math.nan, why="no object of this size")
     assert Gap("measured", "no object of this size", "SAM (COCO box)") in gaps(to_frame(result))

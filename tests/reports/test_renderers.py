@@ -69,7 +69,9 @@ def test_missing_cells_say_why(render: Renderer, table4: TableResult) -> None:
         assert words in text
 
 
-def test_unknown_interval_ends_are_never_printed_as_nan(render: Renderer, with_cell) -> None:
+def test_unknown_interval_ends_are_never_printed_as_nan(
+    render: Renderer, with_cell: Callable[..., TableResult]
+) -> None:
     with_cell = partial(with_cell, "SAM", "coco_box")
     for low, high in ((math.nan, 0.8), (0.7, math.nan), (math.nan, math.nan), (None, None)):
         result = with_cell(low=low, high=high)

@@ -3,12 +3,14 @@
 import doctest
 import importlib
 import math
+from dataclasses import replace
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.results import TableResult
+from protocols.results import Status, TableResult
 from reports import wording
 
 SHARES = st.floats(0, 1)
@@ -16,7 +18,7 @@ PRINTED = 0.05 + 1e-9
 """Half of the last printed digit of a percentage."""
 
 
-@pytest.mark.parametrize("module", ["wording", "write", "markdown", "latex"])
+@pytest.mark.parametrize("module", ["wording", "pairs", "write", "markdown", "latex"])
 def test_examples_in_docstrings_are_true(module: str) -> None:
     outcome = doctest.testmod(importlib.import_module(f"reports.{module}"))
     assert outcome.attempted > 0
@@ -57,8 +59,9 @@ def test_one_unknown_end_makes_the_short_form_unknown(low: float, high: float) -
     assert "nan" not in wording.bracket(low, high)
 
 
-def test_a_comparison_without_a_measurement_shows_no_interval(table4: TableResult) -> None:
-    assert wording.paired(table4.comparisons[-1]) == ("+1.0", "")
+def test_a_mixed_table_is_called_mixed(table4: TableResult) -> None:
+    mixed = replace(table4, scale="mixed")
+    assert (wording.measured_word(mixed), wording.group_name(mixed, "COCO")) == ("mixed", "COCO (mixed)")
 
 
 def test_micro_numbers_and_data_are_called_micro(micro4: TableResult, table4: TableResult) -> None:
@@ -73,8 +76,4 @@ def test_every_status_has_a_meaning(status: str) -> None:
 
 
 def test_statuses_are_those_of_results() -> None:
-    from typing import get_args
-
-    from protocols.results import Status
-
     assert set(get_args(Status)) == set(wording.MARKS) == set(wording.LEGEND)

@@ -15,8 +15,8 @@ import pytest
 from models.errors import BenchError
 from protocols.results import TableResult
 from reports import write
-from reports.plot import Pictures
 from reports.frame import to_frame
+from reports.plot import Pictures
 from reports.write import KINDS, write_report
 
 
@@ -92,7 +92,7 @@ def test_a_failing_disk_leaves_the_old_file_and_no_rubbish(
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(write.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(BenchError, match="No space left on device"):
         write_report(micro4, tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

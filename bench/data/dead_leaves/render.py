@@ -7,8 +7,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +32,7 @@ RENDERINGS: dict[str, Callable[[list[Scene]], dict[str, Any]]] = {
 
 
 def world_root() -> Path:
-    """Return the folder of the held-out world, rendering it first if it is not there (a few seconds).
+    """Return the folder of the held-out world, rendering it first if it is not there (two seconds).
 
     Raises:
         BenchError: if this machine draws other pixels than the published hash says.
@@ -81,14 +79,7 @@ def scenes_sha256(scenes: list[Scene]) -> str:
 
 
 def _held_out() -> Iterator[Scene]:
-    with (
-        ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool,
-        progress("drawing dead leaves", total=VAL_IMAGES, unit="scenes") as advance,
-    ):
-        for scene in pool.map(_draw, range(VAL_IMAGES), chunksize=8):
+    with progress("drawing dead leaves", total=VAL_IMAGES, unit="scenes") as advance:
+        for index in range(VAL_IMAGES):
+            yield draw_scene(VAL_SEED, index)
             advance(1)
-            yield scene
-
-
-def _draw(index: int) -> Scene:
-    return draw_scene(VAL_SEED, index)
