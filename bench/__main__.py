@@ -20,6 +20,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "list": listing.list_all,
     "runs": listing.list_runs,
     "train": train.train,
+    "train-micro": train.train_micro,
 }
 DESCRIPTION = (
     "Every table of EfficientSAM (arXiv 2312.00863), one command each, for any efficient segment-anything model. "

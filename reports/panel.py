@@ -65,6 +65,8 @@ def draw_panel(axes: Axes, column: Sequence[Line], result: TableResult, theme: T
     axes.set_yticks(range(len(methods)), [line.row for line in methods])
     axes.set_ylim(len(methods) - 0.1, -0.6)
     ours = [x for line in methods for x in (line.measured, line.low, line.high)]
+    if not any(map(math.isfinite, ours)):
+        ours = [line.measured for line in frames]
     papers = [line.paper for line in methods]
     _measured(axes, methods, theme, ranked=not result.comparable)
     if result.comparable:
@@ -75,7 +77,7 @@ def draw_panel(axes: Axes, column: Sequence[Line], result: TableResult, theme: T
         above = axes.twiny()
         _paper(above, methods, theme, ranked=True)
         _limits(above, column, papers)
-        _limits(axes, column, ours if any(map(math.isfinite, ours)) else [line.measured for line in frames])
+        _limits(axes, column, ours)
         _coloured(above, ", ".join(part for part in ("paper", group) if part) + unit, theme.paper, "top")
         _coloured(axes, wording.measured_word(result) + unit, theme.measured, "bottom")
         above.grid(False)

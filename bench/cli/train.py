@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,6 +20,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from bench.data.dead_leaves.training import TRAINING_SEED, MaskBatches, training_scenes
+from bench.env import ENV
 from bench.progress import progress
 from bench.provenance import provenance
 from models import zoo
@@ -107,3 +112,29 @@ def export(network: nn.Module, path: Path, record: dict[str, Any]) -> None:
     content = path.read_bytes()
     facts = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     path.with_suffix(".json").write_text(json.dumps({**facts, **record}, indent=1) + "\n")
+
+
+LANES = (("sam-micro", "mobilesam-micro"), ("efficientsam-s-micro", "efficientsam-ti-micro"))
+"""What is trained side by side, one thread each; MobileSAM needs its teacher first."""
+
+
+def train_micro(out: Path = Path("training"), weights: Path = WEIGHTS) -> None:
+    """Train all micro models, two at a time with one thread each; goes on after a kill.
+
+    Args:
+        out: Folder of checkpoints and logs.
+        weights: Folder of the finished weights.
+    """
+    training_scenes(SCENES)  # once, before two processes want them
+    environment = {**os.environ, **ENV, "OMP_NUM_THREADS": "1"}
+
+    def run_lane(names: tuple[str, ...]) -> None:
+        for name in names:
+            command = [sys.executable, "-m", "bench", "train", name, "--out", str(out), "--weights", str(weights)]
+            subprocess.run(command, check=True, env=environment)
+
+    with ThreadPoolExecutor(len(LANES)) as pool:
+        try:
+            list(pool.map(run_lane, LANES))
+        except subprocess.CalledProcessError as failure:
+            raise BenchError(f"{' '.join(failure.cmd[2:5])} failed, see above; run again to go on") from None

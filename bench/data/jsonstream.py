@@ -180,7 +180,8 @@ class _Window:
     def _skip_space(self) -> bool:
         """Stand on the next character that is not white space; False at the end of the file."""
         while True:
-            self._at = _SPACE.match(self._text, self._at).end()  # type: ignore[union-attr]
+            if self._text[self._at : self._at + 1] <= " ":
+                self._at = _SPACE.match(self._text, self._at).end()  # type: ignore[union-attr]
             if self._at < len(self._text):
                 return True
             if not self._grow():

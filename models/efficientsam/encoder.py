@@ -87,10 +87,9 @@ class ImageEncoder(nn.Module):
         grid = table.unflatten(1, (side, side))
         if (height, width) == (side, side):
             return grid  # type: ignore[no-any-return]
-        channels_first = grid.permute(0, 3, 1, 2)
-        return F.interpolate(channels_first, (height, width), mode="bicubic", align_corners=False).permute(
-            0, 2, 3, 1
-        )
+        maps = grid.permute(0, 3, 1, 2)  # [1, C, side, side]
+        maps = F.interpolate(maps, (height, width), mode="bicubic", align_corners=False)
+        return maps.permute(0, 2, 3, 1)
 
 
 class PatchEmbed(nn.Module):

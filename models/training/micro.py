@@ -31,7 +31,7 @@ class MicroRun:
 
 MICRO_RUNS: dict[str, MicroRun] = {
     "sam-micro": MicroRun(micro.sam_micro, replace(PROMPTABLE_MICRO, single_mask_share=0.25)),
-    "efficientsam-s-micro": MicroRun(micro.efficientsam_s_micro, replace(PROMPTABLE_MICRO, steps=4000)),
-    "efficientsam-ti-micro": MicroRun(micro.efficientsam_ti_micro, replace(PROMPTABLE_MICRO, steps=4000)),
+    "efficientsam-s-micro": MicroRun(micro.efficientsam_s_micro, PROMPTABLE_MICRO),
+    "efficientsam-ti-micro": MicroRun(micro.efficientsam_ti_micro, PROMPTABLE_MICRO),
     "mobilesam-micro": MicroRun(micro.mobilesam_micro, DISTILL_MICRO, teacher="sam-micro"),
 }

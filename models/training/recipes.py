@@ -72,9 +72,9 @@ PROMPTABLE_PAPER = PromptableRecipe(
     checkpoint_every=2000,
 )
 PROMPTABLE_MICRO = PromptableRecipe(
-    steps=5000,
+    steps=3600,
     images_per_step=8,
-    learning_rate=1e-3,
+    learning_rate=1.5e-3,
     weight_decay=0.05,
     warmup_steps=200,
     clip_norm=1.0,
@@ -88,7 +88,7 @@ DISTILL_PAPER = DistillRecipe(
     precision="bf16",
 )
 DISTILL_MICRO = DistillRecipe(
-    steps=3000,
+    steps=2400,
     images_per_step=16,
     learning_rate=2e-3,
     weight_decay=0.05,

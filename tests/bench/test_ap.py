@@ -254,6 +254,24 @@ def test_lvis_leaves_out_masks_and_annotations_of_no_area_as_lvis_does(tmp_path:
     assert found.stats["AP"] == lvis_truth(path, results).stats["AP"] > 0.99
 
 
+@pytest.mark.parametrize("lvis, cap", [(False, 100), (True, 300)])
+@pytest.mark.parametrize(
+    "ahead, score, counts", [(-1, 0.1, True), (0, 0.1, False), (-1, 0.9, True), (0, 0.9, False)]
+)
+def test_the_last_detection_under_the_cap_counts_and_of_a_tie_the_first_in_the_file(
+    lvis: bool, cap: int, ahead: int, score: float, counts: bool, tmp_path: Path
+) -> None:
+    path = write(one_object(lvis=lvis), tmp_path)
+    alarms = [result(segmentation=square(9, at=60), score=0.9)] * (cap + ahead)
+    results = [*alarms, result(score=score), *alarms[:3]]
+    if score < 0.9:
+        results = results[:-3]
+    found = (lvis_ap if lvis else coco_ap)(path, results)
+    truth = (lvis_truth if lvis else coco_truth)(path, results)
+    assert (found.stats["AP"] > 0) == counts
+    assert found.stats["AP"] == truth.stats["AP"]
+
+
 def test_a_difference_with_itself_is_exactly_nothing(tmp_path: Path) -> None:
     case = random_case(8, lvis=False)
     found = paired_ap(case.write(tmp_path), case.results, case.results, "coco", replicates=30)

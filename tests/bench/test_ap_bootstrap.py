@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bench.metrics import ap_bootstrap
-from bench.metrics.ap import coco_ap, lvis_ap
+from bench.metrics.ap import ApResult, coco_ap, lvis_ap
 from bench.metrics.ap_averages import RULES, Average, Rules
 from bench.metrics.ap_bootstrap import Cell, cells, replicate_averages
 from bench.metrics.ap_results import clean_results

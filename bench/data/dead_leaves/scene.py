@@ -11,13 +11,13 @@ from bench.data.dead_leaves.shapes import SHAPE_NAMES, SHAPES, TEXTURE_NAMES, TE
 
 SIZE = 256
 """Side of a scene, px."""
-RADII = (20.0, 110.0)
+RADII = (30.0, 110.0)
 """Smallest and largest leaf radius, px."""
-LEAVES = (9, 23)
+LEAVES = (6, 15)
 """Fewest leaves, and one more than the most."""
-SMALLEST_PART = 6.0
+SMALLEST_PART = 10.0
 """Radius, px: a part never gets smaller, and a leaf too small for it has none."""
-SMALLEST_VISIBLE = 150
+SMALLEST_VISIBLE = 250
 """Leaves and parts with fewer visible pixels are scenery, not objects."""
 SHAPE_WEIGHTS = tuple(1 / (rank + 2) for rank in range(len(SHAPE_NAMES)))
 TEXTURE_WEIGHTS = tuple(1 / (rank + 1) for rank in range(len(TEXTURE_NAMES)))
@@ -118,7 +118,7 @@ def _span(centre: float, radius: float) -> tuple[int, int]:
 def _colours(draws: Draws, u: np.ndarray, v: np.ndarray, texture: int, radius: float) -> np.ndarray:
     """Return RGB [n, 3] in 0..255 at leaf coordinates u, v [n]: two colours mixed by a texture, then shaded."""
     first = draws.uniforms(3) * 255
-    second = first + (draws.uniforms(3) - 0.5) * 240
+    second = first + (draws.uniforms(3) - 0.5) * 140
     period = draws.uniform(5.0, 14.0) / radius
     mixture = TEXTURES[TEXTURE_NAMES[texture]](u / period, v / period)[:, None]
     light_u, light_v = draws.direction()
@@ -141,10 +141,10 @@ def _place(draws: Draws, radius: float) -> _Placement:
 
 def _add_parts(draws: Draws, canvas: _Canvas, leaf: int, place: _Placement) -> None:
     """Put one or two discs on most of the leaves that are large enough."""
-    if place.radius * 0.36 < SMALLEST_PART or not draws.chance(0.7):
+    if place.radius * 0.4 < SMALLEST_PART or not draws.chance(0.7):
         return
     for _ in range(draws.integer(1, 3)):
-        radius = max(SMALLEST_PART, place.radius * draws.uniform(0.28, 0.45))
+        radius = max(SMALLEST_PART, place.radius * draws.uniform(0.33, 0.48))
         (dx, dy), offset = draws.direction(), draws.uniform(0.0, 0.5) * place.radius * place.aspect
         centre = _Placement(place.x + dx * offset, place.y + dy * offset, radius, 1.0, draws.direction())
         canvas.add(draws, centre, SHAPE_NAMES.index("disc"), parent=leaf)
