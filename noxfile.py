@@ -11,7 +11,10 @@ nox.options.default_venv_backend = "virtualenv"
 nox.options.sessions = ["tests"]
 
 ROOT = Path(__file__).parent
-TABLES = {"table4": "mIoU from a box, one click and three clicks", "table5": "mask AP from a detector's boxes"}
+TABLES = {
+    "table4": "mIoU from a box, one click and three clicks",
+    "table5": "mask AP from a detector's boxes",
+}
 
 
 def _levers() -> dict[str, str]:
@@ -64,7 +67,15 @@ def tests(session: nox.Session) -> None:
     """Run the tests with coverage; pytest's options after --."""
     install(session)
     session.env["OMP_NUM_THREADS"] = "1"
-    options = session.posargs or ["-n", "2", "--dist", "worksteal", "--cov", "--cov-report=term", "--cov-fail-under=85"]
+    options = session.posargs or [
+        "-n",
+        "2",
+        "--dist",
+        "worksteal",
+        "--cov",
+        "--cov-report=term",
+        "--cov-fail-under=85",
+    ]
     session.run("python", "-m", "pytest", *options)
 
 

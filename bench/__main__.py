@@ -12,7 +12,11 @@ from bench.cli import data, listing, run, train, weights
 from models.errors import BenchError
 
 GROUPS: dict[str, dict[str, Callable[..., Any]]] = {
-    "weights": {"list": weights.list_weights, "fetch": weights.fetch_weights, "verify": weights.verify_weights},
+    "weights": {
+        "list": weights.list_weights,
+        "fetch": weights.fetch_weights,
+        "verify": weights.verify_weights,
+    },
     "data": {"verify": data.verify, "render": data.render},
 }
 COMMANDS: dict[str, Callable[..., Any]] = {

@@ -21,9 +21,7 @@ def data_root() -> Path | None:
 
 def cache_dir() -> Path:
     """Return the folder of everything that can be made again: BENCH_CACHE, else the user's cache folder."""
-    return _from_environment("BENCH_CACHE") or Path(
-        platformdirs.user_cache_dir("efficientsam-bench", appauthor=False)
-    )
+    return _from_environment("BENCH_CACHE") or Path(platformdirs.user_cache_dir("efficientsam-bench", appauthor=False))
 
 
 def weights_root() -> Path:

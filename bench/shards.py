@@ -41,8 +41,7 @@ def encode(frame: pd.DataFrame) -> bytes:
             f"records cannot be written as parquet ({said}): give that column one plain type"
         ) from error
     sink = pa.BufferOutputStream()
-    # One chunk a column, so that how the frame was put together does not show in the bytes.
-    pq.write_table(table.combine_chunks(), sink, compression="zstd", write_page_checksum=True)
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
     return bytes(sink.getvalue())
 
 

@@ -6,6 +6,8 @@ models/weights. A micro model is a stand-in for the pipeline and for orderings, 
 
 from __future__ import annotations
 
+from typing import Any
+
 from models.efficientsam.build import efficientsam
 from models.efficientsam.network import EfficientSamNetwork
 from models.mobilesam.build import mobilesam
@@ -16,7 +18,7 @@ IMG_SIZE = 256
 """Side of the input, px."""
 PROMPT_DIM = 96
 """Width of every micro decoder and of the image embedding."""
-DECODER: dict[str, int] = {
+DECODER: dict[str, Any] = {
     "prompt_dim": PROMPT_DIM,
     "decoder_heads": 4,
     "decoder_mlp_dim": 160,

@@ -20,14 +20,15 @@ from bench.store import RunStore
 from models.errors import BenchError
 from protocols.answers import Answerer
 from protocols.axes import Axes
+from protocols.scores import CellRun
 
 IMAGES_A_SHARD = 16
 """A killed run loses at most one shard."""
 SKIPPED = "skipped"
 """Column of every record: why an image could not be asked, empty for records that count."""
 
-Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-"""(description, total) -> context that yields advance(n)."""
+Progress = Callable[[str, int, int], AbstractContextManager[Callable[[int], None]]]
+"""(description, total, done already) -> context that yields advance(n)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,9 @@ class Cell:
     """What one pass over a data set needs."""
 
     protocol: ModuleType
-    """protocols.table4 or protocols.table5."""
+    """protocols.table4 or protocols.table5: what records mean."""
+    ask_image: Callable[..., list[dict[str, object]]]
+    """How an image's records are made."""
     answerer: Answerer
     model_identity: Mapping[str, Any]
     """Name, checkpoint hash and whatever else makes the model's answers what they are."""
@@ -61,20 +64,6 @@ class Cell:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class CellRun:
-    """A finished cell."""
-
-    records: pd.DataFrame
-    fingerprint: str
-    resumed: int
-    """Images whose records were there already."""
-    image_ids: tuple[int, ...]
-    """The images that were asked."""
-    skipped: Mapping[int, str]
-    """Images that could not be read, and why."""
-
-
 def run_cell(cell: Cell, store: RunStore, *, provenance: Mapping[str, Any], progress: Progress) -> CellRun:
     """Compute what is missing of a cell and return all its records.
 
@@ -86,26 +75,25 @@ def run_cell(cell: Cell, store: RunStore, *, provenance: Mapping[str, Any], prog
     """
     shards = [cell.images[i : i + IMAGES_A_SHARD] for i in range(0, len(cell.images), IMAGES_A_SHARD)]
     run = store.open(cell.identity(), len(shards), provenance=provenance)
-    resumed = len(shards) - len(run.pending())
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     description = f"{cell.answerer.name} on {cell.instances.name}"
     if run.pending():
-        with progress(description, len(cell.images)) as advance:
-            advance(min(resumed * IMAGES_A_SHARD, len(cell.images)))
+        done = min(run.resumed * IMAGES_A_SHARD, len(cell.images))
+        with progress(description, len(cell.images), done) as advance:
             mine = [shard for shard in run.pending() if shard % world == rank]
-            while mine:
+            while mine or (mine := run.wait_for_all()):
                 for shard in mine:
                     with run.writing(shard) as claimed:
                         if claimed:
                             run.write(shard, _records(cell, shards[shard], advance))
-                mine = run.wait_for_all()
+                mine = []
     everything = run.read()
     unread = everything[everything[SKIPPED] != ""]
     skipped = dict(zip(unread["image_id"].astype(int), unread[SKIPPED], strict=True))
     return CellRun(
         records=everything[everything[SKIPPED] == ""].drop(columns=SKIPPED),
         fingerprint=run.fingerprint,
-        resumed=min(resumed * IMAGES_A_SHARD, len(cell.images)),
+        resumed=min(run.resumed * IMAGES_A_SHARD, len(cell.images)),
         image_ids=tuple(info.id for info in cell.images if info.id not in skipped),
         skipped=skipped,
     )
@@ -143,10 +131,7 @@ def _image_records(cell: Cell, info: ImageInfo, image: np.ndarray) -> list[dict[
     if cell.detections is not None:
         most = cell.protocol.MOST_DETECTIONS[cell.instances.name]
         extra = {"detections": cell.detections.for_image(info.id), "most": most}
-    records: list[dict[str, object]] = cell.protocol.evaluate_image(
-        cell.answerer, image, info, annotations, cell.axes, **extra
-    )
-    return records
+    return cell.ask_image(cell.answerer, image, info, annotations, cell.axes, **extra)
 
 
 @cache

@@ -20,6 +20,10 @@ from protocols.rows import PaperRow
 Scale = Literal["auto", "paper", "micro"]
 
 MICRO_WORLD = "dead leaves at 256 px"
+FRAME_NOTES = {
+    "floor": "the box filled, or a disc around each click: what no model should fall below",
+    "ceiling": "the ground truth resized to the models' input and back: what none can pass",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +87,22 @@ def make_plan(
     subjects: list[Subject] = []
     unmeasured: dict[str, tuple[Status, str]] = {}
     for paper_row in paper_rows:
-        name = paper_row.full_size if full_size else paper_row.micro
-        missing = _missing(paper_row, name, wanted, checkpoints, full_size=full_size)
-        if name is None or missing:
+        model = paper_row.full_size if full_size else paper_row.micro
+        missing = _missing(paper_row, model, wanted, checkpoints, full_size=full_size)
+        if model is None or missing:
             rows.append(Row(paper_row.label, None, note=paper_row.note))
             unmeasured[paper_row.label] = missing or ("no public weights", "")
         else:
-            subjects.append(Subject(paper_row.label, name, checkpoints.get(name)))
-            rows.append(Row(paper_row.label, name, note=_note(name, checkpoints.get(name), paper_row.note)))
+            subjects.append(Subject(paper_row.label, model, checkpoints.get(model)))
+            rows.append(Row(paper_row.label, model, note=_note(model, checkpoints.get(model), paper_row.note)))
     others = dict.fromkeys([*wanted, *checkpoints])
-    for name in [n for n in others if n not in FRAMES and n not in {s.model for s in subjects} | _known(paper_rows, full_size)]:
-        subjects.append(Subject(name, name, checkpoints.get(name)))
-        rows.append(Row(name, name, "extra", _note(name, checkpoints.get(name))))
-    for name in FRAMES if not wanted else [n for n in FRAMES if n in wanted]:
-        subjects.append(Subject(name, name))
-        rows.append(Row(name, name, "frame"))
+    of_paper = {row.full_size if full_size else row.micro for row in paper_rows}
+    for extra in [other for other in others if other not in FRAMES and other not in of_paper]:
+        subjects.append(Subject(extra, extra, checkpoints.get(extra)))
+        rows.append(Row(extra, extra, "extra", _note(extra, checkpoints.get(extra))))
+    for frame in [frame for frame in FRAMES if not wanted or frame in wanted]:
+        subjects.append(Subject(frame, frame))
+        rows.append(Row(frame, frame, "frame", FRAME_NOTES[frame]))
     data_scale, root, data_why = _data(scale, data_root, micro_root)
     scales = {data_scale, *(zoo.card(s.model).scale for s in subjects if not s.is_frame)}
     return Plan(
@@ -115,10 +120,14 @@ def _data(
 ) -> tuple[Literal["paper", "micro"], Path, str]:
     """Return the data's scale, their root, and why these."""
     if scale == "paper" and data_root is None:
-        raise BenchError("--scale paper needs BENCH_DATA, the folder of coco/ and lvis/: set it, or use --scale micro")
+        raise BenchError(
+            "--scale paper needs BENCH_DATA, the folder of coco/ and lvis/: set it, or use --scale micro"
+        )
     if scale != "micro" and data_root is not None:
         if not data_root.is_dir():
-            raise BenchError(f"BENCH_DATA is '{data_root}', which is no folder: correct it, or use --scale micro")
+            raise BenchError(
+                f"BENCH_DATA is '{data_root}', which is no folder: correct it, or use --scale micro"
+            )
         return "paper", data_root, "data of BENCH_DATA"
     why = "as asked" if scale == "micro" else "since BENCH_DATA is not set"
     return "micro", micro_root(), f"data: {MICRO_WORLD}, {why}"
@@ -139,10 +148,6 @@ def _full_size(
     return False, "micro models, since no published checkpoint is on disk"
 
 
-def _known(paper_rows: Sequence[PaperRow], full_size: bool) -> set[str | None]:
-    return {row.full_size if full_size else row.micro for row in paper_rows}
-
-
 def _resolve(name: str, paper_rows: Sequence[PaperRow], *, full_size: bool, scale: Scale) -> str:
     """Return the name in the zoo that a user's name stands for: itself, or the model of that row of the table.
 
@@ -159,7 +164,12 @@ def _resolve(name: str, paper_rows: Sequence[PaperRow], *, full_size: bool, scal
 
 
 def _missing(
-    row: PaperRow, name: str | None, wanted: Sequence[str], checkpoints: Mapping[str, Path], *, full_size: bool
+    row: PaperRow,
+    name: str | None,
+    wanted: Sequence[str],
+    checkpoints: Mapping[str, Path],
+    *,
+    full_size: bool,
 ) -> tuple[Status, str] | None:
     """Return why a row is not measured as (status, sentence), None if it is."""
     if name is None:

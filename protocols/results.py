@@ -89,7 +89,7 @@ class TableResult:
     world: str
     """One line on the data and models that were used and why."""
     comparable: bool
-    """True if measured and paper numbers speak of the same data and full-size models, so that a difference means something."""
+    """True if measured and paper numbers speak of the same data and full-size models: a difference means something."""
     preset: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
@@ -111,7 +111,8 @@ class TableResult:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> TableResult:
         """Rebuild from `to_json`."""
-        kinds = {"columns": Column, "rows": Row, "cells": Cell, "comparisons": Comparison}
-        plain = {k: v for k, v in data.items() if k not in kinds}
+        kinds: dict[str, Any] = {"columns": Column, "rows": Row, "cells": Cell, "comparisons": Comparison}
+        plain: dict[str, Any] = {k: v for k, v in data.items() if k not in kinds}
         plain["footnotes"] = tuple(plain.get("footnotes", ()))
-        return cls(**plain, **{k: tuple(kind(**x) for x in data[k]) for k, kind in kinds.items()})
+        plain.update({key: tuple(kind(**entry) for entry in data[key]) for key, kind in kinds.items()})
+        return cls(**plain)

@@ -1,4 +1,4 @@
-"""What scoring one cell yields: intervals by column, and what a paired comparison with another cell needs."""
+"""What running and scoring one cell yield: records, then intervals by column; plain data, no torch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
 from bench.metrics.interval import Interval
+
+
+@dataclass(frozen=True, slots=True)
+class CellRun:
+    """A finished cell."""
+
+    records: pd.DataFrame
+    fingerprint: str
+    resumed: int
+    """Images whose records were there already."""
+    image_ids: tuple[int, ...]
+    """The images that were asked."""
+    skipped: Mapping[int, str]
+    """Images that could not be read, and why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,18 +24,22 @@ from bench.store import RunStore
 from models import zoo
 from models.engine import exact_engine
 from models.errors import BenchError, MissingData, UnsupportedPrompt, unknown_name
-from protocols import boxes, table4, table5
+from protocols import boxes, instance, interactive, table4, table5
 from protocols.answers import FRAMES, Answerer, ModelAnswerer
 from protocols.axes import Axes
 from protocols.cells import Cell as Work
-from protocols.cells import CellRun, Progress, run_cell
+from protocols.cells import Progress, run_cell
 from protocols.paper import paper_value
 from protocols.plan import Plan, Subject
 from protocols.results import Cell, Comparison, TableResult
 from protocols.rows import COMPARED, TABLE4, TABLE5, PaperRow
-from protocols.scores import Scores
+from protocols.scores import CellRun, Scores
 
 PROTOCOLS: dict[str, ModuleType] = {"table4": table4, "table5": table5}
+ASK: dict[str, Callable[..., list[dict[str, object]]]] = {
+    "table4": interactive.ask_image,
+    "table5": instance.ask_image,
+}
 PAPER_ROWS: dict[str, tuple[PaperRow, ...]] = {"table4": TABLE4, "table5": TABLE5}
 
 
@@ -98,7 +102,14 @@ def make_table(table: str, plan: Plan, settings: Settings) -> TableResult | None
         loaded[subject.row] = identity
         for name, data_set in data.items():
             work = Work(
-                protocol, answerer, identity, data_set.instances, data_set.images, settings.axes, data_set.detections
+                protocol=protocol,
+                ask_image=ASK[table],
+                answerer=answerer,
+                model_identity=identity,
+                instances=data_set.instances,
+                images=data_set.images,
+                axes=settings.axes,
+                detections=data_set.detections,
             )
             runs[subject.row, name] = _run(work, settings)
     if os.environ.get("RANK", "0") != "0":
@@ -114,7 +125,9 @@ def make_table(table: str, plan: Plan, settings: Settings) -> TableResult | None
         "models": loaded,
         "data": {name: {"sha256": d.instances.sha256, "images": len(d.images)} for name, d in data.items()},
         "boxes": {name: d.detections.sha256 for name, d in data.items() if d.detections is not None},
-        "runs": {f"{row} on {name}": r.fingerprint for (row, name), r in runs.items() if isinstance(r, CellRun)},
+        "runs": {
+            f"{row} on {name}": r.fingerprint for (row, name), r in runs.items() if isinstance(r, CellRun)
+        },
         "engine": engine,
     }
     return TableResult(
@@ -134,7 +147,9 @@ def make_table(table: str, plan: Plan, settings: Settings) -> TableResult | None
     )
 
 
-def _open_all(protocol: ModuleType, plan: Plan, settings: Settings) -> tuple[dict[str, DataSet], dict[str, str]]:
+def _open_all(
+    protocol: ModuleType, plan: Plan, settings: Settings
+) -> tuple[dict[str, DataSet], dict[str, str]]:
     """Open the protocol's data sets; return those that are there, and why the others are not.
 
     Raises:
@@ -205,7 +220,9 @@ def _cells(
     for row in plan.rows:
         for column in protocol.COLUMNS:
             name, key = column.key.split("_", 1)
-            blank = Cell(row.label, column.key, "no public weights", paper_value(table, row.label, column.key))
+            blank = Cell(
+                row.label, column.key, "no public weights", paper_value(table, row.label, column.key)
+            )
             if row.label in plan.unmeasured:
                 status, why = plan.unmeasured[row.label]
                 cells.append(replace(blank, status=status, why=why))
@@ -246,7 +263,9 @@ def _paper_difference(table: str, first: str, second: str, column: str) -> float
     return None if values[0] is None or values[1] is None else round(values[0] - values[1], 6)
 
 
-def _comparison(first: str, second: str, column: str, paper: float | None, ours: Interval | None) -> Comparison:
+def _comparison(
+    first: str, second: str, column: str, paper: float | None, ours: Interval | None
+) -> Comparison:
     """Say whether our difference has the paper's sign; undecided if its interval holds 0."""
     if ours is None or math.isnan(ours.value):
         return Comparison(first, second, column, paper, None, None, None, "not measured")

@@ -44,11 +44,16 @@ def _data_sets() -> list[str]:
     lines = ["dead leaves (micro scale): drawn on first use"]
     root = paths.data_root()
     if root is None:
-        return [*lines, "coco, lvis: set BENCH_DATA to their folder; `bench data verify coco lvis` then checks it"]
+        return [
+            *lines,
+            "coco, lvis: set BENCH_DATA to their folder; `bench data verify coco lvis` then checks it",
+        ]
     for name in INSTANCE_SETS:
         try:
             found = open_instances(name, root)
-            lines.append(f"{name}: {len(found.images):,} images, {found.n_annotations:,} annotations in {root}")
+            lines.append(
+                f"{name}: {len(found.images):,} images, {found.n_annotations:,} annotations in {root}"
+            )
         except BenchError as error:
             lines.append(f"{name}: {error}")
     return lines

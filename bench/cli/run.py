@@ -80,8 +80,8 @@ def run(
 
 
 def _settings(axes: choices.Axes, preset: str, limit: int | None, device: str) -> Settings:
-    def bar(description: str, total: int) -> Any:
-        return progress(description, total=total, unit="images")
+    def bar(description: str, total: int, done: int) -> Any:
+        return progress(description, total=total, unit="images", done=done)
 
     return Settings(
         axes=axes,

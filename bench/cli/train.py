@@ -29,6 +29,7 @@ from models.errors import BenchError, unknown_name
 from models.training.distill import EncoderTrainer, distill_stage
 from models.training.loop import train as train_network
 from models.training.micro import MICRO_RUNS, SCENES, MicroRun
+from models.training.patches import start_from_cosines
 from models.training.promptable import PromptableTrainer, promptable_stage
 from models.training.recipes import PromptableRecipe
 
@@ -45,8 +46,8 @@ def train(
 ) -> None:
     """Train a micro model on dead leaves, on as many threads as OMP_NUM_THREADS says.
 
-    Goes on from its newest checkpoint. At the end writes <weights>/<model>.safetensors (half precision) and .json (command,
-    seed, data, time, hash). `nox -s train_micro` trains all of them.
+    Goes on from its newest checkpoint. At the end writes <weights>/<model>.safetensors (half precision) and .json
+    (command, seed, data, time, hash). `nox -s train_micro` trains all of them.
 
     Args:
         model: sam-micro, efficientsam-s-micro, efficientsam-ti-micro or mobilesam-micro.
@@ -90,10 +91,13 @@ def _stage(run: MicroRun, network: nn.Module, weights: Path) -> tuple[nn.Module,
         batches = MaskBatches(
             training_scenes(SCENES), images=recipe.images_per_step, masks=masks, seed=recipe.seed
         )
+        start_from_cosines(network.image_encoder.patch_embed.proj)  # type: ignore[arg-type, union-attr]
         return PromptableTrainer(network), promptable_stage(recipe), batches
     path = weights / f"{run.teacher}.safetensors"
     if not path.is_file():
-        raise BenchError(f"the teacher's weights are not at {path}: run `python -m bench train {run.teacher}` first")
+        raise BenchError(
+            f"the teacher's weights are not at {path}: run `python -m bench train {run.teacher}` first"
+        )
     teacher = zoo.load(str(run.teacher), checkpoint=path).network  # type: ignore[attr-defined]
     network.prompt_encoder.load_state_dict(teacher.prompt_encoder.state_dict())  # type: ignore[union-attr, operator]
     network.mask_decoder.load_state_dict(teacher.mask_decoder.state_dict())  # type: ignore[union-attr, operator]
@@ -130,7 +134,17 @@ def train_micro(out: Path = Path("training"), weights: Path = WEIGHTS) -> None:
 
     def run_lane(names: tuple[str, ...]) -> None:
         for name in names:
-            command = [sys.executable, "-m", "bench", "train", name, "--out", str(out), "--weights", str(weights)]
+            command = [
+                sys.executable,
+                "-m",
+                "bench",
+                "train",
+                name,
+                "--out",
+                str(out),
+                "--weights",
+                str(weights),
+            ]
             subprocess.run(command, check=True, env=environment)
 
     with ThreadPoolExecutor(len(LANES)) as pool:

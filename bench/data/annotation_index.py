@@ -118,9 +118,7 @@ def _columns(entries: Sequence[dict[str, Any]]) -> pa.RecordBatch:
     for name in _REQUIRED:
         if batch.column(name).null_count:
             raise ValueError(f"'{name}' is null")
-    if any(
-        rle is not None and None in (rle["size"], rle["counts"], *rle["size"], *rle["counts"]) for rle in rles
-    ):
+    if any(rle is not None and None in (rle["size"], rle["counts"], *rle["size"], *rle["counts"]) for rle in rles):
         raise ValueError("its RLE has a null")
     if not np.isfinite(_boxes(batch)).all() or not np.isfinite(batch.column("area").to_numpy()).all():
         raise ValueError("'bbox' and 'area' must be finite numbers")
@@ -138,9 +136,7 @@ def _without_null(polygons: list[Any]) -> list[list[float]]:
 
 def _boxes(batch: pa.RecordBatch) -> np.ndarray:
     """Return the boxes [N, 4] xywh; null becomes NaN."""
-    return np.asarray(
-        batch.column("bbox").flatten().to_numpy(zero_copy_only=False), dtype=np.float64
-    ).reshape(-1, 4)
+    return np.asarray(batch.column("bbox").flatten().to_numpy(zero_copy_only=False), dtype=np.float64).reshape(-1, 4)
 
 
 def _integer(entry: dict[str, Any], key: str) -> int:
@@ -168,9 +164,7 @@ def _categories(entries: Sequence[dict[str, Any]]) -> list[list[Any]]:
 
 def _require_keys(seen: set[str], source: Source) -> None:
     if "" in seen:
-        raise BenchError(
-            f"{source.path} is a list, as detections are, not an annotation file: {source.remedy}"
-        )
+        raise BenchError(f"{source.path} is a list, as detections are, not an annotation file: {source.remedy}")
     absent = [repr(key) for key in ("images", "annotations", "categories") if key not in seen]
     if absent:
         raise BenchError(f"{source.path} has no list {' or '.join(absent)} at its top level: {source.remedy}")
@@ -179,9 +173,7 @@ def _require_keys(seen: set[str], source: Source) -> None:
 def _require_unique(ids: Sequence[int], noun: str, source: Source) -> None:
     values, counts = np.unique(np.asarray(ids, dtype=np.int64), return_counts=True)
     if (counts > 1).any():
-        raise BenchError(
-            f"{source.path} has the {noun} id {values[counts > 1][0]} more than once: {source.remedy}"
-        )
+        raise BenchError(f"{source.path} has the {noun} id {values[counts > 1][0]} more than once: {source.remedy}")
 
 
 class _Examiner:

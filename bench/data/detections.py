@@ -81,9 +81,7 @@ class Detections:
         if not images.shape == categories.shape == values.shape == (len(boxes),):
             shapes = ", ".join(str(list(array.shape)) for array in (images, categories, boxes, values))
             raise BenchError(f"detections '{name}' need [N], [N], [N, 4] and [N], got {shapes}")
-        wrong = ~(
-            np.isfinite(boxes).all(axis=1) & np.isfinite(values) & (boxes[:, 2:] >= boxes[:, :2]).all(axis=1)
-        )
+        wrong = ~(np.isfinite(boxes).all(axis=1) & np.isfinite(values) & (boxes[:, 2:] >= boxes[:, :2]).all(axis=1))
         if wrong.any():
             raise BenchError(
                 f"detection {int(wrong.argmax())} of '{name}' must be finite with x1 <= x2 and y1 <= y2, "

@@ -61,9 +61,7 @@ def _check(image: Image.Image, path: Path, size: tuple[int, int] | None) -> None
             f"{size[0]} x {size[1]}: restore the published file"
         )
     if image.mode not in _MODES:
-        raise BenchError(
-            f"{path} has pixels of mode {image.mode}, not 8 bits a channel: convert it to JPEG or PNG"
-        )
+        raise BenchError(f"{path} has pixels of mode {image.mode}, not 8 bits a channel: convert it to JPEG or PNG")
 
 
 def _absent(path: Path) -> BenchError:
@@ -71,6 +69,4 @@ def _absent(path: Path) -> BenchError:
 
 
 def _broken(path: Path, error: BaseException) -> BenchError:
-    return BenchError(
-        f"{path} is broken or cut short ({error}): unpack or download it again (bench data verify)"
-    )
+    return BenchError(f"{path} is broken or cut short ({error}): unpack or download it again (bench data verify)")

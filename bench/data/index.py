@@ -125,9 +125,7 @@ def convert_or_explain(
             except KeyError as missing:
                 raise BenchError(f"{where} has no {missing}: {source.remedy}") from None
             except mistakes as mistake:
-                raise BenchError(
-                    f"{where} is malformed ({str(mistake).splitlines()[0]}): {source.remedy}"
-                ) from None
+                raise BenchError(f"{where} is malformed ({str(mistake).splitlines()[0]}): {source.remedy}") from None
         raise
 
 

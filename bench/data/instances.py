@@ -202,16 +202,12 @@ def _on_disk(folder: Path, files: Sequence[str]) -> list[bool]:
 class _Rows:
     """The annotations' columns, and which rows are whose."""
 
-    def __init__(
-        self, columns: pa.Table, sizes: dict[int, tuple[int, int]], empty: list[int], path: Path
-    ) -> None:
+    def __init__(self, columns: pa.Table, sizes: dict[int, tuple[int, int]], empty: list[int], path: Path) -> None:
         self._batches = columns.to_batches()
         self._starts = [0, *accumulate(len(batch) for batch in self._batches)]
         self._sizes, self._path = sizes, path
         self._boxes_xyxy = xywh_to_xyxy(numbers(columns, "bbox").reshape(-1, 4))
-        self._light = {
-            name: numbers(columns, name) for name in ("id", "image_id", "category_id", "area", "iscrowd")
-        }
+        self._light = {name: numbers(columns, name) for name in ("id", "image_id", "category_id", "area", "iscrowd")}
         usable = np.ones(columns.num_rows, dtype=bool)
         usable[empty] = False
         order = np.argsort(self._light["image_id"], kind="stable")
@@ -227,9 +223,7 @@ class _Rows:
         boxes = clip_xyxy(self._boxes_xyxy[rows], self._sizes[image_id])
         columns = (self._light[name][rows].tolist() for name in ("id", "category_id", "area", "iscrowd"))
         return [
-            Annotation(
-                id_, image_id, category_id, area, (x1, y1, x2, y2), bool(crowd), self._segmentation(row)
-            )
+            Annotation(id_, image_id, category_id, area, (x1, y1, x2, y2), bool(crowd), self._segmentation(row))
             for row, (x1, y1, x2, y2), id_, category_id, area, crowd in zip(
                 rows.tolist(), boxes.tolist(), *columns, strict=True
             )

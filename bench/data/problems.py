@@ -41,6 +41,4 @@ class Tally:
 
     def problems(self) -> tuple[Problem, ...]:
         """Return what was counted."""
-        return tuple(
-            Problem(kind, count, tuple(self._examples[kind])) for kind, count in self._counts.items()
-        )
+        return tuple(Problem(kind, count, tuple(self._examples[kind])) for kind, count in self._counts.items())

@@ -70,9 +70,7 @@ _VITDET_BOXES = "https://huggingface.co/mit-han-lab/efficientvit-sam/resolve/mai
 COCO = InstanceSet(
     name="coco",
     annotation_file="coco/annotations/instances_val2017.json",
-    annotations_from=Download(
-        "http://images.cocodataset.org/annotations/annotations_trainval2017.zip", "coco"
-    ),
+    annotations_from=Download("http://images.cocodataset.org/annotations/annotations_trainval2017.zip", "coco"),
     images_from=(Download(f"{_COCO_IMAGES}val2017.zip", "coco"),),
     n_images=5_000,
     n_annotations=36_781,

@@ -74,11 +74,7 @@ def _verify_instances(published: InstanceSet, root: Path) -> VerifyReport:
         f"{instances.annotation_path}: sha256 {instances.sha256}, no published hash to compare with",
         _extent(instances, published, complete),
         f"{len(instances.images):,} of {len(instances.images) + absent:,} listed images are on disk",
-        *(
-            f"{absent:,} images are missing: {download.sentence(root)}"
-            for download in published.images_from
-            if absent
-        ),
+        *(f"{absent:,} images are missing: {download.sentence(root)}" for download in published.images_from if absent),
         *broken,
         *(f"note: {problem}" for problem in instances.problems if problem.kind != NOT_ON_DISK),
     ]
@@ -109,9 +105,7 @@ def _broken_images(images: tuple[ImageInfo, ...]) -> list[str]:
             broken.append(str(error))
         else:
             if (height, width) != (image.height, image.width):
-                broken.append(
-                    f"{image.path} is {height} x {width}, not {image.height} x {image.width} as annotated"
-                )
+                broken.append(f"{image.path} is {height} x {width}, not {image.height} x {image.width} as annotated")
     return [f"{len(broken):,} images cannot be used: {'; '.join(broken[:3])}"] if broken else []
 
 
@@ -131,9 +125,7 @@ def _verify_boxes(published: BoxSet, root: Path) -> VerifyReport:
     elif complete:
         verdict = "the published file"
     else:
-        verdict = (
-            f"not the published file, whose sha256 is {published.sha256}: other boxes give other numbers"
-        )
+        verdict = f"not the published file, whose sha256 is {published.sha256}: other boxes give other numbers"
     lines = [
         f"{path}: sha256 {detections.sha256}, {verdict}",
         f"{len(detections):,} boxes on {len(detections.image_ids):,} images",
@@ -162,15 +154,11 @@ def _verify_folders(published: FolderSet, root: Path) -> VerifyReport:
         place = root / published.name
         line = f"no file is like {root / published.pattern}: {published.how} {place}, or use --scale micro"
         return VerifyReport(published.name, (line,), ok=False, complete=False)
-    partners = (
-        [root / published.partner.format(stem=image.stem) for image in images] if published.partner else []
-    )
+    partners = [root / published.partner.format(stem=image.stem) for image in images] if published.partner else []
     alone = [partner for partner in partners if not partner.is_file()]
     complete = len(images) == published.n_images and not alone
     extent = "the complete published set" if complete else "a subset"
     lines = [f"{extent}: {len(images):,} of {published.n_images:,} images"]
     if alone:
-        lines.append(
-            f"{len(alone):,} images have no annotation beside them: {alone[0]} is the first that is not there"
-        )
+        lines.append(f"{len(alone):,} images have no annotation beside them: {alone[0]} is the first that is not there")
     return VerifyReport(published.name, tuple(lines), ok=not alone, complete=complete)

@@ -67,9 +67,7 @@ class ApResult:
             BenchError: if the two were not bootstrapped over the same images with the same seed.
         """
         if self._sample() != other._sample():
-            raise BenchError(
-                "AP differences need the same images, seed and replicates twice: score both models again"
-            )
+            raise BenchError("AP differences need the same images, seed and replicates twice: score both models again")
         return {
             key: centred_interval(
                 self.stats[key] - other.stats[key],

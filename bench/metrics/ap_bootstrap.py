@@ -9,8 +9,12 @@ copies of the first come before those of the second.
 
 from __future__ import annotations
 
+import gc
+from array import array
+from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import hotcoco
@@ -138,49 +142,76 @@ def _recalls_reached(recall: np.ndarray) -> np.ndarray:
     return reached
 
 
+@dataclass(slots=True)
+class _Pool:
+    """Matches of one category and size class as they come, one entry for each image that has any."""
+
+    image: list[int] = field(default_factory=list)
+    """Place of the image, ascending."""
+    objects: list[int] = field(default_factory=list)
+    size: list[int] = field(default_factory=list)
+    """How many detections."""
+    scores: list[bytes] = field(default_factory=list)
+    """float64 [size]; bytes, because arrays this small are mostly their own overhead."""
+    matched: list[bytes] = field(default_factory=list)
+    """uint8 [T, size]."""
+    ignored: list[bytes] = field(default_factory=list)
+    """uint8 [T, size]."""
+
+    def add(self, image: int, entry: dict[str, Any]) -> None:
+        """Take an entry of the engine's `eval_imgs`."""
+        self.image.append(image)
+        self.objects.append(len(entry["gtIgnore"]) - sum(entry["gtIgnore"]))
+        self.size.append(len(entry["dtScores"]))
+        self.scores.append(array("d", entry["dtScores"]).tobytes())
+        self.matched.append(b"".join(map(bytes, entry["dtMatched"])))
+        self.ignored.append(b"".join(map(bytes, entry["dtIgnore"])))
+
+
 def cells(truth: Truth, detections: hotcoco.COCO, *, lvis: bool) -> list[Cell]:
     """Match every image once and pool the matches by category and size class."""
     categories = {identity: place for place, identity in enumerate(truth.category_ids)}
     images = {identity: place for place, identity in enumerate(truth.image_ids)}
-    pooled: dict[tuple[int, int], list[dict[str, Any]]] = {}
-    for entry in _matches(truth, detections, lvis):
-        pooled.setdefault((categories[entry["category_id"]], entry["area"]), []).append(entry)
-    return [_cell(category, area, entries, images) for (category, area), entries in sorted(pooled.items())]
-
-
-def _matches(truth: Truth, detections: hotcoco.COCO, lvis: bool) -> Iterator[dict[str, Any]]:
-    """Yield the matches of every image, category and size class; within the latter two, images ascend."""
+    pools: defaultdict[tuple[int, int], _Pool] = defaultdict(_Pool)
     for start in range(0, len(truth.image_ids), IMAGES_AT_ONCE):
         evaluator = hotcoco.COCOeval(truth.dataset, detections, "segm", lvis_style=lvis)
         evaluator.params.img_ids = list(truth.image_ids[start : start + IMAGES_AT_ONCE])
         areas = [tuple(bounds) for bounds in evaluator.params.area_rng]
         evaluator.evaluate()
-        for entry in sorted((one for one in evaluator.eval_imgs if one), key=lambda one: one["image_id"]):
-            yield _compact(entry, areas.index(tuple(entry["aRng"])))
+        with _uncollected():
+            entries = [one for one in evaluator.eval_imgs if one is not None]
+            for entry in sorted(entries, key=lambda one: one["image_id"]):
+                pool = pools[categories[entry["category_id"]], areas.index(tuple(entry["aRng"]))]
+                pool.add(images[entry["image_id"]], entry)
+            del entries
+    return [_cell(*key, pools[key], len(images)) for key in sorted(pools)]
 
 
-def _compact(entry: dict[str, Any], area: int) -> dict[str, Any]:
-    shape = (THRESHOLDS, len(entry["dtScores"]))
-    matched = np.array(entry["dtMatched"], dtype=bool).reshape(shape)
-    ignored = np.array(entry["dtIgnore"], dtype=bool).reshape(shape)
-    return {
-        "image_id": entry["image_id"],
-        "category_id": entry["category_id"],
-        "area": area,
-        "scores": np.array(entry["dtScores"], dtype=np.float64),
-        "state": np.where(ignored, IGNORED, np.where(matched, TRUE, FALSE)).astype(np.uint8),
-        "objects": len(entry["gtIgnore"]) - sum(entry["gtIgnore"]),
-    }
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Hold off the garbage collector, which takes ten times as long over millions of lists as making them."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
-def _cell(category: int, area: int, entries: list[dict[str, Any]], images: dict[int, int]) -> Cell:
-    scores = np.concatenate([entry["scores"] for entry in entries])
+def _cell(category: int, area: int, pool: _Pool, images: int) -> Cell:
+    scores = np.frombuffer(b"".join(pool.scores))
     order = np.argsort(-scores, kind="stable")
-    places = np.array([images[entry["image_id"]] for entry in entries])
+    size = np.array(pool.size)
+    width = np.repeat(size, size)[order]  # [D] detections of the same image
+    start = np.repeat(np.cumsum(size) - size, size)[order]  # [D] the first of them
+    place = THRESHOLDS * start + (order - start) + np.arange(THRESHOLDS)[:, None] * width  # [T, D]
+    matched = np.frombuffer(b"".join(pool.matched), dtype=np.uint8)[place]
+    ignored = np.frombuffer(b"".join(pool.ignored), dtype=np.uint8)[place]
     return Cell(
         category=category,
         area=area,
-        image=np.repeat(places, [len(entry["scores"]) for entry in entries])[order],
-        state=np.concatenate([entry["state"] for entry in entries], axis=1)[:, order],
-        objects=np.bincount(places, [entry["objects"] for entry in entries], minlength=len(images)),
+        image=np.repeat(pool.image, size)[order],
+        state=np.where(ignored, np.uint8(IGNORED), matched),
+        objects=np.bincount(pool.image, pool.objects, minlength=images),
     )

@@ -95,9 +95,7 @@ def _misplaced(i: int, result: ResultDict, truth: Truth) -> BenchError:
 def _areas(results: Sequence[ResultDict]) -> np.ndarray:
     """Return the area of every mask, int64 [D] px, having checked that its runs fill the image."""
     covered, areas = rle_totals([result["segmentation"]["counts"] for result in results])
-    expected = np.array(
-        [h * w for h, w in (result["segmentation"]["size"] for result in results)], dtype=np.int64
-    )
+    expected = np.array([h * w for h, w in (result["segmentation"]["size"] for result in results)], dtype=np.int64)
     damaged = np.flatnonzero(covered != expected)
     if damaged.size:
         i = int(damaged[0])

@@ -67,9 +67,7 @@ def _load(path: Path) -> tuple[hotcoco.COCO, bytes]:
     try:
         return hotcoco.COCO(str(path)), path.read_bytes()
     except OSError as error:
-        raise BenchError(
-            f"cannot read the annotation file {path} ({error}): check the data folder"
-        ) from error
+        raise BenchError(f"cannot read the annotation file {path} ({error}): check the data folder") from error
     except ValueError as error:
         raise BenchError(f"{path} is not a COCO annotation file ({error}): download it again") from error
 
@@ -77,14 +75,10 @@ def _load(path: Path) -> tuple[hotcoco.COCO, bytes]:
 def _check_annotations(path: Path, dataset: hotcoco.COCO, text: bytes) -> None:
     ids = dataset.get_ann_ids()
     if len(set(ids)) != len(ids):
-        raise BenchError(
-            f"{path} gives {len(ids) - len(set(ids))} annotation ids twice: number them 1, 2, 3, ..."
-        )
+        raise BenchError(f"{path} gives {len(ids) - len(set(ids))} annotation ids twice: number them 1, 2, 3, ...")
     if 0 in ids:
         # pycocotools and lvis store the id of a match and test it for truth.
-        raise BenchError(
-            f"{path} has an annotation with id 0, which evaluators take for 'no match': number from 1"
-        )
+        raise BenchError(f"{path} has an annotation with id 0, which evaluators take for 'no match': number from 1")
     if len(dataset.get_ann_ids(area_rng=[-np.inf, np.inf])) != len(ids):
         raise BenchError(f"{path} has annotations without an area: add it, S/M/L are told apart by it")
     if text.count(b'"segmentation"') < len(ids):
@@ -98,14 +92,10 @@ def _check_lvis(path: Path, dataset: hotcoco.COCO, text: bytes, n_images: int) -
             raise BenchError(f"{path} has images without {key.decode()}: LVIS AP needs an LVIS v1 file")
     for category_id, category in dataset.cats.items():
         if category.get("frequency") not in ("r", "c", "f"):
-            raise BenchError(
-                f"category {category_id} of {path} has no frequency r, c or f: give an LVIS v1 file"
-            )
+            raise BenchError(f"category {category_id} of {path} has no frequency r, c or f: give an LVIS v1 file")
     ignored = b'"ignore"' in text and any(one.get("ignore") for one in json.loads(text)["annotations"])
     if ignored or dataset.get_ann_ids(iscrowd=True):
-        raise BenchError(
-            f"{path} marks annotations as crowd or ignored, which LVIS v1 does not: remove the marks"
-        )
+        raise BenchError(f"{path} marks annotations as crowd or ignored, which LVIS v1 does not: remove the marks")
 
 
 def _without_empty(dataset: hotcoco.COCO) -> hotcoco.COCO:
@@ -134,7 +124,5 @@ def _chosen(path: Path, images: dict, image_ids: Sequence[int] | None) -> tuple[
     if not chosen:
         raise BenchError(f"no image of {path} is to be evaluated: choose at least one")
     if unknown:
-        raise BenchError(
-            f"image {unknown[0]} is to be evaluated but is not in {path}: choose images of that file"
-        )
+        raise BenchError(f"image {unknown[0]} is to be evaluated but is not in {path}: choose images of that file")
     return chosen

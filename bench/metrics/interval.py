@@ -47,9 +47,7 @@ def image_weights(images: int, replicates: int, seed: int) -> Iterator[np.ndarra
         yield counts.reshape(rows, images).astype(np.uint16)
 
 
-def percentile_interval(
-    value: float, replicates: np.ndarray, n: int, *, images: int, level: float = LEVEL
-) -> Interval:
+def percentile_interval(value: float, replicates: np.ndarray, n: int, *, images: int, level: float = LEVEL) -> Interval:
     """Return the percentile interval of replicates float [B].
 
     A replicate that is NaN (no object of that size was drawn) says nothing and is left out.
@@ -61,9 +59,7 @@ def percentile_interval(
     return Interval(value, float(low), float(high), n)
 
 
-def centred_interval(
-    value: float, replicates: np.ndarray, n: int, *, images: int, level: float = LEVEL
-) -> Interval:
+def centred_interval(value: float, replicates: np.ndarray, n: int, *, images: int, level: float = LEVEL) -> Interval:
     """Return the percentile interval of replicates float [B] moved so that their mean is the value.
 
     For a statistic whose replicates lie off to one side, as those of AP do: interpolated precision is the

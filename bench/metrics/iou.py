@@ -29,9 +29,7 @@ def mask_iou(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
     [1.0, 0.0, 0.5]
     """
     if prediction.dtype != np.bool_ or truth.dtype != np.bool_:
-        raise BenchError(
-            f"IoU needs bool masks, got {prediction.dtype} and {truth.dtype}: threshold the logits first"
-        )
+        raise BenchError(f"IoU needs bool masks, got {prediction.dtype} and {truth.dtype}: threshold the logits first")
     if prediction.ndim < 2 or truth.ndim < 2 or prediction.shape[-2:] != truth.shape[-2:]:
         raise BenchError(_shapes_disagree(prediction, truth))
     try:

@@ -31,9 +31,7 @@ def rle_totals(counts: Sequence[str | bytes]) -> tuple[np.ndarray, np.ndarray]:
     >>> [total.tolist() for total in rle_totals([b"13"])]
     [[4], [3]]
     """
-    parts = [
-        _totals([_as_bytes(one) for one in counts[i : i + AT_ONCE]]) for i in range(0, len(counts), AT_ONCE)
-    ]
+    parts = [_totals([_as_bytes(one) for one in counts[i : i + AT_ONCE]]) for i in range(0, len(counts), AT_ONCE)]
     both = np.concatenate(parts, axis=1) if parts else np.empty((2, 0), dtype=np.int64)
     return both[0], both[1]
 
@@ -43,9 +41,7 @@ def _as_bytes(counts: str | bytes) -> bytes:
         return counts.encode()
     if isinstance(counts, bytes):
         return counts
-    raise BenchError(
-        f"RLE counts must be the compressed string, got {type(counts).__name__}: encode with pycocotools"
-    )
+    raise BenchError(f"RLE counts must be the compressed string, got {type(counts).__name__}: encode with pycocotools")
 
 
 def _totals(counts: list[bytes]) -> np.ndarray:
@@ -56,9 +52,7 @@ def _totals(counts: list[bytes]) -> np.ndarray:
     filled = np.flatnonzero(lengths)
     if not filled.size:
         return totals
-    codes = np.frombuffer(b"".join(counts), dtype=np.uint8) - np.uint8(
-        48
-    )  # [C], below "0" wraps round past 63
+    codes = np.frombuffer(b"".join(counts), dtype=np.uint8) - np.uint8(48)  # [C], below "0" wraps round past 63
     ends = np.cumsum(lengths[filled])
     begins = ends - lengths[filled]  # [masks] first character
     more = (codes & 32) != 0

@@ -86,7 +86,7 @@ def train(
         scheduler.step()
         advance(1)
         if log and (step % LOG_EVERY == 0 or step == recipe.steps - 1):
-            log.write(step, losses, scheduler.get_last_lr()[0])
+            log.write(step, losses, float(scheduler.get_last_lr()[0]))
         if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps:
             _save(accelerator, recipe, out, step + 1)
     return accelerator.unwrap_model(model).eval()

@@ -22,7 +22,9 @@ def normalise(images: np.ndarray, device: torch.device) -> Tensor:
     return (torch.from_numpy(images).to(device) - mean) / std
 
 
-def promptable_stage(recipe: PromptableRecipe) -> Callable[[nn.Module, Any, torch.Generator], dict[str, Tensor]]:
+def promptable_stage(
+    recipe: PromptableRecipe,
+) -> Callable[[nn.Module, Any, torch.Generator], dict[str, Tensor]]:
     """Return the losses of a batch {"images": uint8 [B, 3, S, S], "masks": bool [B, P, S, S]}.
 
     The P masks of an image are dealt out to the recipe's kinds of prompt, `masks_per_prompt` each.
@@ -33,7 +35,9 @@ def promptable_stage(recipe: PromptableRecipe) -> Callable[[nn.Module, Any, torc
         masks = torch.from_numpy(batch["masks"]).to(device)
         single = float(torch.rand((), generator=generator)) < recipe.single_mask_share
         prompts = [
-            Question(*draw_prompts(kind, count, group, generator), not single or (kind, count) == ("click", 1))
+            Question(
+                *draw_prompts(kind, count, group, generator), not single or (kind, count) == ("click", 1)
+            )
             for (kind, count), group in zip(
                 recipe.prompts, masks.split(recipe.masks_per_prompt, dim=1), strict=True
             )
@@ -82,5 +86,6 @@ class PromptableTrainer(nn.Module):
 
     def forward(self, pixels: Tensor, questions: list[Question]) -> list[tuple[Tensor, Tensor]]:
         """Answer several groups of prompts about the same images."""
-        features = self.network.encode(pixels)
-        return [self.network.decode(features, q.points, q.labels, multimask=q.multimask) for q in questions]
+        network: Any = self.network
+        features = network.encode(pixels)
+        return [network.decode(features, q.points, q.labels, multimask=q.multimask) for q in questions]

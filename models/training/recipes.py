@@ -72,7 +72,7 @@ PROMPTABLE_PAPER = PromptableRecipe(
     checkpoint_every=2000,
 )
 PROMPTABLE_MICRO = PromptableRecipe(
-    steps=3600,
+    steps=3000,
     images_per_step=8,
     learning_rate=1.5e-3,
     weight_decay=0.05,
@@ -88,7 +88,7 @@ DISTILL_PAPER = DistillRecipe(
     precision="bf16",
 )
 DISTILL_MICRO = DistillRecipe(
-    steps=2400,
+    steps=1500,
     images_per_step=16,
     learning_rate=2e-3,
     weight_decay=0.05,

@@ -25,9 +25,7 @@ def test_the_tight_box_holds_the_mask_and_no_smaller_one_does(mask: np.ndarray) 
 
 @given(MASKS)
 def test_the_tight_box_is_that_of_pycocotools(mask: np.ndarray) -> None:
-    x, y, width, height = pycocotools_mask.toBbox(
-        pycocotools_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
-    )
+    x, y, width, height = pycocotools_mask.toBbox(pycocotools_mask.encode(np.asfortranarray(mask, dtype=np.uint8)))
     assert tight_box_xyxy(mask).tolist() == [x, y, x + width, y + height]
 
 
@@ -40,9 +38,7 @@ COORDINATES = st.floats(-50, 50)
 
 
 @given(arrays(np.float64, (3, 4), elements=COORDINATES), st.integers(1, 40), st.integers(1, 40))
-def test_clipped_boxes_are_inside_and_boxes_inside_do_not_change(
-    boxes: np.ndarray, height: int, width: int
-) -> None:
+def test_clipped_boxes_are_inside_and_boxes_inside_do_not_change(boxes: np.ndarray, height: int, width: int) -> None:
     clipped = clip_xyxy(boxes, (height, width))
     assert (clipped >= 0).all()
     assert (clipped[:, ::2] <= width).all()

@@ -93,9 +93,7 @@ def test_an_absent_file_is_an_error_that_names_it(tmp_path: Path) -> None:
 def test_another_size_than_annotated_is_an_error(tmp_path: Path) -> None:
     photo(24, 40).save(tmp_path / "x.png")
     assert read_rgb(tmp_path / "x.png", size=(24, 40)).shape == (24, 40, 3)
-    with pytest.raises(
-        BenchError, match=r"is 24 x 40 \(height x width\) but its annotations are for 40 x 24"
-    ):
+    with pytest.raises(BenchError, match=r"is 24 x 40 \(height x width\) but its annotations are for 40 x 24"):
         read_rgb(tmp_path / "x.png", size=(40, 24))
 
 

@@ -14,6 +14,7 @@ from pycocotools.coco import COCO
 from bench.data import annotation_index
 from bench.data.images import read_rgb
 from bench.data.instances import Instances, open_coco, open_instances, open_lvis
+from bench.data.jsonstream import BATCH
 from models.errors import BenchError
 
 SQUARE = [5.0, 5.0, 15.0, 5.0, 15.0, 15.0, 5.0, 15.0]
@@ -120,9 +121,7 @@ def test_all_three_ways_to_write_a_mask_survive(tmp_path: Path) -> None:
     compressed = {"size": [HEIGHT, WIDTH], "counts": pycocotools_mask.encode(truth)["counts"].decode()}
     runs = {"size": [HEIGHT, WIDTH], "counts": [304, *[5, 25] * 19, 5, 321]}
     polygons = [SQUARE, [20, 20, 30, 20, 30, 29]]
-    instances = opened(
-        tmp_path, *(annotation(i, segmentation=s) for i, s in enumerate((polygons, runs, compressed)))
-    )
+    instances = opened(tmp_path, *(annotation(i, segmentation=s) for i, s in enumerate((polygons, runs, compressed))))
     found = instances.annotations(1)
     assert [a.segmentation for a in found] == [polygons, runs, compressed]
     for a in found[1:]:
@@ -130,19 +129,17 @@ def test_all_three_ways_to_write_a_mask_survive(tmp_path: Path) -> None:
 
 
 def test_annotations_keep_the_order_of_the_file_within_an_image(tmp_path: Path) -> None:
-    instances = opened(
-        tmp_path, *(annotation(id_, image_id) for id_, image_id in ((9, 2), (4, 1), (3, 2), (7, 1)))
-    )
+    instances = opened(tmp_path, *(annotation(id_, image_id) for id_, image_id in ((9, 2), (4, 1), (3, 2), (7, 1))))
     assert [[a.id for a in instances.annotations(image.id)] for image in instances.images] == [[4, 7], [9, 3]]
 
 
 def test_a_file_of_many_batches_is_read_like_one_of_few(tmp_path: Path) -> None:
-    n = 2 * 4096 + 5
+    n = 2 * BATCH + 5
     entries = [annotation(i, i % 3 + 1, [[v + i % 7 for v in SQUARE]], area=float(i)) for i in range(n)]
     instances = opened(tmp_path, *entries, image_ids=(3, 1, 2))
     found = {a.id: a for image in instances.images for a in instances.annotations(image.id)}
     assert len(found) == instances.n_annotations == n
-    for i in (0, 4095, 4096, 8191, 8192, n - 1):
+    for i in (0, BATCH - 1, BATCH, 2 * BATCH - 1, 2 * BATCH, n - 1):
         assert (found[i].area, found[i].image_id, found[i].segmentation) == (
             i,
             i % 3 + 1,
@@ -171,9 +168,7 @@ def test_a_changed_file_is_read_anew(tmp_path: Path) -> None:
     assert [len(instances.annotations(1)) for instances in (before, after)] == [1, 2]
 
 
-def test_reading_an_image_touches_its_own_annotations_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reading_an_image_touches_its_own_annotations_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     instances = opened(tmp_path, *(annotation(i, 1 if i % 100 else 2) for i in range(1000)))
     touched = []
     original = annotation_index.segmentation_at
@@ -194,9 +189,7 @@ def test_degenerate_polygons_are_dropped_and_counted(tmp_path: Path) -> None:
 def test_annotations_without_a_pixel_are_skipped_and_counted(tmp_path: Path) -> None:
     outside = [[value + 500 for value in SQUARE]]
     nothing = {"size": [HEIGHT, WIDTH], "counts": [HEIGHT * WIDTH]}
-    empty = [
-        annotation(i, segmentation=s) for i, s in ((2, outside), (3, nothing), (4, []), (5, [[1.0, 1.0]]))
-    ]
+    empty = [annotation(i, segmentation=s) for i, s in ((2, outside), (3, nothing), (4, []), (5, [[1.0, 1.0]]))]
     instances = opened(tmp_path, annotation(1), *empty, annotation(6))
     assert [a.id for a in instances.annotations(1)] == [1, 6]
     assert problems(instances)["empty mask"] == (4, (2, 3, 4, 5))
@@ -212,9 +205,7 @@ def test_annotations_of_unlisted_images_are_skipped_and_counted(tmp_path: Path) 
 
 def test_a_file_none_of_whose_annotations_is_of_a_listed_image_is_an_error(tmp_path: Path) -> None:
     write(tmp_path, document(annotation(1, 98), annotation(2, 99)))
-    with pytest.raises(
-        BenchError, match="has 2 annotations, none of an image that it lists: download it again"
-    ):
+    with pytest.raises(BenchError, match="has 2 annotations, none of an image that it lists: download it again"):
         open_coco(tmp_path)
 
 
@@ -240,14 +231,11 @@ def test_a_missing_data_set_is_an_error_that_says_what_to_download(tmp_path: Pat
     with pytest.raises(BenchError) as error:
         open_coco(tmp_path)
     assert "http://images.cocodataset.org/annotations/annotations_trainval2017.zip" in str(error.value)
-    assert (
-        f"download http://images.cocodataset.org/zips/val2017.zip and unpack it into {tmp_path / 'coco'}"
-        in str(error.value)
+    assert f"download http://images.cocodataset.org/zips/val2017.zip and unpack it into {tmp_path / 'coco'}" in str(
+        error.value
     )
     assert str(error.value).endswith("or use --scale micro")
-    with pytest.raises(
-        BenchError, match=r"https://dl\.fbaipublicfiles\.com/LVIS/lvis_v1_val\.json\.zip and unpack"
-    ):
+    with pytest.raises(BenchError, match=r"https://dl\.fbaipublicfiles\.com/LVIS/lvis_v1_val\.json\.zip and unpack"):
         open_lvis(tmp_path)
 
 
@@ -255,9 +243,7 @@ def test_annotations_without_any_photo_are_a_missing_data_set(tmp_path: Path) ->
     write(tmp_path, document(annotation(1)))
     for path in (tmp_path / "coco" / "val2017").iterdir():
         path.unlink()
-    with pytest.raises(
-        BenchError, match=r"val2017 is not there: download http://images\.coco.*/zips/val2017\.zip and"
-    ):
+    with pytest.raises(BenchError, match=r"val2017 is not there: download http://images\.coco.*/zips/val2017\.zip and"):
         open_coco(tmp_path)
 
 

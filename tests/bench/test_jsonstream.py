@@ -12,9 +12,7 @@ from models.errors import BenchError
 TMP = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
-VALUES = st.recursive(
-    LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=12
-)
+VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=12)
 
 
 def read(path: Path, text: str | bytes, chunk: int = 1 << 20, batch: int = 3) -> dict[str, list[object]]:
@@ -40,9 +38,7 @@ def test_arrays_of_an_object_come_as_json_loads_reads_them(
 
 @TMP
 @given(st.lists(VALUES), st.integers(1, 40))
-def test_a_list_at_the_top_level_has_the_empty_key(
-    tmp_path: Path, document: list[object], chunk: int
-) -> None:
+def test_a_list_at_the_top_level_has_the_empty_key(tmp_path: Path, document: list[object], chunk: int) -> None:
     assert read(tmp_path / "x.json", json.dumps(document), chunk) == {"": document}
 
 
@@ -61,14 +57,10 @@ DOCUMENT = {
 
 @pytest.mark.parametrize("ascii_only", [True, False])
 @pytest.mark.parametrize("chunk", [1, 7, 1 << 20])
-def test_a_file_cut_at_any_byte_is_said_to_end_in_the_middle(
-    chunk: int, ascii_only: bool, tmp_path: Path
-) -> None:
+def test_a_file_cut_at_any_byte_is_said_to_end_in_the_middle(chunk: int, ascii_only: bool, tmp_path: Path) -> None:
     whole = json.dumps(DOCUMENT, ensure_ascii=ascii_only).encode()
     for cut in range(1, len(whole)):
-        with pytest.raises(
-            BenchError, match=rf"ends in the middle of a value at byte \d+ of {cut}: download it"
-        ):
+        with pytest.raises(BenchError, match=rf"ends in the middle of a value at byte \d+ of {cut}: download it"):
             read(tmp_path / "x.json", whole[:cut], chunk)
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from bench import locks, owners
+from bench import locks, manifest, owners
 from bench.identity import canonical_json, fingerprint
 from bench.owners import current_owner
 from bench.store import Run, RunStore, list_runs
@@ -170,7 +171,7 @@ class TestShards:
 
     def test_equal_frames_give_equal_bytes_however_they_were_put_together(self, tmp_path: Path) -> None:
         whole = records(0, rows=1000)
-        pieces = pd.concat([whole.iloc[:10], whole.iloc[10:]])[::-1][::-1]
+        pieces = pd.concat([whole.iloc[:10], whole.iloc[10:500], whole[::-1].iloc[:500][::-1]])
         pieces.attrs["made"] = "otherwise"
         runs = [RunStore(tmp_path / name).open(IDENTITY, shards=1) for name in "ab"]
         runs[0].write(0, whole)
@@ -276,6 +277,21 @@ class TestResume:
         assert run.pending() == []
         assert json.loads((run.path / "run.json").read_text())["sessions"] == [{"date": "monday"}]
 
+    def test_a_run_that_is_made_while_we_are_about_to_keeps_its_sessions(
+        self, store: RunStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        locked = manifest.locked
+
+        def locked_late(path: Path) -> AbstractContextManager[None]:
+            monkeypatch.setattr(manifest, "locked", locked)
+            store.open(IDENTITY, shards=3, provenance={"date": "monday"}).write(0, records(0))
+            return locked(path)
+
+        monkeypatch.setattr(manifest, "locked", locked_late)
+        assert store.open(IDENTITY, shards=3).resumed == 1
+        (run,) = list_runs(store.root)
+        assert manifest.read(store.root / run.fingerprint).sessions == [{"date": "monday"}]
+
     @pytest.mark.parametrize(
         ("content", "said"),
         [
@@ -331,6 +347,20 @@ class TestClaims:
 
     def test_a_finished_shard_cannot_be_claimed(self, run: Run) -> None:
         run.write(0, records(0))
+        with run.writing(0) as claimed:
+            assert not claimed
+
+    def test_a_shard_that_is_finished_while_we_reach_for_it_cannot_be_claimed(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        acquire = locks.acquire
+
+        def acquire_late(path: Path) -> locks.Lock | None:
+            monkeypatch.setattr(locks, "acquire", acquire)
+            run.write(0, records(0))
+            return acquire(path)
+
+        monkeypatch.setattr(locks, "acquire", acquire_late)
         with run.writing(0) as claimed:
             assert not claimed
 

@@ -66,9 +66,7 @@ def test_the_sampled_boxes_are_not_taken_for_the_published_ones(shared: Path) ->
     assert (report.ok, report.complete) == (True, False)
     assert "not the published file, whose sha256 is ba17f9fb2883" in text(report)
     assert "of 50 images of coco have boxes, 0 images with boxes are not on disk" in text(report)
-    assert not is_published_boxes(
-        open_detections(shared / "samples" / "coco" / "detections" / "coco_vitdet.json")
-    )
+    assert not is_published_boxes(open_detections(shared / "samples" / "coco" / "detections" / "coco_vitdet.json"))
 
 
 @pytest.mark.parametrize(
@@ -80,9 +78,7 @@ def test_the_other_samples_are_sound_subsets(name: str, images: str, shared: Pat
     assert f"a subset: {images}" in text(report)
 
 
-def test_a_set_with_the_published_counts_is_the_published_set(
-    coco: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_set_with_the_published_counts_is_the_published_set(coco: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(monkeypatch, n_images=3, n_annotations=2, n_categories=1)
     report = verify("coco", coco)
     assert (report.ok, report.complete) == (True, True)
@@ -91,24 +87,18 @@ def test_a_set_with_the_published_counts_is_the_published_set(
 
 
 @pytest.mark.parametrize("count", ["n_images", "n_annotations", "n_categories"])
-def test_a_set_that_lacks_anything_is_a_subset(
-    count: str, coco: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_set_that_lacks_anything_is_a_subset(count: str, coco: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(monkeypatch, **{"n_images": 3, "n_annotations": 2, "n_categories": 1, count: 4})
     assert not is_published_set(open_coco(coco))
     assert "a subset: " in text(verify("coco", coco))
 
 
-def test_a_set_with_more_than_was_published_is_another_set(
-    coco: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_set_with_more_than_was_published_is_another_set(coco: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(monkeypatch, n_images=2, n_annotations=2, n_categories=1)
     assert "not the published set: 3 of 2 images" in text(verify("coco", coco))
 
 
-def test_images_that_are_not_on_disk_make_a_set_incomplete(
-    coco: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_images_that_are_not_on_disk_make_a_set_incomplete(coco: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(monkeypatch, n_images=3, n_annotations=2, n_categories=1)
     (coco / "coco" / "val2017" / "2.png").unlink()
     report = verify("coco", coco)
@@ -186,9 +176,7 @@ def test_boxes_are_compared_with_their_images_and_with_the_published_hash(
     coco: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     report = verify("coco-boxes", coco)
-    assert "2 of 3 images of coco have boxes, 1 images with boxes are not on disk or not listed" in text(
-        report
-    )
+    assert "2 of 3 images of coco have boxes, 1 images with boxes are not on disk or not listed" in text(report)
     detections = open_detections(coco / "coco" / "detections" / "coco_vitdet.json")
     publish(monkeypatch, "coco-boxes", sha256=detections.sha256)
     report = verify("coco-boxes", coco)

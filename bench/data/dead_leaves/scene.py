@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.draws import Draws
 from bench.data.dead_leaves.shapes import SHAPE_NAMES, SHAPES, TEXTURE_NAMES, TEXTURES
+from bench.draws import Draws
 
 SIZE = 256
 """Side of a scene, px."""

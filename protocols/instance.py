@@ -1,0 +1,81 @@
+"""Table 5's questions: a mask for each of a detector's boxes (section 4.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from pycocotools import mask as rle
+
+from bench.data import Annotation, DetectionBatch, ImageInfo, tight_box_xyxy
+from models.segmenter import Prompts
+from protocols.answers import Answerer, fill_box
+from protocols.axes import Axes
+
+
+def ask_image(
+    answerer: Answerer,
+    image: np.ndarray,
+    info: ImageInfo,
+    annotations: Sequence[Annotation],
+    axes: Axes,
+    *,
+    detections: DetectionBatch,
+    most: int,
+) -> list[dict[str, object]]:
+    """Turn the best `most` detections of an image into masks; one record a detection.
+
+    Args:
+        answerer: the model or frame.
+        image: uint8 [H, W, 3] RGB.
+        info: of the image.
+        annotations: of the image; only the ceiling looks at them.
+        axes: the choices.
+        detections: of the image.
+        most: detections that count.
+    """
+    best = np.argsort(-detections.scores, kind="stable")[:most]
+    boxes = detections.boxes_xyxy[best].clip(0, [info.width, info.height, info.width, info.height])
+    if not len(best):
+        return []
+    answerer.look(image)
+    answer = answerer.answer(Prompts.from_boxes(boxes), _nearest_truths(boxes, info, annotations))
+    encoded = rle.encode(np.asfortranarray(answer.masks.transpose(1, 2, 0).astype(np.uint8)))
+    return [
+        {
+            "image_id": info.id,
+            "detection_id": int(detections.detection_id[index]),
+            "category_id": int(detections.category_id[index]),
+            "detector_score": float(detections.scores[index]),
+            "predicted_iou": float(answer.predicted_iou[row]),
+            "pick": int(answer.pick[row]),
+            "height": info.height,
+            "width": info.width,
+            "counts": encoded[row]["counts"].decode("ascii"),
+        }
+        for row, index in enumerate(best)
+    ]
+
+
+def _nearest_truths(boxes: np.ndarray, info: ImageInfo, annotations: Sequence[Annotation]) -> np.ndarray:
+    """Return for each box [P, 4] the object whose box overlaps it most, bool [P, H, W]; the box if none does."""
+    objects = [a for a in annotations if not a.iscrowd]
+    masks = [mask for mask in (a.mask(info.height, info.width) for a in objects) if mask.any()]
+    if not masks:
+        return np.stack([fill_box(box, (info.height, info.width)) for box in boxes])
+    overlap = _box_iou(boxes, np.stack([tight_box_xyxy(mask) for mask in masks]))
+    return np.stack(
+        [
+            masks[row.argmax()] if row.max() > 0 else fill_box(box, (info.height, info.width))
+            for row, box in zip(overlap, boxes, strict=True)
+        ]
+    )
+
+
+def _box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the IoU of boxes [P, 4] and [Q, 4] (xyxy), [P, Q]."""
+    corner = np.maximum(first[:, None, :2], second[None, :, :2])
+    opposite = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    overlap = (opposite - corner).clip(0).prod(-1)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(-1) for boxes in (first, second)]
+    return overlap / (areas[0][:, None] + areas[1][None, :] - overlap).clip(1e-9)  # type: ignore[no-any-return]

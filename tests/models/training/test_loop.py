@@ -1,0 +1,344 @@
+"""A run that was killed goes on as if nothing had happened, to the bit."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models.errors import BenchError
+from models.training import loop
+from models.training.loop import train
+from models.training.recipes import Recipe
+
+ROOT = Path(__file__).resolve().parents[3]
+RECIPE = Recipe(
+    steps=12,
+    images_per_step=4,
+    learning_rate=0.05,
+    weight_decay=0.1,
+    warmup_steps=3,
+    clip_norm=0.5,
+    checkpoint_every=5,
+    seed=3,
+)
+
+
+class Batches:
+    """Batch `step` is points x [N, 3] and what to make of them y [N, 2], float64."""
+
+    def __init__(self, count: int = 4) -> None:
+        self.count = count
+
+    def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        rows = np.arange(step * self.count, (step + 1) * self.count)[:, None]
+        x = np.sin(rows * np.array([1.0, 2.0, 3.0]))
+        return x, np.stack([x.sum(axis=1), x[:, 0] * x[:, 1]], axis=1)
+
+
+class Stage:
+    """Squared error, with noise from the step's generator; at step `dies_at` a fate is met."""
+
+    def __init__(self, dies_at: int | None = None, noise: float = 0.1, fate: Callable[[], None] | None = None) -> None:
+        self.calls, self.dies_at, self.noise, self.fate = 0, dies_at, noise, fate
+
+    def __call__(self, network: nn.Module, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
+        if self.calls == self.dies_at:
+            if self.fate is None:
+                raise KeyboardInterrupt
+            self.fate()
+        self.calls += 1
+        x, y = (torch.from_numpy(part) for part in batch)
+        noise = self.noise * torch.randn(x.shape, generator=generator, dtype=x.dtype)
+        error = ((network(x + noise) - y) ** 2).mean()
+        return {"loss": error, "half": error / 2}
+
+
+def toy(dropout: float = 0.2) -> nn.Module:
+    """Return a small network; its dropout draws from torch's own generator."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Dropout(dropout), nn.Linear(8, 2)).double()
+
+
+def run(out: Path, recipe: Recipe = RECIPE, stage: Any = None, **rest: Any) -> nn.Module:
+    return train(toy(), stage or Stage(), Batches(), recipe, out, **rest)
+
+
+def weights(network: nn.Module) -> list[Any]:
+    return [p.tolist() for p in network.state_dict().values()]
+
+
+def log_of(out: Path) -> list[dict[str, float]]:
+    """Return the log without times."""
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    for line in lines:
+        assert line.pop("seconds_per_step") >= 0
+    return lines
+
+
+@pytest.fixture(autouse=True)
+def _log_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "LOG_EVERY", 1)
+
+
+class TestArithmetic:
+    def test_a_run_is_a_plain_loop_over_adamw(self, tmp_path: Path) -> None:
+        """Warm-up, linear decay, clipping and decay of matrices alone, written out."""
+        network, batches, stage = toy(dropout=0), Batches(), Stage()
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in network.parameters() if p.ndim == 2], "weight_decay": 0.1},
+            {"params": [p for p in network.parameters() if p.ndim == 1], "weight_decay": 0},
+        ]
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.999))
+        for step in range(12):
+            rate = (step + 1) / 3 if step < 3 else 1 - (step - 3) / 9
+            for group in optimizer.param_groups:
+                group["lr"] = 0.05 * rate
+            optimizer.zero_grad()
+            generator = torch.Generator().manual_seed(3 * 1_000_003 + step)
+            stage(network, batches[step], generator)["loss"].backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 0.5)
+            optimizer.step()
+        trained = train(toy(dropout=0), Stage(), batches, RECIPE, tmp_path)
+        assert weights(trained) == weights(network)
+
+    def test_two_half_batches_are_a_whole_one(self, tmp_path: Path) -> None:
+        whole = train(toy(0), Stage(noise=0), Batches(4), RECIPE, tmp_path / "whole")
+        halves = train(toy(0), Stage(noise=0), Batches(2), replace(RECIPE, accumulate=2), tmp_path / "halves")
+        for one, other in zip(whole.parameters(), halves.parameters(), strict=True):
+            assert other.detach().numpy() == pytest.approx(one.detach().numpy(), rel=1e-9, abs=1e-12)
+        for first, second in zip(log_of(tmp_path / "whole"), log_of(tmp_path / "halves"), strict=True):
+            assert second == pytest.approx(first, abs=1.1e-6)  # the log has six decimals
+
+    @pytest.mark.parametrize(
+        "schedule, at_half", [("linear", 0.5), ("cosine", 0.5 * (1 - math.cos(math.pi * 0.5)))]
+    )
+    def test_the_learning_rate_warms_up_and_falls_to_zero(self, schedule: Any, at_half: float) -> None:
+        recipe = replace(RECIPE, schedule=schedule, warmup_steps=10, steps=110)
+        rates = [loop._rate(step, recipe) for step in range(111)]
+        assert rates[:10] == pytest.approx(np.arange(1, 11) / 10)
+        assert rates[10] == 1
+        assert rates[60] == pytest.approx(at_half)
+        assert rates[110] == pytest.approx(0, abs=1e-12)
+        assert all(later < earlier for earlier, later in zip(rates[10:], rates[11:], strict=False))
+        if schedule == "cosine":
+            assert rates[35] == pytest.approx(0.5 + 0.5 * math.cos(math.pi / 4))
+
+    def test_the_log_tells_losses_and_the_rate_each_step_was_made_with(self, tmp_path: Path) -> None:
+        run(tmp_path)
+        log = log_of(tmp_path)
+        assert [line["step"] for line in log] == list(range(12))
+        assert all(line["half"] == pytest.approx(line["loss"] / 2, abs=1e-6) for line in log)
+        assert [line["learning_rate"] for line in log[:4]] == pytest.approx([0.05 / 3, 0.1 / 3, 0.05, 0.05])
+        assert log[-1]["learning_rate"] == pytest.approx(0.05 / 9)
+
+    def test_the_log_has_every_twentieth_step_and_the_last(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(loop, "LOG_EVERY", 5)
+        run(tmp_path)
+        assert [line["step"] for line in log_of(tmp_path)] == [0, 5, 10, 11]
+
+    def test_the_network_learns_and_comes_back_ready_to_use(self, tmp_path: Path) -> None:
+        network = run(tmp_path, replace(RECIPE, steps=60))
+        log = log_of(tmp_path)
+        assert np.mean([line["loss"] for line in log[-10:]]) < 0.6 * np.mean([line["loss"] for line in log[:10]])
+        assert not network.training
+
+
+class TestResumed:
+    @pytest.fixture
+    def straight(self, tmp_path: Path) -> tuple[list[Any], list[dict[str, float]]]:
+        return weights(run(tmp_path / "straight")), log_of(tmp_path / "straight")
+
+    @pytest.mark.parametrize("dies_at, goes_on_from", [(3, 0), (5, 5), (7, 5), (11, 10)])
+    def test_an_interrupted_run_ends_like_one_that_was_not(
+        self, tmp_path: Path, straight: tuple[list[Any], list[Any]], dies_at: int, goes_on_from: int
+    ) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "resumed", stage=Stage(dies_at=dies_at))
+        advances: list[int] = []
+        network = run(tmp_path / "resumed", advance=advances.append)
+        assert advances == [goes_on_from, *[1] * (12 - goes_on_from)]
+        assert (weights(network), log_of(tmp_path / "resumed")) == straight
+
+    def test_log_lines_past_the_checkpoint_are_dropped(self, tmp_path: Path) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, stage=Stage(dies_at=8))
+        assert [line["step"] for line in log_of(tmp_path)] == list(range(8))
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, stage=Stage(dies_at=1))
+        assert [line["step"] for line in log_of(tmp_path)] == list(range(6))
+
+    def test_a_torn_last_line_of_the_log_is_dropped(
+        self, tmp_path: Path, straight: tuple[list[Any], list[Any]]
+    ) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "torn", stage=Stage(dies_at=8))
+        log = tmp_path / "torn" / "log.jsonl"
+        log.write_text(log.read_text() + '{"step": 8, "lo')
+        assert (weights(run(tmp_path / "torn")), log_of(tmp_path / "torn")) == straight
+
+    def test_a_finished_run_is_not_trained_again(self, tmp_path: Path) -> None:
+        first, log = weights(run(tmp_path)), log_of(tmp_path)
+        assert weights(run(tmp_path, stage=Stage(dies_at=0))) == first
+        assert log_of(tmp_path) == log
+
+    def test_the_newest_checkpoint_can_be_had_without_training_on(self, tmp_path: Path) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, stage=Stage(dies_at=7))
+        loaded = run(tmp_path, stage=Stage(dies_at=0), train_on=False)
+        assert weights(loaded) != weights(toy())
+        assert [line["step"] for line in log_of(tmp_path)] == list(range(7))
+
+    def test_a_run_of_another_recipe_is_refused(self, tmp_path: Path) -> None:
+        run(tmp_path)
+        with pytest.raises(BenchError, match=r"was made by another recipe: remove .* to start again"):
+            run(tmp_path, replace(RECIPE, learning_rate=0.04))
+
+    def test_one_checkpoint_is_kept(self, tmp_path: Path) -> None:
+        run(tmp_path)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint", "log.jsonl"]
+        assert json.loads((tmp_path / "checkpoint" / "step.json").read_text())["done"] == 12
+
+    @pytest.mark.parametrize("broken", [math.nan, math.inf])
+    def test_a_loss_that_is_no_number_stops_the_run_before_the_weights_are_spoilt(
+        self, tmp_path: Path, broken: float
+    ) -> None:
+        def stage(network: nn.Module, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
+            losses = healthy(network, batch, generator)
+            return {"loss": losses["loss"] * (broken if healthy.calls > 7 else 1)}
+
+        healthy, network = Stage(), toy()
+        with pytest.raises(BenchError, match=rf"the loss is {broken} at step 7: .*learning_rate"):
+            train(network, stage, Batches(), RECIPE, tmp_path)
+        assert all(torch.isfinite(p).all() for p in network.parameters())
+        assert json.loads((tmp_path / "checkpoint" / "step.json").read_text())["done"] == 5
+
+
+# Runs of the process below are killed by SIGKILL at these moments; the second checkpoint is of ten steps.
+MOMENTS = {
+    "in a step": 5,
+    "before the state is written": 5,
+    "before the state is whole": 5,
+    "between the renames": 5,
+    "before the old one is removed": 10,
+}
+"""How many steps are done already when the process is started again."""
+WORKER = """
+import importlib.util, json, os, pathlib, shutil, signal, sys
+spec = importlib.util.spec_from_file_location("cases", sys.argv[1])
+cases = importlib.util.module_from_spec(spec)
+sys.modules["cases"] = cases
+spec.loader.exec_module(cases)
+from accelerate import Accelerator
+from models.training import loop
+loop.LOG_EVERY = 1
+root = pathlib.Path(sys.argv[2])
+
+def kill(*rest, **named):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def second_time(real, fate, after=False):
+    calls = []
+    def wrapped(*rest, **named):
+        calls.append(1)
+        if len(calls) > 1 and not after:
+            fate()
+        result = real(*rest, **named)
+        if len(calls) > 1:
+            fate()
+        return result
+    return wrapped
+
+def into_place(path, target):
+    if path.name == "checkpoint.new" and (target.parent / "checkpoint.old").exists():
+        kill()
+    return rename(path, target)
+
+rename = pathlib.Path.rename
+save_state = Accelerator.save_state
+
+def prepare(moment):
+    if moment == "before the state is written":
+        Accelerator.save_state = second_time(save_state, kill)
+    if moment == "before the state is whole":
+        Accelerator.save_state = second_time(save_state, kill, after=True)
+    if moment == "between the renames":
+        pathlib.Path.rename = into_place
+    if moment == "before the old one is removed":
+        shutil.rmtree = lambda path, **named: path.exists() and kill()
+
+def work(out, moment):
+    prepare(moment)
+    stage = cases.Stage(dies_at=7 if moment == "in a step" else None, fate=kill)
+    advances = []
+    network = cases.run(out, stage=stage, advance=advances.append)
+    end = {"began": advances[0], "weights": cases.weights(network), "log": cases.log_of(out)}
+    (out / "end.json").write_text(json.dumps(end))
+
+def in_child(*arguments):
+    child = os.fork()
+    if child == 0:
+        work(*arguments)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+for moment in sys.argv[3:]:
+    print(in_child(root / moment, moment), in_child(root / moment, None))
+print(in_child(root / "straight", None))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are made by fork")
+class TestKilled:
+    @pytest.fixture(scope="class")
+    def ends(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """Return a folder with one run a moment, killed there and started again, and one straight run."""
+        root = tmp_path_factory.mktemp("killed")
+        done = subprocess.run(
+            [sys.executable, "-c", WORKER, __file__, str(root), *MOMENTS],
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout.split() == ["-9", "0"] * len(MOMENTS) + ["0"], done.stderr
+        return root
+
+    @pytest.mark.parametrize("moment", MOMENTS)
+    def test_a_killed_run_ends_like_one_that_was_not(self, ends: Path, moment: str) -> None:
+        killed, straight = (cast(dict, json.loads((ends / n / "end.json").read_text())) for n in (moment, "straight"))
+        assert (killed.pop("began"), straight.pop("began")) == (MOMENTS[moment], 0)
+        assert killed == straight
+        assert {path.name for path in (ends / moment).iterdir()} == {"checkpoint", "log.jsonl", "end.json"}
+
+
+def test_an_old_checkpoint_alone_is_resumed_from(tmp_path: Path) -> None:
+    straight = weights(run(tmp_path / "straight"))
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "old", stage=Stage(dies_at=7))
+    (tmp_path / "old" / "checkpoint").rename(tmp_path / "old" / "checkpoint.old")
+    advances: list[int] = []
+    assert weights(run(tmp_path / "old", advance=advances.append)) == straight
+    assert advances[0] == 5
+
+
+def test_without_its_checkpoint_a_run_begins_again(tmp_path: Path) -> None:
+    straight = weights(run(tmp_path))
+    shutil.rmtree(tmp_path / "checkpoint")
+    assert weights(run(tmp_path)) == straight
+    assert [line["step"] for line in log_of(tmp_path)] == list(range(12))

@@ -1,0 +1,115 @@
+import numpy as np
+import pandas as pd
+import pytest
+from pycocotools import mask as rle
+
+from bench.data import Detections, open_instances, read_rgb
+from protocols import table5
+from protocols.answers import Ceiling, ModelAnswerer
+from protocols.axes import PAPER, Axes
+from protocols.boxes import jittered_detections
+from protocols.instance import ask_image
+from protocols.scores import CellRun
+from tests.protocols.fakes import DiscModel, disc, write_coco
+
+MASKS = [[disc(8, 9, 5), disc(25, 20, 8)], [disc(20, 16, 6), disc(5, 5, 4)], [disc(30, 10, 7)]]
+
+
+@pytest.fixture
+def root(tmp_path):
+    write_coco(tmp_path, MASKS)
+    return tmp_path
+
+
+def ask(instances, answerer, detections, most=100, axes=PAPER):
+    return [
+        record
+        for info in instances.images
+        for record in ask_image(
+            answerer,
+            read_rgb(info.path),
+            info,
+            instances.annotations(info.id),
+            axes,
+            detections=detections.for_image(info.id),
+            most=most,
+        )
+    ]
+
+
+def true_boxes(instances):
+    rows = [(info.id, a) for info in instances.images for a in instances.annotations(info.id)]
+    return Detections.from_arrays(
+        image_id=np.array([image for image, _ in rows]),
+        category_id=np.array([a.category_id for _, a in rows]),
+        boxes_xyxy=np.array([a.box_xyxy for _, a in rows]),
+        scores=np.linspace(0.9, 0.5, len(rows)),
+        name="truth",
+        sha256="0" * 64,
+    )
+
+
+def cell_run(records, instances):
+    return CellRun(pd.DataFrame(records), "f", 0, tuple(info.id for info in instances.images), {})
+
+
+@pytest.mark.parametrize("name", ["coco", "lvis"])
+def test_ground_truth_masks_from_ground_truth_boxes_give_ap_1(root, name):
+    instances = open_instances(name, root)
+    scores = table5.score(cell_run(ask(instances, Ceiling(), true_boxes(instances)), instances), instances, PAPER)
+    assert scores.intervals["ap"].value == pytest.approx(1.0)
+
+
+def test_records_hold_the_masks_the_model_gave(root):
+    instances = open_instances("coco", root)
+    record = ask(instances, ModelAnswerer(DiscModel(), PAPER), true_boxes(instances))[0]
+    mask = rle.decode({"size": [record["height"], record["width"]], "counts": record["counts"].encode()})
+    np.testing.assert_array_equal(mask.astype(bool), disc(8.5, 9.5, 6))
+
+
+def test_only_the_best_detections_of_an_image_are_asked(root):
+    instances = open_instances("coco", root)
+    detections = true_boxes(instances)
+    records = ask(instances, Ceiling(), detections, most=1)
+    best = [detections.for_image(info.id).scores.max() for info in instances.images]
+    assert [record["detector_score"] for record in records] == best
+
+
+def test_results_carry_no_box_so_that_areas_are_the_masks(root):
+    instances = open_instances("coco", root)
+    records = pd.DataFrame(ask(instances, Ceiling(), true_boxes(instances)))
+    results = table5.to_results(records, PAPER)
+    assert all(set(r) == {"image_id", "category_id", "segmentation", "score"} for r in results)
+    product = table5.to_results(records.assign(predicted_iou=0.5), Axes(score="detector_x_predicted_iou"))
+    assert [r["score"] for r in product] == pytest.approx([0.5 * r["score"] for r in results])
+
+
+def test_the_ceiling_takes_the_object_whose_box_overlaps_most(root):
+    instances = open_instances("coco", root)
+    records = ask(instances, Ceiling(), jittered_detections(instances, list(instances.images)))
+    assert records
+    areas = {int(mask.sum()) for masks in MASKS for mask in masks}
+    found = [
+        int(rle.area({"size": [r["height"], r["width"]], "counts": r["counts"].encode()})) for r in records
+    ]
+    assert all(any(abs(area - true) <= 2 for true in areas) for area in found if area in areas) and set(found) & areas
+
+
+def test_jittered_boxes_are_the_same_for_an_image_whatever_the_others_are(root):
+    instances = open_instances("coco", root)
+    everything = jittered_detections(instances, list(instances.images))
+    alone = jittered_detections(instances, [instances.images[1]])
+    np.testing.assert_array_equal(everything.for_image(2).boxes_xyxy, alone.for_image(2).boxes_xyxy)
+    assert everything.name == "jittered ground truth"
+    assert everything.sha256 != alone.sha256
+
+
+def test_jittered_boxes_lie_in_the_image_and_have_an_area(root):
+    instances = open_instances("coco", root)
+    for seed in range(20):
+        detections = jittered_detections(instances, list(instances.images), seed=seed)
+        for info in instances.images:
+            boxes = detections.for_image(info.id).boxes_xyxy
+            assert (boxes >= 0).all()
+            assert (boxes[:, [0, 2]] <= info.width).all() and (boxes[:, [1, 3]] <= info.height).all()
+            assert (boxes[:, 2:] > boxes[:, :2]).all()

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+
+from bench.data import ImageInfo, open_coco, read_rgb
+from models.errors import UnsupportedPrompt
+from protocols.answers import Ceiling, Floor, ModelAnswerer
+from protocols.axes import PAPER, Axes, preset
+from protocols.interactive import ask_image
+from tests.protocols.fakes import DiscModel, disc, write_coco
+
+
+@pytest.fixture
+def coco(tmp_path):
+    write_coco(tmp_path, [[disc(8, 9, 5), disc(25, 20, 8)], [disc(20, 16, 6)]], crowd=(2,))
+    return open_coco(tmp_path)
+
+
+def ask(coco, answerer, axes=PAPER, image=0):
+    info = coco.images[image]
+    return ask_image(answerer, read_rgb(info.path), info, coco.annotations(info.id), axes)
+
+
+def test_every_object_is_asked_by_box_one_click_and_three(coco):
+    records = ask(coco, ModelAnswerer(DiscModel(), PAPER))
+    asked = {(r["annotation_id"], r["prompt"], r["repeat"]) for r in records}
+    assert asked == {(a, p, 0) for a in (1, 2) for p in ("box", "1click", "3click")}
+
+
+def test_boxes_are_tight_and_inside_the_image(coco):
+    model = DiscModel()
+    ask(coco, ModelAnswerer(model, PAPER))
+    assert model.seen[0].points[0].tolist() == [[4, 5], [13, 14]]
+
+
+def test_annotation_boxes_are_used_where_the_axes_say_so(coco):
+    model = DiscModel()
+    axes = Axes(box_source="annotation")
+    ask(coco, ModelAnswerer(model, axes), axes)
+    assert model.seen[0].points[0].ravel().tolist() == list(coco.annotations(1)[0].box_xyxy)
+
+
+def test_repeats_draw_other_clicks_of_the_same_objects(coco):
+    axes = Axes(repeats=3)
+    model = DiscModel()
+    records = ask(coco, ModelAnswerer(model, axes), axes)
+    assert sum(r["prompt"] == "1click" for r in records) == 2 * 3
+    assert not np.array_equal(model.seen[1].points, model.seen[3].points)
+
+
+def test_clicks_do_not_depend_on_the_order_of_annotations(coco):
+    info = coco.images[0]
+    seen = []
+    for annotations in (coco.annotations(1), coco.annotations(1)[::-1]):
+        model = DiscModel()
+        ask_image(ModelAnswerer(model, PAPER), read_rgb(info.path), info, annotations, PAPER)
+        seen.append(model.seen[2].points)
+    np.testing.assert_array_equal(seen[0], seen[1][::-1])
+
+
+def test_the_ceiling_is_whole_and_the_floor_is_below_it(coco):
+    ceiling, floor = ask(coco, Ceiling()), ask(coco, Floor())
+    assert all(r["iou"] > 0.97 for r in ceiling)
+    assert all(f["iou"] < c["iou"] for f, c in zip(floor, ceiling, strict=True))
+
+
+@pytest.mark.parametrize("name", ["efficientvit", "edgesam", "segment-anything-fast", "tinysam"])
+def test_interactive_presets_place_each_click_by_the_last_answer(coco, name):
+    model = DiscModel()
+    axes = preset(name)
+    records = ask(coco, ModelAnswerer(model, axes), axes)
+    assert [r["prompt"] for r in records] == ["box"] * 2 + ["1click"] * 2 + ["3click"] * 2
+    assert [prompts.points.shape[1] for prompts in model.seen] == [2, 1, 2, 3]
+    assert model.seen[1].points[0, 0].tolist() == [8, 9], "the first click is the deepest pixel"
+    np.testing.assert_array_equal(model.seen[3].points[:, :2], model.seen[2].points)
+
+
+def test_a_model_without_background_points_says_so(coco):
+    axes = preset("efficientvit")
+    with pytest.raises(UnsupportedPrompt):
+        ask(coco, ModelAnswerer(DiscModel(takes_background=False, best=2), axes), axes)
+
+
+def test_an_image_without_objects_is_not_even_embedded(coco):
+    class Blind(Floor):
+        def look(self, image):
+            raise AssertionError
+
+    info = ImageInfo(9, coco.images[0].path, 32, 40)
+    assert ask_image(Blind(), np.zeros((32, 40, 3), np.uint8), info, [], PAPER) == []

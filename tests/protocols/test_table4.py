@@ -1,0 +1,89 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from protocols import table4
+from protocols.axes import Axes
+from protocols.scores import CellRun
+
+PAPER = Axes()
+
+
+def run(records):
+    frame = pd.DataFrame(records)
+    return CellRun(frame, "f", 0, tuple(frame["image_id"].unique()), {})
+
+
+def random_records(seed, images=12):
+    rng = np.random.default_rng(seed)
+    return [
+        {
+            "image_id": image,
+            "annotation_id": image * 10 + k,
+            "category_id": int(rng.integers(1, 4)),
+            "area": float(rng.integers(1, 900)),
+            "iscrowd": k == 3,
+            "prompt": prompt,
+            "repeat": 0,
+            "pick": 0,
+            "predicted_iou": 0.5,
+            "iou": float(rng.random()),
+        }
+        for image in range(images)
+        for k in range(4)
+        for prompt in ("box", "1click", "3click")
+    ]
+
+
+def test_miou_is_the_mean_over_annotations_without_crowds():
+    records = random_records(0)
+    scores = table4.score(run(records), None, PAPER)
+    expected = np.mean([r["iou"] for r in records if r["prompt"] == "box" and not r["iscrowd"]])
+    assert scores.intervals["box"].value == pytest.approx(expected, abs=1e-12)
+    assert scores.intervals["box"].low < expected < scores.intervals["box"].high
+    assert scores.intervals["box"].n == 12 * 3
+
+
+def test_crowds_count_where_the_axes_keep_them():
+    records = random_records(1)
+    kept = table4.score(run(records), None, Axes(crowd="keep")).intervals["1click"]
+    assert kept.value == pytest.approx(np.mean([r["iou"] for r in records if r["prompt"] == "1click"]), abs=1e-12)
+
+
+def test_small_annotations_are_left_out_where_the_axes_say_so():
+    records = random_records(2)
+    value = table4.score(run(records), None, Axes(smallest_area=400)).intervals["box"].value
+    big = [r["iou"] for r in records if r["prompt"] == "box" and not r["iscrowd"] and r["area"] >= 400]
+    assert value == pytest.approx(np.mean(big), abs=1e-12)
+
+
+def test_category_averaging_is_the_mean_of_the_categories_means():
+    records = random_records(3)
+    value = table4.score(run(records), None, Axes(averaging="category")).intervals["3click"].value
+    frame = pd.DataFrame(records).query("prompt == '3click' and not iscrowd")
+    assert value == pytest.approx(frame.groupby("category_id")["iou"].mean().mean(), abs=1e-12)
+
+
+def test_a_paired_difference_is_the_difference_of_the_means_and_narrower_than_either():
+    records = random_records(4, images=40)
+    better = [{**r, "iou": min(1.0, r["iou"] + 0.05)} for r in records]
+    first, second = table4.score(run(better), None, PAPER), table4.score(run(records), None, PAPER)
+    difference = table4.compare(first, second)["box"]
+    assert difference.value == pytest.approx(first.intervals["box"].value - second.intervals["box"].value)
+    own = first.intervals["box"]
+    assert difference.high - difference.low < (own.high - own.low) / 4
+
+
+def test_pairing_goes_by_annotation_not_by_row_order():
+    records = random_records(5)
+    first = table4.score(run(records), None, PAPER)
+    second = table4.score(run(records[::-1]), None, PAPER)
+    assert table4.compare(first, second)["box"] == pytest.approx((0, 0, 0, 36))
+
+
+def test_footnotes_count_annotations_and_crowds():
+    class Coco:
+        name = "coco"
+
+    (line,) = table4.footnotes(run(random_records(6)), Coco(), PAPER)
+    assert line == "COCO: 36 annotations in 12 images, and 12 crowds (left out of mIoU)"

@@ -1,0 +1,147 @@
+from contextlib import contextmanager
+
+import pytest
+
+from bench.store import RunStore
+from models.errors import BenchError
+from protocols import plan as plans
+from protocols import tables
+from protocols.axes import PAPER, preset
+from protocols.plan import make_plan
+from protocols.results import TableResult
+from tests.protocols.fakes import DiscModel, disc, write_coco
+
+MASKS = [[disc(10, 9, 5), disc(25, 20, 7)], [disc(20, 16, 6)], [disc(30, 10, 5), disc(8, 22, 6)]]
+
+
+@contextmanager
+def no_bar(description, total, done):
+    yield lambda n: None
+
+
+class Weighted(DiscModel):
+    checkpoint_sha256 = "0" * 64
+    custom = False
+
+
+@pytest.fixture
+def make(tmp_path, monkeypatch):
+    """Make a table of the micro rows with discs for models, better for SAM than for the others."""
+
+    def load(name, *, checkpoint=None, device="cpu"):
+        model = Weighted(best=1 if name == "sam-micro" else 0, takes_background=name == "sam-micro")
+        model.name = name
+        return model
+
+    monkeypatch.setattr(tables.zoo, "load", load)
+    monkeypatch.setattr(plans.zoo, "available", lambda name: (name.endswith("micro"), f"no weights of {name}"))
+    write_coco(tmp_path / "data", MASKS, crowd=(5,))
+
+    def table(name, *, axes=PAPER, limit=None):
+        plan = make_plan(
+            tables.PAPER_ROWS[name],
+            scale="micro",
+            models=(),
+            checkpoints={},
+            data_root=None,
+            micro_root=lambda: tmp_path / "data",
+        )
+        settings = tables.Settings(
+            axes=axes,
+            preset="paper",
+            limit=limit,
+            device="cpu",
+            store=RunStore(tmp_path / "runs"),
+            progress=no_bar,
+            say=lambda line: None,
+            command="python -m bench run",
+            provenance={"git": None},
+        )
+        return tables.make_table(name, plan, settings)
+
+    return table
+
+
+@pytest.mark.parametrize("name", ["table4", "table5"])
+def test_a_table_has_a_cell_for_every_row_and_column_and_survives_json(make, name):
+    result = make(name)
+    assert {(c.row, c.column) for c in result.cells} == {
+        (row.label, column.key) for row in result.rows for column in result.columns
+    }
+    assert TableResult.from_json(result.to_json()) == result
+
+
+def test_measured_cells_carry_intervals_and_the_paper_s_number(make):
+    cell = make("table4").cell("SAM", "coco_box")
+    assert cell.status == "measured"
+    assert cell.paper == pytest.approx(0.784)
+    assert cell.low <= cell.measured <= cell.high
+    assert cell.n == 4, "the crowd is left out"
+
+
+def test_a_micro_table_is_never_comparable_with_the_paper(make):
+    result = make("table4")
+    assert (result.scale, result.comparable) == ("micro", False)
+
+
+def test_pairs_of_the_paper_are_compared_over_the_same_prompts(make):
+    result = make("table4")
+    (one,) = [c for c in result.comparisons if (c.first, c.second, c.column) == ("SAM", "EfficientSAM-S", "coco_box")]
+    sam, small = result.cell("SAM", "coco_box"), result.cell("EfficientSAM-S", "coco_box")
+    assert one.paper == pytest.approx(0.015)
+    assert one.measured == pytest.approx(sam.measured - small.measured)
+    assert one.verdict == "same order"
+
+
+def test_pairs_with_an_unmeasured_row_say_so(make):
+    verdicts = {c.verdict for c in make("table4").comparisons if "SAM-MAE-Ti" in (c.first, c.second)}
+    assert verdicts == {"not measured"}
+
+
+def test_models_that_cannot_take_a_prompt_are_marked_and_the_others_measured(make):
+    result = make("table4", axes=preset("efficientvit"))
+    assert result.cell("EfficientSAM-S", "coco_3click").status == "not supported"
+    assert "background" in result.cell("EfficientSAM-S", "coco_3click").why
+    assert result.cell("SAM", "coco_3click").status == "measured"
+
+
+def test_a_limited_run_says_so(make):
+    result = make("table4", limit=2)
+    assert any("limited run: the first 2 images" in note for note in result.footnotes)
+    assert "2 of 3 images" in result.world
+
+
+def test_table_5_names_its_stand_in_detector(make):
+    assert "COCO: boxes are jittered ground truth" in make("table5").footnotes
+
+
+def test_a_missing_data_set_leaves_the_other_s_columns(make, tmp_path):
+    (tmp_path / "data/lvis/annotations/lvis_v1_val.json").unlink()
+    result = make("table4")
+    assert result.cell("SAM", "lvis_box").status == "data missing"
+    assert "lvis_v1_val.json" in result.cell("SAM", "lvis_box").why
+    assert result.cell("SAM", "coco_box").status == "measured"
+
+
+def test_no_data_at_all_is_an_error(make, tmp_path):
+    for path in (tmp_path / "data").rglob("*.json"):
+        path.unlink()
+    with pytest.raises(BenchError, match="instances_val2017.json"):
+        make("table4")
+
+
+def test_other_processes_return_no_table(make, monkeypatch):
+    make("table4")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert make("table4") is None
+
+
+def test_an_unknown_table_is_refused():
+    with pytest.raises(BenchError, match="did you mean 'table4'"):
+        tables.protocol_of("tabel4")
+
+
+def test_an_unknown_preset_is_refused():
+    with pytest.raises(BenchError, match="did you mean 'tinysam'"):
+        preset("tinysma")
