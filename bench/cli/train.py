@@ -68,6 +68,7 @@ def train(
     started = time.monotonic()
     with progress(model, total=recipe.steps, unit="steps") as advance:
         train_network(trainer, stage, batches, recipe, folder, advance=advance, train_on=not export_only)
+    made_with = provenance()
     record = {
         "model": model,
         "command": f"python -m bench train {model}",
@@ -78,7 +79,7 @@ def train(
         "last_log_line": json.loads((folder / "log.jsonl").read_text().splitlines()[-1]),
         "date": datetime.now(timezone.utc).date().isoformat(),
         "engine": engine,
-        "made_with": {key: provenance().get(key) for key in ("git", "packages", "hardware", "threads")},
+        "made_with": {key: made_with[key] for key in ("git", "versions", "hardware", "threads")},
     }
     export(network, weights / f"{model}.safetensors", record)
 
@@ -88,16 +89,12 @@ def _stage(run: MicroRun, network: nn.Module, weights: Path) -> tuple[nn.Module,
     recipe = run.recipe
     if isinstance(recipe, PromptableRecipe):
         masks = recipe.masks_per_prompt * len(recipe.prompts)
-        batches = MaskBatches(
-            training_scenes(SCENES), images=recipe.images_per_step, masks=masks, seed=recipe.seed
-        )
+        batches = MaskBatches(training_scenes(SCENES), images=recipe.images_per_step, masks=masks, seed=recipe.seed)
         start_from_cosines(network.image_encoder.patch_embed.proj)  # type: ignore[arg-type, union-attr]
         return PromptableTrainer(network), promptable_stage(recipe), batches
     path = weights / f"{run.teacher}.safetensors"
     if not path.is_file():
-        raise BenchError(
-            f"the teacher's weights are not at {path}: run `python -m bench train {run.teacher}` first"
-        )
+        raise BenchError(f"the teacher's weights are not at {path}: run `python -m bench train {run.teacher}` first")
     teacher = zoo.load(str(run.teacher), checkpoint=path).network  # type: ignore[attr-defined]
     network.prompt_encoder.load_state_dict(teacher.prompt_encoder.state_dict())  # type: ignore[union-attr, operator]
     network.mask_decoder.load_state_dict(teacher.mask_decoder.state_dict())  # type: ignore[union-attr, operator]

@@ -22,6 +22,9 @@ from models.errors import BenchError
 FORMAT = 1
 """Of the index; another number makes every cached one stale."""
 
+ROWS = 4096
+"""In a batch of the index. Opening reads ids and boxes only; small batches would strew them over every page."""
+
 ORPHAN = "annotation of an image that is not listed"
 DEGENERATE = "degenerate polygon"
 EMPTY = "empty mask"
@@ -75,7 +78,7 @@ def build(source: Source, form: Format, table: Path) -> dict[str, Any]:
     seen: set[str] = set()
     n_rows = 0
     with pa.OSFile(str(table), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
-        for key, elements in stream(source):
+        for key, elements in stream(source, batch=ROWS):
             seen.add(key)
             if key == "annotations":
                 writer.write_batch(convert_or_explain(_columns, elements, n_rows, "annotation", source))

@@ -28,7 +28,7 @@ THRESHOLDS = 10
 RECALLS = np.linspace(0.0, 1.0, 101)
 FALSE, TRUE, IGNORED = 0, 1, 2
 IMAGES_AT_ONCE = 250
-"""The engine hands matches over as Python lists, 8 kB a detection: bounds their memory."""
+"""The engine hands matches over as Python lists: bounds their memory."""
 NUMBERS_AT_ONCE = 1 << 18
 """Weights of detections held at once: 2 MB an array stays in the CPU's cache."""
 

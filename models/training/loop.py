@@ -67,7 +67,7 @@ def train(
         train_on: False loads the newest checkpoint and stops there.
 
     Raises:
-        BenchError: if the loss is not finite.
+        BenchError: if the loss is not finite, or there is no checkpoint to stop at.
     """
     accelerator = Accelerator(mixed_precision=recipe.precision, cpu=not torch.cuda.is_available())
     set_seed(recipe.seed)
@@ -77,16 +77,19 @@ def train(
     model, optimizer = accelerator.prepare(network, optimizer)
     done = _resume(accelerator, recipe, out)
     if not train_on:
+        if not done:
+            raise BenchError(f"{out} has no checkpoint: train first")
         return accelerator.unwrap_model(model).eval()
     advance(done)
     log = _Log(out, done) if accelerator.is_main_process else None
     model.train()
     for step in range(done, recipe.steps):
         losses = _step(accelerator, model, stage, batches, optimizer, recipe, step)
+        rate = float(scheduler.get_last_lr()[0])
         scheduler.step()
         advance(1)
         if log and (step % LOG_EVERY == 0 or step == recipe.steps - 1):
-            log.write(step, losses, float(scheduler.get_last_lr()[0]))
+            log.write(step, losses, rate)
         if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps:
             _save(accelerator, recipe, out, step + 1)
     return accelerator.unwrap_model(model).eval()
@@ -112,7 +115,9 @@ def _step(
         for name, value in losses.items():
             totals[name] = totals.get(name, 0.0) + float(value.detach()) / recipe.accumulate
     if not math.isfinite(totals["loss"]):
-        raise BenchError(f"the loss is {totals['loss']} at step {step}: resume with a lower learning_rate")
+        raise BenchError(
+            f"the loss is {totals['loss']} at step {step}: lower the recipe's learning_rate and start again"
+        )
     if recipe.clip_norm is not None:
         accelerator.clip_grad_norm_(model.parameters(), recipe.clip_norm)
     optimizer.step()
@@ -146,6 +151,7 @@ def _save(accelerator: Accelerator, recipe: Recipe, out: Path, done: int) -> Non
         (new / "step.json").write_text(json.dumps(state))
         old = out / "checkpoint.old"
         if current.exists():
+            shutil.rmtree(old, ignore_errors=True)  # left by a process that was killed before removing it
             current.rename(old)
         new.rename(current)
         shutil.rmtree(old, ignore_errors=True)
@@ -175,8 +181,8 @@ class _Log:
         out.mkdir(parents=True, exist_ok=True)
         self.path, self.started, self.first = out / "log.jsonl", time.monotonic(), done
         if self.path.exists():
-            lines = [x for x in self.path.read_text().splitlines() if json.loads(x)["step"] < done]
-            self.path.write_text("".join(line + "\n" for line in lines))
+            lines = [line for line in self.path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+            self.path.write_text("".join(line for line in lines if json.loads(line)["step"] < done))
 
     def write(self, step: int, losses: dict[str, float], rate: float) -> None:
         seconds = (time.monotonic() - self.started) / max(1, step + 1 - self.first)

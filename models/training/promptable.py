@@ -35,26 +35,19 @@ def promptable_stage(
         masks = torch.from_numpy(batch["masks"]).to(device)
         single = float(torch.rand((), generator=generator)) < recipe.single_mask_share
         prompts = [
-            Question(
-                *draw_prompts(kind, count, group, generator), not single or (kind, count) == ("click", 1)
-            )
-            for (kind, count), group in zip(
-                recipe.prompts, masks.split(recipe.masks_per_prompt, dim=1), strict=True
-            )
+            Question(*draw_prompts(kind, count, group, generator), not single or (kind, count) == ("click", 1))
+            for (kind, count), group in zip(recipe.prompts, masks.split(recipe.masks_per_prompt, dim=1), strict=True)
         ]
         answers = network(normalise(batch["images"], device), prompts)
         side = answers[0][0].shape[-1]
         coverage = F.adaptive_avg_pool2d(masks.float(), side)  # [B, P, h, w]
         terms = [
             best_of_candidates_loss(logits.float(), iou.float(), target)
-            for (logits, iou), target in zip(
-                answers, coverage.split(recipe.masks_per_prompt, dim=1), strict=True
-            )
+            for (logits, iou), target in zip(answers, coverage.split(recipe.masks_per_prompt, dim=1), strict=True)
         ]
         mean = {name: torch.stack([term[name] for term in terms]).mean() for name in terms[0]}
         by_kind = {
-            f"iou_{count}{kind}": term["best_iou"]
-            for (kind, count), term in zip(recipe.prompts, terms, strict=True)
+            f"iou_{count}{kind}": term["best_iou"] for (kind, count), term in zip(recipe.prompts, terms, strict=True)
         }
         return {"loss": mean["mask"] + recipe.iou_weight * mean["iou"], **mean, **by_kind}
 

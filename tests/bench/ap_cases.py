@@ -114,9 +114,7 @@ def _box(rng: np.random.Generator) -> Box:
     return int(x), int(y), int(x + width), int(y + height)
 
 
-def _annotations(
-    rng: np.random.Generator, image: Json, category_ids: list[int], lvis: bool
-) -> Iterator[Json]:
+def _annotations(rng: np.random.Generator, image: Json, category_ids: list[int], lvis: bool) -> Iterator[Json]:
     size = image["height"], image["width"]
     for _ in range(rng.integers(0, 6)):
         box = _box(rng)
@@ -137,18 +135,14 @@ def _annotations(
         yield annotation if lvis else annotation | {"iscrowd": int(rng.random() < 0.2)}
 
 
-def _results(
-    rng: np.random.Generator, image: Json, annotations: list[Json], category_ids: list[int]
-) -> Iterator[Json]:
+def _results(rng: np.random.Generator, image: Json, annotations: list[Json], category_ids: list[int]) -> Iterator[Json]:
     here = [one for one in annotations if one["image_id"] == image["id"]]
     coarse = rng.random() < 0.5
     for _ in range(rng.integers(0, 12)):
         box, category = _box(rng), int(rng.choice(category_ids))
         if here and rng.random() < 0.7:
             source = here[rng.integers(len(here))]
-            x1, y1, x2, y2 = (
-                source["box_xyxy"] + rng.integers(-3, 4, size=4) * (rng.random() < 0.7)
-            ).tolist()
+            x1, y1, x2, y2 = (source["box_xyxy"] + rng.integers(-3, 4, size=4) * (rng.random() < 0.7)).tolist()
             box, category = (x1, y1, x2, y2), source["category_id"]
         yield {
             "image_id": image["id"],

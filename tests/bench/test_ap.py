@@ -76,9 +76,7 @@ def test_lvis_ap_of_real_annotations_is_that_of_lvis(seed: int, shared: Path) ->
 
 
 @pytest.mark.parametrize("score, file", [(coco_ap, COCO_FILE), (lvis_ap, LVIS_FILE)])
-def test_the_ground_truth_as_results_has_ap_1(
-    score: Callable[..., ApResult], file: str, shared: Path
-) -> None:
+def test_the_ground_truth_as_results_has_ap_1(score: Callable[..., ApResult], file: str, shared: Path) -> None:
     path = shared / "samples" / file
     found = score(path, perfect_results(path), replicates=20)
     ap = {key: value for key, value in found.stats.items() if key.startswith("AP")}
@@ -192,9 +190,7 @@ WRONG_RESULTS = [
 
 @pytest.mark.parametrize("wrong, message", WRONG_RESULTS)
 @pytest.mark.parametrize("lvis", [False, True])
-def test_a_result_that_cannot_be_scored_is_named(
-    wrong: Json, message: str, lvis: bool, tmp_path: Path
-) -> None:
+def test_a_result_that_cannot_be_scored_is_named(wrong: Json, message: str, lvis: bool, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=message):
         (lvis_ap if lvis else coco_ap)(write(one_object(lvis=lvis), tmp_path), [result(), wrong])
 
@@ -255,9 +251,7 @@ def test_lvis_leaves_out_masks_and_annotations_of_no_area_as_lvis_does(tmp_path:
 
 
 @pytest.mark.parametrize("lvis, cap", [(False, 100), (True, 300)])
-@pytest.mark.parametrize(
-    "ahead, score, counts", [(-1, 0.1, True), (0, 0.1, False), (-1, 0.9, True), (0, 0.9, False)]
-)
+@pytest.mark.parametrize("ahead, score, counts", [(-1, 0.1, True), (0, 0.1, False), (-1, 0.9, True), (0, 0.9, False)])
 def test_the_last_detection_under_the_cap_counts_and_of_a_tie_the_first_in_the_file(
     lvis: bool, cap: int, ahead: int, score: float, counts: bool, tmp_path: Path
 ) -> None:

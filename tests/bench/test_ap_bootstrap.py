@@ -44,9 +44,7 @@ def repeated(case: Case, times: np.ndarray) -> Case:
 
 def without_ties(case: Case) -> Case:
     scores = np.random.default_rng(0).permutation(len(case.results)) / 97
-    return Case(
-        case.dataset, [one | {"score": float(s)} for one, s in zip(case.results, scores, strict=True)]
-    )
+    return Case(case.dataset, [one | {"score": float(s)} for one, s in zip(case.results, scores, strict=True)])
 
 
 @pytest.mark.parametrize("name, ask", [("coco", coco_truth), ("lvis", lvis_truth)])
@@ -101,8 +99,7 @@ def test_replicates_do_not_depend_on_how_many_images_or_numbers_are_held_at_once
 def test_draws_are_those_of_the_seed(tmp_path: Path) -> None:
     case = random_case(8, lvis=False)
     first, again, other = (
-        coco_ap(case.write(tmp_path), case.results, replicates=30, seed=seed).draws["AP"]
-        for seed in (1, 1, 2)
+        coco_ap(case.write(tmp_path), case.results, replicates=30, seed=seed).draws["AP"] for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
@@ -128,9 +125,7 @@ def _simulated(rng: np.random.Generator, images: int, categories: int) -> list[C
     ease = rng.normal(0, 0.5, size=images)
     for category in range(categories):
         objects = rng.poisson(0.5, size=images)
-        image = np.concatenate(
-            [np.repeat(np.arange(images), objects), rng.integers(images, size=images // 2)]
-        )
+        image = np.concatenate([np.repeat(np.arange(images), objects), rng.integers(images, size=images // 2)])
         level = 5 + 3 * ease[image] + 3 * rng.normal(size=len(image))
         level[objects.sum() :] = -1
         order = np.argsort(-(0.03 * level + 0.25 * rng.normal(size=len(image))))

@@ -30,9 +30,7 @@ def compare(name: str, case: Case, folder: Path) -> None:
 
 @pytest.mark.parametrize("name", EVALUATORS)
 @pytest.mark.parametrize("batch", BATCHES)
-def test_precision_and_recall_of_random_data_sets_are_the_official_ones(
-    name: str, batch: int, tmp_path: Path
-) -> None:
+def test_precision_and_recall_of_random_data_sets_are_the_official_ones(name: str, batch: int, tmp_path: Path) -> None:
     for seed in range(batch * CASES_IN_A_BATCH, (batch + 1) * CASES_IN_A_BATCH):
         compare(name, random_case(seed, lvis=name == "lvis"), tmp_path)
 
@@ -50,18 +48,12 @@ def _whole_scores(rng: np.random.Generator, case: Case) -> list[Json]:
 
 
 def _numpy_numbers(rng: np.random.Generator, case: Case) -> list[Json]:
-    return [
-        one | {"score": np.float32(rng.random()), "image_id": np.int64(one["image_id"])}
-        for one in case.results
-    ]
+    return [one | {"score": np.float32(rng.random()), "image_id": np.int64(one["image_id"])} for one in case.results]
 
 
 def _only_empty_masks(rng: np.random.Generator, case: Case) -> list[Json]:
     sizes = {image["id"]: (image["height"], image["width"]) for image in case.dataset["images"]}
-    return [
-        one | {"segmentation": encode(rectangle(sizes[one["image_id"]], (0, 0, 0, 0)))}
-        for one in case.results
-    ]
+    return [one | {"segmentation": encode(rectangle(sizes[one["image_id"]], (0, 0, 0, 0)))} for one in case.results]
 
 
 def _repeated(rng: np.random.Generator, case: Case, times: int) -> list[Json]:

@@ -12,9 +12,9 @@ from pycocotools import mask as pycocotools_mask
 from pycocotools.coco import COCO
 
 from bench.data import annotation_index
+from bench.data.annotation_index import ROWS
 from bench.data.images import read_rgb
 from bench.data.instances import Instances, open_coco, open_instances, open_lvis
-from bench.data.jsonstream import BATCH
 from models.errors import BenchError
 
 SQUARE = [5.0, 5.0, 15.0, 5.0, 15.0, 15.0, 5.0, 15.0]
@@ -134,12 +134,12 @@ def test_annotations_keep_the_order_of_the_file_within_an_image(tmp_path: Path) 
 
 
 def test_a_file_of_many_batches_is_read_like_one_of_few(tmp_path: Path) -> None:
-    n = 2 * BATCH + 5
+    n = 2 * ROWS + 5
     entries = [annotation(i, i % 3 + 1, [[v + i % 7 for v in SQUARE]], area=float(i)) for i in range(n)]
     instances = opened(tmp_path, *entries, image_ids=(3, 1, 2))
     found = {a.id: a for image in instances.images for a in instances.annotations(image.id)}
     assert len(found) == instances.n_annotations == n
-    for i in (0, BATCH - 1, BATCH, 2 * BATCH - 1, 2 * BATCH, n - 1):
+    for i in (0, ROWS - 1, ROWS, 2 * ROWS - 1, 2 * ROWS, n - 1):
         assert (found[i].area, found[i].image_id, found[i].segmentation) == (
             i,
             i % 3 + 1,

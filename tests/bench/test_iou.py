@@ -50,9 +50,7 @@ def test_a_batch_is_scored_as_its_masks_one_by_one_against_one_truth_or_against_
     for place in np.ndindex(6, 3):
         assert own[place] == mask_iou(predictions[place], truths[place])
         assert mask_iou(predictions, truths[0, 0])[place] == mask_iou(predictions[place], truths[0, 0])
-        assert mask_iou(predictions, truths[:, :1])[place] == mask_iou(
-            predictions[place], truths[place[0], 0]
-        )
+        assert mask_iou(predictions, truths[:, :1])[place] == mask_iou(predictions[place], truths[place[0], 0])
 
 
 def test_masks_in_column_order_are_scored_as_masks_in_row_order() -> None:

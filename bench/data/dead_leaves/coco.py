@@ -27,9 +27,7 @@ def instances(scenes: list[Scene]) -> dict[str, Any]:
     return {
         "info": {"description": "dead leaves", "version": "1"},
         "licenses": [],
-        "images": [
-            {"id": i + 1, "file_name": file_name(i), "height": SIZE, "width": SIZE} for i in range(len(scenes))
-        ],
+        "images": [{"id": i + 1, "file_name": file_name(i), "height": SIZE, "width": SIZE} for i in range(len(scenes))],
         "annotations": [entry for i, scene in enumerate(scenes) for entry in _annotations(scene, i + 1)],
         "categories": [{"id": k, "name": name, "supercategory": "leaf"} for k, name in enumerate(names, start=1)],
     }

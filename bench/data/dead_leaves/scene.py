@@ -57,9 +57,7 @@ class Scene:
 
     def objects(self) -> list[int]:
         """Return the numbers of leaves and parts that are large enough to be annotated; swarms left out."""
-        areas = np.bincount(self.leaf_map.ravel(), minlength=256) + np.bincount(
-            self.part_map.ravel(), minlength=256
-        )
+        areas = np.bincount(self.leaf_map.ravel(), minlength=256) + np.bincount(self.part_map.ravel(), minlength=256)
         return [
             number
             for number, leaf in enumerate(self.leaves, start=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from bench.data.dead_leaves.scene import SIZE, draw_scene
 from bench.paths import cache_dir
 from bench.progress import progress
+from models.errors import BenchError
 
 TRAINING_SEED = 1
 """World of the training scenes; the held-out world is another (render.VAL_SEED)."""
@@ -73,11 +75,17 @@ def _draw(index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def training_scenes(count: int) -> TrainingScenes:
-    """Open `count` training scenes, drawing them into the cache first (12 ms and 0.33 MB a scene)."""
+    """Open `count` training scenes, drawing them into the cache first (12 ms and 0.33 MB a scene).
+
+    Raises:
+        BenchError: if the cache has scenes that this version would draw otherwise.
+    """
     folder = cache_dir() / "dead_leaves" / f"train-{count}"
     if not folder.exists():
         _draw_all(folder, count)
     images, maps, objects = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in _SHAPES)
+    if not (images[0] == draw_scene(TRAINING_SEED, 0).image).all():
+        raise BenchError(f"{folder} was drawn by another version of the dead leaves: remove it to draw them again")
     return TrainingScenes(images, maps, objects)
 
 
@@ -106,4 +114,9 @@ def _draw_all(folder: Path, count: int) -> None:
             advance(1)
     for array in arrays:
         array.flush()
-    unfinished.rename(folder)
+    try:
+        unfinished.rename(folder)
+    except OSError:
+        if not folder.exists():
+            raise
+        shutil.rmtree(unfinished)  # another process was faster, with the same bytes

@@ -84,9 +84,7 @@ class TestRendering:
         monkeypatch.setattr(render, "draw_scene", None)
         assert world_root() == small_world
 
-    def test_it_holds_photos_and_both_annotation_files_and_nothing_is_left_beside_it(
-        self, small_world: Path
-    ) -> None:
+    def test_it_holds_photos_and_both_annotation_files_and_nothing_is_left_beside_it(self, small_world: Path) -> None:
         world_root()
         photos = {f"coco/val2017/{index:012d}.png" for index in range(1, FEW + 1)}
         assert files(small_world) == photos | set(render.RENDERINGS)
@@ -171,9 +169,7 @@ class TestCoco:
 
 
 class TestLvis:
-    def test_masks_and_categories_are_those_of_the_scenes(
-        self, federated: lvis.LVIS, scenes: list[Scene]
-    ) -> None:
+    def test_masks_and_categories_are_those_of_the_scenes(self, federated: lvis.LVIS, scenes: list[Scene]) -> None:
         for annotation in federated.anns.values():
             scene, number = scenes[annotation["image_id"] - 1], number_of(annotation)
             assert (federated.ann_to_mask(annotation).astype(bool) == scene.mask(number)).all()

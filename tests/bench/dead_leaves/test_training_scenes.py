@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from bench.data.dead_leaves import SIZE, draw_scene, training
 from bench.data.dead_leaves.scene import SMALLEST_VISIBLE
 from bench.data.dead_leaves.training import TRAINING_SEED, MaskBatches, TrainingScenes, training_scenes
 from bench.paths import cache_dir
+from models.errors import BenchError
 
 COUNT = 16
 
@@ -60,6 +62,35 @@ def test_an_interrupted_drawing_is_no_world(tmp_path: Path, monkeypatch: pytest.
     assert not (tmp_path / "dead_leaves" / "train-2").exists()
 
 
+def test_scenes_of_another_version_are_refused(scenes: TrainingScenes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "TRAINING_SEED", TRAINING_SEED + 10)
+    with pytest.raises(BenchError, match=rf"train-{COUNT} was drawn by another version .*: remove it"):
+        training_scenes(COUNT)
+
+
+def test_a_process_that_was_faster_wins(
+    scenes: TrainingScenes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "train-2"
+
+    class Overtaken:
+        """A pool of one that another process overtakes."""
+
+        def __enter__(self) -> Overtaken:
+            return self
+
+        def __exit__(self, *exception: object) -> None:
+            place.mkdir()
+            (place / "theirs").touch()
+
+        def imap(self, draw: Callable, indices: range, chunksize: int) -> Iterator[tuple]:
+            return map(draw, indices)
+
+    monkeypatch.setattr(training, "get_context", lambda method: SimpleNamespace(Pool=lambda count: Overtaken()))
+    training._draw_all(place, 2)
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["train-2", "train-2/theirs"]
+
+
 def test_a_batch_depends_on_seed_and_step_alone(scenes: TrainingScenes) -> None:
     visited = batches(scenes)
     for step in (3, 0, 9, 3):
@@ -69,9 +100,7 @@ def test_a_batch_depends_on_seed_and_step_alone(scenes: TrainingScenes) -> None:
 
 
 def test_other_steps_and_seeds_are_other_batches(scenes: TrainingScenes) -> None:
-    seen = {
-        batches(scenes, seed=seed)[step]["masks"].tobytes() for seed in range(3) for step in range(COUNT // 4)
-    }
+    seen = {batches(scenes, seed=seed)[step]["masks"].tobytes() for seed in range(3) for step in range(COUNT // 4)}
     assert len(seen) == 3 * COUNT // 4
 
 

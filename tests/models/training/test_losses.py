@@ -101,7 +101,7 @@ def test_every_candidate_learns_how_good_it_is() -> None:
     predicted = random(1, 2, 3, seed=2).requires_grad_()
     loss = best_of_candidates_loss(logits, predicted, truth)["iou"]
     iou = mask_iou(logits, truth[:, :, None].expand_as(logits)).double()
-    assert loss == pytest.approx(float(mse_loss(predicted, iou)), rel=1e-6)
+    assert loss.item() == pytest.approx(mse_loss(predicted, iou).item(), rel=1e-6)
     loss.backward()
     assert predicted.grad is not None
     assert logits.grad is None

@@ -1,0 +1,190 @@
+"""The commands as a user types them, end to end at micro scale with the committed weights."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bench import __main__ as front_door
+from bench.store import list_runs
+from models import zoo
+
+ROOT = Path(__file__).resolve().parents[1]
+MICRO_ROWS = {"SAM", "MobileSAM", "EfficientSAM-Ti", "EfficientSAM-S", "floor", "ceiling"}
+
+needs_weights = pytest.mark.skipif(
+    not all(zoo.available(name)[0] for name in zoo.names() if zoo.card(name).scale == "micro"),
+    reason="the micro weights are not trained yet",
+)
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch, capsys):
+    """Run a command in a folder of its own; return what it printed and its exit code."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BENCH_DATA", raising=False)
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path / "weights"))
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["bench", *arguments])
+        try:
+            front_door.main()
+            code = 0
+        except SystemExit as leave:
+            code = int(leave.code or 0)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+@needs_weights
+@pytest.mark.parametrize("table", ["table4", "table5"])
+def test_a_table_is_measured_printed_and_written_in_every_form(bench, tmp_path, table):
+    code, printed, said = bench("run", table, "--scale", "micro", "--limit", "3")
+    assert code == 0
+    assert "dead leaves" in said
+    assert {path.suffix for path in (tmp_path / "reports/out").iterdir()} == {
+        ".csv", ".json", ".md", ".tex", ".html", ".png"
+    }  # fmt: skip
+    result = json.loads((tmp_path / f"reports/out/{table}.json").read_text())
+    measured = {cell["row"] for cell in result["cells"] if cell["status"] == "measured"}
+    assert measured == MICRO_ROWS
+    assert all(row in printed for row in MICRO_ROWS)
+    assert result["scale"] == "micro" and not result["comparable"]
+    assert result["provenance"]["models"]["SAM"]["checkpoint_sha256"] == zoo.card("sam-micro").sha256
+
+
+@needs_weights
+def test_a_custom_checkpoint_is_recorded_by_hash_and_labelled(bench, tmp_path):
+    mine = tmp_path / "mine.safetensors"
+    content = Path(zoo.card("efficientsam-ti-micro").filename).read_bytes()
+    mine.write_bytes(content)
+    name = "efficientsam-ti-micro"
+    code, printed, _ = bench(
+        "run", "table4", "--scale", "micro", "--limit", "1", "--models", name, "--checkpoint", f"{name}={mine}"
+    )
+    assert code == 0
+    assert "custom checkpoint mine.safetensors" in " ".join(printed.split())
+
+
+@needs_weights
+def test_real_photos_are_measured_with_micro_models(bench, tmp_path, shared, monkeypatch):
+    monkeypatch.setenv("BENCH_DATA", str(shared / "samples"))
+    code, _, _ = bench("run", "table4", "--limit", "3", "--models", "efficientsam-ti-micro", "floor", "ceiling")
+    assert code == 0
+    result = json.loads((tmp_path / "reports/out/table4.json").read_text())
+    assert (result["scale"], result["comparable"]) == ("mixed", False)
+    assert "3 of 50 images" in result["world"]
+    ceilings = [cell["measured"] for cell in result["cells"] if cell["row"] == "ceiling"]
+    assert len(ceilings) == 6 and min(ceilings) > 0.99
+
+
+def _records(root: Path) -> pd.DataFrame:
+    (run,) = list_runs(root)
+    shards = sorted((root / run.fingerprint).glob("shard-*.parquet"))
+    return pd.concat([pd.read_parquet(shard) for shard in shards], ignore_index=True)
+
+
+def _command(tmp_path: Path, *launcher: str) -> tuple[list[str], dict[str, str]]:
+    arguments = ["-m", "bench", "run", "table5", "--scale", "micro", "--limit", "36", "--models", "floor"]
+    environment = {**os.environ, "BENCH_RUNS": str(tmp_path / "runs"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return [sys.executable, *launcher, *arguments, "--out", str(tmp_path / "out")], environment
+
+
+@needs_weights
+@pytest.mark.slow
+def test_two_processes_of_torchrun_give_the_records_of_one_to_the_bit(tmp_path):
+    records = {}
+    torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29557")
+    for name, launcher in {"one": (), "two": torchrun}.items():
+        command, environment = _command(tmp_path / name, *launcher)
+        command[command.index("floor")] = "efficientsam-ti-micro"
+        subprocess.run(command, env=environment, cwd=tmp_path, check=True, capture_output=True, timeout=600)
+        folders = [tmp_path / name / "runs" / run.fingerprint for run in list_runs(tmp_path / name / "runs")]
+        records[name] = {
+            (folder.name, shard.name): shard.read_bytes()
+            for folder in folders
+            for shard in sorted(folder.glob("shard-*.parquet"))
+        }
+    assert len(records["one"]) == 6, "two data sets of 36 images, three shards each"
+    assert records["one"] == records["two"]
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_and_says_what_it_resumed(tmp_path):
+    command, environment = _command(tmp_path)
+    process = subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 300
+    while not list((tmp_path / "runs").glob("*/shard-*.parquet")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    again = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert again.returncode == 0, again.stderr
+    assert "floor on coco: " in again.stderr and "36 images from run" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("run", "tabel4"), "did you mean 'table4'"),
+        (("run", "table4", "--preset", "papper"), "did you mean 'paper'"),
+        (("run", "table4", "--models", "sam-mikro"), "did you mean 'sam-micro'"),
+        (("run", "table4", "--checkpoint", "sam-micro"), "--checkpoint takes NAME=PATH, got 'sam-micro'"),
+        (("run", "table4", "--checkpoint", "sam-micro=nowhere.pt"), "there is no checkpoint 'nowhere.pt'"),
+        (("run", "table4", "--limit", "0"), "--limit must be at least 1"),
+        (("run", "table4", "--scale", "paper"), "BENCH_DATA"),
+        (("train", "sam-nano"), "unknown micro model 'sam-nano'"),
+        (("data", "verify"), "set BENCH_DATA"),
+        (("weights", "fetch", "efficientsam-tee"), "did you mean 'efficientsam-ti'"),
+    ],
+)
+def test_a_mistake_ends_in_one_sentence_and_exit_code_1(bench, arguments, sentence):
+    code, _, said = bench(*arguments)
+    assert code == 1
+    assert said.startswith("error: ") and sentence in said
+    assert said.count("\n") == 1 and "Traceback" not in said
+
+
+def test_missing_data_says_what_to_download_and_where(bench, tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
+    code, _, said = bench("run", "table4", "--models", "floor")
+    assert code == 1
+    assert "annotations_trainval2017.zip" in said and str(tmp_path / "data/coco") in said
+
+
+def test_a_checkpoint_cut_in_half_stops_the_run_before_it_starts(bench, tmp_path):
+    (tmp_path / "half.pt").write_bytes(b"PK\x03\x04 and then nothing")
+    code, _, said = bench("run", "table4", "--scale", "micro", "--checkpoint", "sam-micro=half.pt", "--models", "sam")
+    assert code == 1
+    assert "half.pt" in said and said.count("error:") == 1
+
+
+def test_list_names_tables_models_presets_and_what_is_missing(bench):
+    code, printed, _ = bench("list")
+    text = " ".join(printed.split())
+    assert code == 0
+    for word in ("table4", "table5", "efficientsam-ti", "fastsam-x", "segment-anything-fast", "BENCH_DATA"):
+        assert word in text
+
+
+@pytest.mark.parametrize("command", [(), ("run",), ("list",), ("runs",), ("train",), ("weights",), ("data", "verify")])
+def test_every_command_has_help(bench, command):
+    code, printed, _ = bench(*command, "--help")
+    assert code == 0
+    assert "usage: bench" in printed
+
+
+def test_runs_lists_what_the_store_holds(bench):
+    bench("run", "table4", "--scale", "micro", "--limit", "1", "--models", "floor")
+    code, printed, _ = bench("runs")
+    assert code == 0
+    assert "table4: floor coco" in printed
