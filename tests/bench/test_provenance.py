@@ -15,7 +15,7 @@ import pytest
 
 from bench import provenance as module
 from bench.env import ENV, in_force
-from bench.identity import canonical_json
+from bench.store.identity import canonical_json
 from bench.provenance import git_state, provenance
 
 ROOT = Path(__file__).resolve().parents[2]

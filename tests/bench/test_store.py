@@ -19,9 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from bench import locks, manifest, owners
-from bench.identity import canonical_json, fingerprint
-from bench.owners import current_owner
+from bench.store import locks, manifest, owners
+from bench.store.identity import canonical_json, fingerprint
+from bench.store.owners import current_owner
 from bench.store import Run, RunStore, list_runs
 from models.errors import BenchError
 
@@ -79,7 +79,7 @@ class TestIdentity:
         assert fingerprint({"b": "é", "a": (1, 2.5, None, True)}) == expected
 
     def test_the_fingerprint_is_the_same_in_another_process(self) -> None:
-        code = f"from bench.identity import fingerprint; print(fingerprint({IDENTITY!r}))"
+        code = f"from bench.store.identity import fingerprint; print(fingerprint({IDENTITY!r}))"
         env = {**os.environ, "PYTHONHASHSEED": "7"}
         told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True)
         assert told.stdout.strip() == fingerprint(IDENTITY)

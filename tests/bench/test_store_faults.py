@@ -17,8 +17,8 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from bench import disk, locks, shards
-from bench.owners import current_owner
+from bench.store import disk, locks, shards
+from bench.store.owners import current_owner
 from bench.store import Run, RunStore
 from models.errors import BenchError
 
@@ -224,7 +224,7 @@ assert [os.waitpid(racer, 0)[1] for racer in racers] == [0, 0, 0]
     CROWD = """
 import os, sys
 from pathlib import Path
-from bench import locks
+from bench.store import locks
 start, go = os.pipe()
 trying, tried = os.pipe()
 wait, done = os.pipe()

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.disk import write_whole
-from bench.identity import canonical_json
-from bench.locks import locked
+from bench.store.disk import write_whole
+from bench.store.identity import canonical_json
+from bench.store.locks import locked
 from models.errors import BenchError
 
 SCHEMA_VERSION = 1

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.owners import Owner, alive, current_owner
+from bench.store.owners import Owner, alive, current_owner
 from models.errors import BenchError
 
 _TEMPORARY = ".tmp-"

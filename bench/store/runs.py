@@ -27,10 +27,10 @@ from typing import Any
 
 import pandas as pd
 
-from bench import locks, manifest
-from bench import shards as parquet
-from bench.disk import disk_errors, sweep, write_whole
-from bench.identity import canonical_json, fingerprint
+from bench.store import locks, manifest
+from bench.store import shards as parquet
+from bench.store.disk import disk_errors, sweep, write_whole
+from bench.store.identity import canonical_json, fingerprint
 from models.errors import BenchError
 
 

@@ -17,9 +17,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import owners
-from bench.disk import disk_errors, temporary_beside
-from bench.owners import Owner
+from bench.store import owners
+from bench.store.disk import disk_errors, temporary_beside
+from bench.store.owners import Owner
 from models.errors import BenchError
 
 _ATTEMPTS = 5

@@ -1,0 +1,5 @@
+"""The run store: fingerprinted runs of parquet shards that are there whole or not at all."""
+
+from bench.store.runs import Run, RunStore, RunSummary, list_runs
+
+__all__ = ["Run", "RunStore", "RunSummary", "list_runs"]
