@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from bench import paths, store
@@ -28,16 +31,28 @@ def list_all() -> None:
 
 
 def _models() -> Table:
-    """Return a line for each model: whether it can run, what it stands for, what is missing."""
+    """Return a line for each model: what it stands for, whether it can run, and if not, how to get it."""
     rows = {row.full_size: row.label for table in PAPER_ROWS.values() for row in table}
     rows |= {row.micro: f"{row.label} (micro)" for table in PAPER_ROWS.values() for row in table}
     table = Table("model", "stands for", "here", "what is missing", box=None, title_justify="left")
     table.title = "[bold]models[/]"
     for name in zoo.names():
-        usable, why = zoo.available(name)
-        table.add_row(name, rows.get(name, ""), "[green]yes[/]" if usable else "no", why)
+        usable = zoo.available(name)[0]
+        table.add_row(name, rows.get(name, ""), "[green]yes[/]" if usable else "no", escape(_way_to_get(name, usable)))
     table.add_row("floor, ceiling", "frames of every table", "[green]yes[/]", "")
     return table
+
+
+def _way_to_get(name: str, usable: bool) -> str:
+    """Return the command that makes a model usable here, empty if it is."""
+    card = zoo.card(name)
+    if usable:
+        return ""
+    if card.requires is not None and importlib.util.find_spec(card.requires[0]) is None:
+        return f'pip install "{card.requires[1]}"'
+    if card.scale == "micro":
+        return "nox -s train_micro"
+    return f"bench weights fetch {name}" + (f" ({card.bytes / 1e6:,.0f} MB)" if card.bytes else "")
 
 
 def _data_sets() -> list[str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
+import tyro
 from rich.console import Console
 from rich.table import Table
 
@@ -33,7 +33,7 @@ def list_weights() -> None:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
-def fetch_weights(names: Sequence[str]) -> list[Path]:
+def fetch_weights(names: tyro.conf.Positional[tuple[str, ...]]) -> list[Path]:
     """Download the published checkpoints of models that are not here yet, and check them.
 
     Args:
@@ -54,7 +54,7 @@ def fetch_weights(names: Sequence[str]) -> list[Path]:
     return paths
 
 
-def verify_weights(names: Sequence[str] = ()) -> None:
+def verify_weights(names: tyro.conf.Positional[tuple[str, ...]] = ()) -> None:
     """Hash checkpoints again and compare them with the published hashes.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +28,8 @@ GOLDEN = "064ea04504a544c59b6b0c546ffd91f6aa042da711211bdd01d7284514707586"
 
 def used_cpu_features() -> list[str]:
     """Return what numpy dispatches to on this CPU, the most basic first, all of which can be turned off."""
-    try:
-        from numpy._core import _multiarray_umath as umath
-    except ImportError:
-        from numpy.core import _multiarray_umath as umath  # numpy 1
+    package = "numpy._core" if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else "numpy.core"
+    umath = import_module(f"{package}._multiarray_umath")
     return [name for name in umath.__cpu_dispatch__ if umath.__cpu_features__[name]]
 
 
@@ -61,9 +60,9 @@ def test_a_scene_depends_on_its_seed_and_index_alone(scenes: list[Scene]) -> Non
 
 def test_a_scene_is_an_image_and_two_maps(scenes: list[Scene]) -> None:
     for scene in scenes:
-        assert (scene.image.shape, scene.image.dtype) == ((SIZE, SIZE, 3), np.uint8)
-        for numbers in (scene.leaf_map, scene.part_map):
-            assert (numbers.shape, numbers.dtype) == ((SIZE, SIZE), np.uint8)
+        assert scene.image.shape == (SIZE, SIZE, 3)
+        assert scene.leaf_map.shape == scene.part_map.shape == (SIZE, SIZE)
+        assert scene.image.dtype == scene.leaf_map.dtype == scene.part_map.dtype == np.uint8
         assert LEAVES[0] <= len([leaf for leaf in scene.leaves if not leaf.parent and not leaf.crowd]) < LEAVES[1]
 
 

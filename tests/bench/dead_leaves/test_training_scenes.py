@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ COUNT = 16
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrainingScenes]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(training.os, "cpu_count", lambda: 1)
+        patch.setattr(os, "cpu_count", lambda: 1)
         yield training_scenes(COUNT)
 
 
@@ -116,9 +117,11 @@ def test_an_epoch_shows_every_scene_once_and_the_next_one_in_another_order(scene
 
 def test_arrays_are_as_the_network_wants_them(scenes: TrainingScenes) -> None:
     batch = batches(scenes, images=2, masks=5)[0]
-    assert (batch["images"].shape, batch["images"].dtype) == ((2, 3, SIZE, SIZE), np.uint8)
+    assert batch["images"].shape == (2, 3, SIZE, SIZE)
+    assert batch["images"].dtype == np.uint8
     assert batch["images"].flags.c_contiguous
-    assert (batch["masks"].shape, batch["masks"].dtype) == ((2, 5, SIZE, SIZE), np.bool_)
+    assert batch["masks"].shape == (2, 5, SIZE, SIZE)
+    assert batch["masks"].dtype == np.bool_
 
 
 def test_masks_are_objects_of_their_image(scenes: TrainingScenes) -> None:

@@ -195,7 +195,7 @@ class TestCommand:
     def _small(self, batch: MaskBatch, monkeypatch: pytest.MonkeyPatch) -> None:
         """Two steps a model, on one scene, in the precision torch had."""
         for name, run in MICRO_RUNS.items():
-            few = {"steps": 2, "images_per_step": 1}
+            few: dict[str, Any] = {"steps": 2, "images_per_step": 1}
             if isinstance(run.recipe, PromptableRecipe):
                 few["masks_per_prompt"] = 1
             monkeypatch.setitem(MICRO_RUNS, name, replace(run, recipe=replace(run.recipe, **few)))
