@@ -1,20 +1,21 @@
-"""The commands people type. All sessions share one environment, .nox/bench; `nox --no-venv` uses the active one."""
+"""The commands people type. All sessions share one environment, .nox/bench (torch alone is gigabytes).
+
+`nox --no-venv -s SESSION` uses the active environment instead, for people whose torch was chosen for their GPU.
+"""
 
 import hashlib
 import importlib.util
+import os
+import sys
 from pathlib import Path
 
 import nox
 
-nox.needs_version = ">=2024.10.9"
-nox.options.default_venv_backend = "virtualenv"
 nox.options.sessions = ["tests"]
 
 ROOT = Path(__file__).parent
-TABLES = {
-    "table4": "mIoU from a box, one click and three clicks",
-    "table5": "mask AP from a detector's boxes",
-}
+ENVIRONMENT = ROOT / ".nox" / "bench"
+TABLES = {"table4": "mIoU from a box, one click and three clicks", "table5": "mask AP from a detector's boxes"}
 
 
 def _levers() -> dict[str, str]:
@@ -24,28 +25,31 @@ def _levers() -> dict[str, str]:
     return dict(module.ENV)
 
 
-def shared(**options):
-    """Make a session that lives in the shared environment."""
-    return nox.session(venv_location=".nox/bench", reuse_venv=True, **options)
-
-
-def install(session: nox.Session) -> None:
-    """Install the project once; again only after its requirements changed."""
+def python(session: nox.Session) -> str:
+    """Return the Python of the shared environment, installing the project there first if its requirements changed."""
     session.env.update(_levers())
-    if session.venv_backend == "none":
-        return
-    stamp = ROOT / ".nox" / "bench" / "installed"
+    if "--no-venv" in sys.argv:
+        return sys.executable
+    interpreter = ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     files = [ROOT / "pyproject.toml", ROOT / "constraints.txt"]
     wanted = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    stamp = ENVIRONMENT / "installed"
     if not stamp.is_file() or stamp.read_text() != wanted:
-        session.install("-e", ".[dev]", "-c", "constraints.txt")
+        session.run(sys.executable, "-m", "venv", str(ENVIRONMENT))
+        session.log("installing torch and the project; the first time takes minutes")
+        session.run(str(interpreter), "-m", "pip", "install", "-q", "-e", ".[dev]", "-c", "constraints.txt")
         stamp.write_text(wanted)
+    return str(interpreter)
+
+
+def shared(**options):
+    """Make a session that brings no environment of its own."""
+    return nox.session(venv_backend="none", **options)
 
 
 def _reproduce(table: str, what: str) -> None:
     def reproduce(session: nox.Session) -> None:
-        install(session)
-        session.run("python", "-m", "bench", "run", table, *session.posargs)
+        session.run(python(session), "-m", "bench", "run", table, *session.posargs)
 
     reproduce.__doc__ = f"Reproduce {table}, {what}. Options of `bench run` after --, e.g. -- --scale micro."
     shared(name=f"reproduce_{table}")(reproduce)
@@ -58,14 +62,13 @@ for _table, _what in TABLES.items():
 @shared()
 def train_micro(session: nox.Session) -> None:
     """Train the micro models again, two at a time on two cores (about 90 minutes); goes on after a kill."""
-    install(session)
-    session.run("python", "-m", "bench", "train-micro", *session.posargs)
+    session.run(python(session), "-m", "bench", "train-micro", *session.posargs)
 
 
 @shared()
 def tests(session: nox.Session) -> None:
     """Run the tests with coverage; pytest's options after --."""
-    install(session)
+    interpreter = python(session)
     session.env["OMP_NUM_THREADS"] = "1"
     options = session.posargs or [
         "-n",
@@ -76,19 +79,18 @@ def tests(session: nox.Session) -> None:
         "--cov-report=term",
         "--cov-fail-under=85",
     ]
-    session.run("python", "-m", "pytest", *options)
+    session.run(interpreter, "-m", "pytest", *options)
 
 
 @shared()
 def lint(session: nox.Session) -> None:
     """Check format and style with ruff."""
-    install(session)
-    session.run("ruff", "format", "--check", ".")
-    session.run("ruff", "check", ".")
+    interpreter = python(session)
+    session.run(interpreter, "-m", "ruff", "format", "--check", ".")
+    session.run(interpreter, "-m", "ruff", "check", ".")
 
 
 @shared()
 def types(session: nox.Session) -> None:
     """Check types with mypy, strictly."""
-    install(session)
-    session.run("mypy")
+    session.run(python(session), "-m", "mypy")

@@ -110,9 +110,7 @@ def _hardware() -> dict[str, Any]:
     cores = os.cpu_count()
     return {
         "cpu": cpu.get("model name") or _cpu_name(),
-        "cpu_flags": [
-            flag for flag in CPU_FLAGS if flag in cpu.get("flags", cpu.get("Features", "")).split()
-        ],
+        "cpu_flags": [flag for flag in CPU_FLAGS if flag in cpu.get("flags", cpu.get("Features", "")).split()],
         "cores": cores,
         "usable_cores": len(affinity(0)) if affinity else cores,
         "memory_gib": _memory_gib(),

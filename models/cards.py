@@ -15,14 +15,10 @@ from typing import Any, Literal
 from models.errors import BenchError
 
 _PACKAGED = Path(__file__).parent / "weights"
-_MICRO_NOTE = (
-    "trained on dead leaves (`nox -s train_micro`): stands in for the pipeline, never for the paper's number"
-)
+_MICRO_NOTE = "trained on dead leaves (`nox -s train_micro`): stands in for the pipeline, never for the paper's number"
 _SAM_INPUT = "long side to 1024 px (Pillow bilinear), ImageNet mean and std, zero padding below and right"
 _SQUASH_INPUT = "squashed to 1024 x 1024 px (bilinear, no antialias), ImageNet mean and std"
-_YOLO_INPUT = (
-    "letterboxed to 1024 px by ultralytics; one everything-pass an image, prompts choose among its masks"
-)
+_YOLO_INPUT = "letterboxed to 1024 px by ultralytics; one everything-pass an image, prompts choose among its masks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +74,7 @@ def resolve(reference: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise BenchError(
-            f"cannot import '{reference}' ({error}): reinstall the package it belongs to"
-        ) from error
+        raise BenchError(f"cannot import '{reference}' ({error}): reinstall the package it belongs to") from error
 
 
 def _sam(size: Literal["b", "l", "h"], filename: str, size_bytes: int, sha256: str) -> ModelCard:

@@ -162,8 +162,7 @@ def cut_short(path: Path, size: int, card: ModelCard, reason: str = "") -> Bench
     """Return the error for a file that ends too early."""
     of = "" if card.bytes is None else f" of {card.bytes:,}"
     return BenchError(
-        f"'{path}' is cut short or damaged, it has {size:,}{of} bytes{reason}: "
-        f"delete it and {_way_to_get(card, path)}"
+        f"'{path}' is cut short or damaged, it has {size:,}{of} bytes{reason}: delete it and {_way_to_get(card, path)}"
     )
 
 
@@ -216,9 +215,7 @@ def _misfit(
         ],
     }
     details = "; ".join(f"{len(names)} {kind}: {_some(names)}" for kind, names in kinds.items() if names)
-    way_out = (
-        "check which model it was made for" if other is None else f"it is one of '{other}', use that model"
-    )
+    way_out = "check which model it was made for" if other is None else f"it is one of '{other}', use that model"
     return BenchError(f"'{path}' does not fit '{card.name}' ({details}): {way_out}")
 
 

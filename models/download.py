@@ -58,9 +58,7 @@ def fetch(card: ModelCard) -> Path:
     except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
         raise _unreachable(card, path, error) from error
     except OSError as error:
-        raise BenchError(
-            f"cannot write '{part}' ({error.strerror}): free space or set BENCH_WEIGHTS"
-        ) from error
+        raise BenchError(f"cannot write '{part}' ({error.strerror}): free space or set BENCH_WEIGHTS") from error
     _accept(card, part, path)
     return path
 
@@ -88,9 +86,7 @@ def _download(url: str, part: Path, advance: Advance) -> None:
                 return
             error: Exception = ConnectionError("the connection closed early")
         except (HTTPException, TimeoutError, ConnectionError, urllib.error.URLError) as broken:
-            if isinstance(
-                getattr(broken, "reason", None), str
-            ):  # the server's answer, not a broken connection
+            if isinstance(getattr(broken, "reason", None), str):  # the server's answer, not a broken connection
                 raise
             error = broken
         breaks = 0 if part.exists() and part.stat().st_size > before else breaks + 1

@@ -62,8 +62,7 @@ class FastSamSegmenter:
     def embed(self, images: Sequence[np.ndarray]) -> list[Embedding]:
         """Find all masks of images, uint8 [H, W, 3] RGB each, as features bool [N, H, W]."""
         return [
-            Embedding(torch.from_numpy(self.everything(image)), (image.shape[0], image.shape[1]))
-            for image in images
+            Embedding(torch.from_numpy(self.everything(image)), (image.shape[0], image.shape[1])) for image in images
         ]
 
     @torch.inference_mode()
@@ -81,9 +80,7 @@ class FastSamSegmenter:
         boxed = np.asarray((prompts.labels >= BOX_TOP_LEFT).any(1))  # [P]
         clicked = np.asarray(np.isin(prompts.labels, (BACKGROUND, FOREGROUND)).any(1))  # [P]
         if (boxed & clicked).any():
-            raise BenchError(
-                f"model '{self.name}' takes a box or points, not both in one prompt: ask for one of them"
-            )
+            raise BenchError(f"model '{self.name}' takes a box or points, not both in one prompt: ask for one of them")
         found = embedding.features.numpy()
         answers = np.zeros((len(prompts), *embedding.size), dtype=bool)
         ious = np.zeros(len(prompts))
@@ -123,10 +120,7 @@ def choose_by_box(masks: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.
     x1, y1, x2, y2 = np.clip(np.round(boxes), 0, limits).astype(np.int64).T  # [P] each
     x2, y2 = np.maximum(x1, x2), np.maximum(y1, y2)
     inside = np.concatenate(
-        [
-            table[:, y2, x2] - table[:, y1, x2] - table[:, y2, x1] + table[:, y1, x1]
-            for table in _summed_areas(masks)
-        ]
+        [table[:, y2, x2] - table[:, y1, x2] - table[:, y2, x1] + table[:, y1, x1] for table in _summed_areas(masks)]
     )  # [N, P]
     areas = np.count_nonzero(masks, axis=(1, 2))[:, None]
     union = (x2 - x1) * (y2 - y1) + areas - inside

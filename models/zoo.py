@@ -144,8 +144,7 @@ def _require(found: ModelCard) -> None:
     """Raise if a package that the model needs is not installed."""
     if found.requires is not None and importlib.util.find_spec(found.requires[0]) is None:
         raise BenchError(
-            f"model '{found.name}' needs the package '{found.requires[0]}': "
-            f"run `pip install {found.requires[1]}`"
+            f"model '{found.name}' needs the package '{found.requires[0]}': run `pip install {found.requires[1]}`"
         )
 
 

@@ -75,9 +75,7 @@ class ModelAnswerer:
                 picked = logits[rows, pick]  # [P, h, w]
                 prompts = Prompts(prompts.points, prompts.labels, picked)
             masks = self.model.masks(picked[:, None], size)[:, 0]
-        return Answer(
-            masks.cpu().numpy(), predicted_iou[rows, pick].cpu().numpy(), pick.cpu().numpy().astype(np.int8)
-        )
+        return Answer(masks.cpu().numpy(), predicted_iou[rows, pick].cpu().numpy(), pick.cpu().numpy().astype(np.int8))
 
     def _pick(self, logits: Tensor, predicted_iou: Tensor, prompts: Prompts, truths: np.ndarray) -> Tensor:
         """Return the index [P] of the candidate that counts; clicks have no box and go by predicted IoU."""
@@ -85,9 +83,7 @@ class ModelAnswerer:
         boxed = len(prompts) > 0 and prompts.labels[0, 0] == BOX_TOP_LEFT
         if rule == "oracle":
             masks = self.model.masks(logits, self.embedding.size).cpu().numpy()
-            quality = np.stack(
-                [mask_iou(candidates, truth) for candidates, truth in zip(masks, truths, strict=True)]
-            )
+            quality = np.stack([mask_iou(candidates, truth) for candidates, truth in zip(masks, truths, strict=True)])
         elif rule in ("box_iou", "filled_box_iou") and boxed:
             masks = self.model.masks(logits, self.embedding.size).cpu().numpy()
             boxes = prompts.points[:, :2].reshape(-1, 4)
@@ -140,9 +136,7 @@ class Floor:
     def answer(self, prompts: Prompts, truths: np.ndarray) -> Answer:
         """Fill."""
         masks = [
-            fill_box(points.ravel()[:4], self.size)
-            if labels[0] == BOX_TOP_LEFT
-            else self._discs(points, labels)
+            fill_box(points.ravel()[:4], self.size) if labels[0] == BOX_TOP_LEFT else self._discs(points, labels)
             for points, labels in zip(prompts.points, prompts.labels, strict=True)
         ]
         return _certain(np.stack(masks) if masks else np.zeros((0, *self.size), bool))

@@ -61,9 +61,7 @@ def _image(
         width, height = 16 + draws.uniforms(2) * np.array([info.width, info.height]) / 3
         x, y = draws.uniforms(2) * np.array([info.width, info.height])
         box = _clipped(np.array([x - width / 2, y - height / 2, x + width / 2, y + height / 2]), info)
-        rows.append(
-            (info.id, present[draws.integer(0, len(present))], box.tolist(), draws.uniform(0.05, 0.6))
-        )
+        rows.append((info.id, present[draws.integer(0, len(present))], box.tolist(), draws.uniform(0.05, 0.6)))
     return rows
 
 

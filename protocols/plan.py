@@ -120,14 +120,10 @@ def _data(
 ) -> tuple[Literal["paper", "micro"], Path, str]:
     """Return the data's scale, their root, and why these."""
     if scale == "paper" and data_root is None:
-        raise BenchError(
-            "--scale paper needs BENCH_DATA, the folder of coco/ and lvis/: set it, or use --scale micro"
-        )
+        raise BenchError("--scale paper needs BENCH_DATA, the folder of coco/ and lvis/: set it, or use --scale micro")
     if scale != "micro" and data_root is not None:
         if not data_root.is_dir():
-            raise BenchError(
-                f"BENCH_DATA is '{data_root}', which is no folder: correct it, or use --scale micro"
-            )
+            raise BenchError(f"BENCH_DATA is '{data_root}', which is no folder: correct it, or use --scale micro")
         return "paper", data_root, "data of BENCH_DATA"
     why = "as asked" if scale == "micro" else "since BENCH_DATA is not set"
     return "micro", micro_root(), f"data: {MICRO_WORLD}, {why}"

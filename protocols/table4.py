@@ -21,9 +21,7 @@ TITLE = "Zero-shot single-object segmentation, mIoU (Table 4)"
 DATA_SETS = ("coco", "lvis")
 PROMPTS = {"box": "box", "1click": "1 click", "3click": "3 clicks"}
 COLUMNS = tuple(
-    Column(f"{data_set}_{key}", label, data_set.upper())
-    for data_set in DATA_SETS
-    for key, label in PROMPTS.items()
+    Column(f"{data_set}_{key}", label, data_set.upper()) for data_set in DATA_SETS for key, label in PROMPTS.items()
 )
 RECORD_TYPES = {
     "image_id": "int64",
@@ -63,9 +61,7 @@ def score(run: CellRun, instances: Instances, axes: Axes) -> Scores:
 def compare(first: Scores, second: Scores) -> dict[str, Interval]:
     """Return the paired difference of mIoU, first - second, over the same prompts."""
     keys = ["prompt", "image_id", "annotation_id", "repeat"]
-    both = first.basis.merge(
-        second.basis[[*keys, "value"]], on=keys, suffixes=("", "_second"), validate="1:1"
-    )
+    both = first.basis.merge(second.basis[[*keys, "value"]], on=keys, suffixes=("", "_second"), validate="1:1")
     return {
         str(prompt): paired_mean_interval(
             part["value"].to_numpy(), part["value_second"].to_numpy(), part["image_id"].to_numpy()

@@ -21,9 +21,7 @@ TITLE = "Zero-shot instance segmentation from detected boxes, mask AP (Table 5)"
 DATA_SETS = ("coco", "lvis")
 METRICS = {"ap": "AP", "ap_s": "AP_S", "ap_m": "AP_M", "ap_l": "AP_L"}
 COLUMNS = tuple(
-    Column(f"{data_set}_{key}", label, data_set.upper())
-    for data_set in DATA_SETS
-    for key, label in METRICS.items()
+    Column(f"{data_set}_{key}", label, data_set.upper()) for data_set in DATA_SETS for key, label in METRICS.items()
 )
 MOST_DETECTIONS = {"coco": 100, "lvis": 300}
 """Detections an image that count: pycocotools' and lvis's defaults."""

@@ -125,9 +125,7 @@ def make_table(table: str, plan: Plan, settings: Settings) -> TableResult | None
         "models": loaded,
         "data": {name: {"sha256": d.instances.sha256, "images": len(d.images)} for name, d in data.items()},
         "boxes": {name: d.detections.sha256 for name, d in data.items() if d.detections is not None},
-        "runs": {
-            f"{row} on {name}": r.fingerprint for (row, name), r in runs.items() if isinstance(r, CellRun)
-        },
+        "runs": {f"{row} on {name}": r.fingerprint for (row, name), r in runs.items() if isinstance(r, CellRun)},
         "engine": engine,
     }
     return TableResult(
@@ -147,9 +145,7 @@ def make_table(table: str, plan: Plan, settings: Settings) -> TableResult | None
     )
 
 
-def _open_all(
-    protocol: ModuleType, plan: Plan, settings: Settings
-) -> tuple[dict[str, DataSet], dict[str, str]]:
+def _open_all(protocol: ModuleType, plan: Plan, settings: Settings) -> tuple[dict[str, DataSet], dict[str, str]]:
     """Open the protocol's data sets; return those that are there, and why the others are not.
 
     Raises:
@@ -220,9 +216,7 @@ def _cells(
     for row in plan.rows:
         for column in protocol.COLUMNS:
             name, key = column.key.split("_", 1)
-            blank = Cell(
-                row.label, column.key, "no public weights", paper_value(table, row.label, column.key)
-            )
+            blank = Cell(row.label, column.key, "no public weights", paper_value(table, row.label, column.key))
             if row.label in plan.unmeasured:
                 status, why = plan.unmeasured[row.label]
                 cells.append(replace(blank, status=status, why=why))
@@ -263,9 +257,7 @@ def _paper_difference(table: str, first: str, second: str, column: str) -> float
     return None if values[0] is None or values[1] is None else round(values[0] - values[1], 6)
 
 
-def _comparison(
-    first: str, second: str, column: str, paper: float | None, ours: Interval | None
-) -> Comparison:
+def _comparison(first: str, second: str, column: str, paper: float | None, ours: Interval | None) -> Comparison:
     """Say whether our difference has the paper's sign; undecided if its interval holds 0."""
     if ours is None or math.isnan(ours.value):
         return Comparison(first, second, column, paper, None, None, None, "not measured")

@@ -61,9 +61,7 @@ def to_frame(result: TableResult) -> pd.DataFrame:
         raise BenchError(f"{result.name} has two rows called '{twice[0]}': give your model another label")
     cells = {(cell.row, cell.column): cell for cell in result.cells}
     plain = [_line(result, row, column, cells) for row in result.rows for column in result.columns]
-    best = {
-        column.key: _best([line for line in plain if line.column == column.key]) for column in result.columns
-    }
+    best = {column.key: _best([line for line in plain if line.column == column.key]) for column in result.columns}
     return pd.DataFrame(
         [line._replace(best=line.row in best[line.column]) for line in plain], columns=list(Line._fields)
     )
@@ -82,9 +80,7 @@ def by_row(frame: pd.DataFrame) -> dict[str, list[Line]]:
 def _line(result: TableResult, row: Row, column: Column, cells: Mapping[tuple[str, str], Cell]) -> Line:
     cell = cells.get((row.label, column.key))
     if cell is None:
-        raise BenchError(
-            f"{result.name} has no cell for row '{row.label}' and column '{column.key}': score it again"
-        )
+        raise BenchError(f"{result.name} has no cell for row '{row.label}' and column '{column.key}': score it again")
     paper, measured, low, high = map(_known, (cell.paper, cell.measured, cell.low, cell.high))
     difference = measured - paper if result.comparable else math.nan
     slack = PAPER_ROUNDING if column.percent else 0.0

@@ -94,9 +94,7 @@ def _cells(result: TableResult, frame: pd.DataFrame) -> str:
     word = wording.measured_word(result)
     setting = f"{result.scale} scale, preset {result.preset}: {result.world}"
     caption = f"{escape(result.title)} ({escape(setting)}). {_caution(result)}"
-    caption += (
-        rf"\emph{{{word}}}: with the wider side of the 95\,\% bootstrap interval over images; bold: best."
-    )
+    caption += rf"\emph{{{word}}}: with the wider side of the 95\,\% bootstrap interval over images; bold: best."
     if frame["outside"].any():
         caption += f" {wording.OUTSIDE}: the paper's number lies outside that interval."
     head, body, below = _head(result, result.columns), _body(result, frame, word), _below(result, frame)
@@ -166,8 +164,7 @@ def _below(result: TableResult, frame: pd.DataFrame) -> Iterator[str]:
         for gap in gaps(frame)
     ]
     lines += [
-        (rf"\textsuperscript{{{letter}}} " if letter else "") + escape(note)
-        for letter, note in wording.notes(result)
+        (rf"\textsuperscript{{{letter}}} " if letter else "") + escape(note) for letter, note in wording.notes(result)
     ]
     if lines:
         yield ""

@@ -110,10 +110,7 @@ def _below(result: TableResult, frame: pd.DataFrame) -> str:
         f"- _{wording.MARKS[gap.status]}_: {escape(f'{gap.where}: {gap.why or wording.LEGEND[gap.status]}')}"
         for gap in gaps(frame)
     ]
-    notes = [
-        f"- {f'<sup>{letter}</sup> ' if letter else ''}{escape(note)}"
-        for letter, note in wording.notes(result)
-    ]
+    notes = [f"- {f'<sup>{letter}</sup> ' if letter else ''}{escape(note)}" for letter, note in wording.notes(result)]
     return "\n".join(reasons + notes)
 
 

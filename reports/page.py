@@ -78,10 +78,7 @@ def to_html(result: TableResult, frame: pd.DataFrame, svg: bytes, siblings: tupl
         rows=_rows(result, frame),
         any_outside=bool(frame["outside"].any()),
         outside=wording.OUTSIDE,
-        gaps=[
-            (wording.MARKS[gap.status], gap.where, gap.why or wording.LEGEND[gap.status])
-            for gap in gaps(frame)
-        ],
+        gaps=[(wording.MARKS[gap.status], gap.where, gap.why or wording.LEGEND[gap.status]) for gap in gaps(frame)],
         notes=wording.notes(result),
         matrix=found,
         tally=tally_line(found.tally),
@@ -153,9 +150,7 @@ def _title(line: Line) -> str:
 
 def _whiskers(pairs: list[Pair]) -> list[list[_Whisker | None]]:
     """Return a drawing for each difference of each pair; those of one column share a scale."""
-    columns = [
-        _column_of_whiskers(column) for column in zip(*(pair.differences for pair in pairs), strict=True)
-    ]
+    columns = [_column_of_whiskers(column) for column in zip(*(pair.differences for pair in pairs), strict=True)]
     return [list(line) for line in zip(*columns, strict=True)]
 
 

@@ -52,9 +52,7 @@ def matrix(result: TableResult) -> Matrix:
     compared = {c.column for c in result.comparisons}
     columns = [column for column in result.columns if column.key in compared]
     pairs = [
-        Pair(
-            first, second, [_difference(found.get((first, second, column.key)), column) for column in columns]
-        )
+        Pair(first, second, [_difference(found.get((first, second, column.key)), column) for column in columns])
         for first, second in dict.fromkeys((c.first, c.second) for c in result.comparisons)
     ]
     counts = Counter(c.verdict for c in result.comparisons)
@@ -69,9 +67,7 @@ def tally_line(tally: list[tuple[str, str, int]]) -> str:
     '✓ same order as in the paper: 4; ~ not decided: 1'
     """
     words = {"same order": "same order as in the paper"}
-    return "; ".join(
-        f"{mark} {words.get(verdict, verdict)}: {count}".strip() for mark, verdict, count in tally
-    )
+    return "; ".join(f"{mark} {words.get(verdict, verdict)}: {count}".strip() for mark, verdict, count in tally)
 
 
 def _difference(comparison: Comparison | None, column: Column) -> Difference | None:

@@ -59,9 +59,7 @@ def pictures(result: TableResult, frame: pd.DataFrame) -> Pictures:
 
 def recolour(svg: bytes, theme: Theme) -> bytes:
     """Return a light SVG in the colours of another theme."""
-    colours = {
-        getattr(LIGHT, field.name).lower(): getattr(theme, field.name).lower() for field in fields(Theme)
-    }
+    colours = {getattr(LIGHT, field.name).lower(): getattr(theme, field.name).lower() for field in fields(Theme)}
     pattern = re.compile("|".join(colours))
     return pattern.sub(lambda match: colours[match.group()], svg.decode()).encode()
 

@@ -94,9 +94,7 @@ def _heading(result: TableResult) -> Iterator[Text]:
 def _labels(result: TableResult) -> list[Text]:
     letters = wording.note_letters(result.rows)
     return [
-        Text(
-            row.label + (f" ({letters[row.note]})" if row.note else ""), "dim" if row.kind == "frame" else ""
-        )
+        Text(row.label + (f" ({letters[row.note]})" if row.note else ""), "dim" if row.kind == "frame" else "")
         for row in result.rows
     ]
 
@@ -167,10 +165,7 @@ def _comparisons(result: TableResult, width: int) -> Iterator[RenderableType]:
         texts = (
             [Text(cell.paper if cell else "") for cell in cells],
             [_paired(cell) for cell in cells],
-            [
-                Text(cell.mark, style=VERDICTS.get(cell.verdict, "dim")) if cell else Text("")
-                for cell in cells
-            ],
+            [Text(cell.mark, style=VERDICTS.get(cell.verdict, "dim")) if cell else Text("") for cell in cells],
         )
         triples.append(Triple(wording.group_name(result, column.group), column.label, heads, texts))
     for group, table in blocks(labels, triples, width):
@@ -180,6 +175,4 @@ def _comparisons(result: TableResult, width: int) -> Iterator[RenderableType]:
 
 
 def _paired(cell: Difference | None) -> Text:
-    return (
-        Text.assemble(cell.measured, (f" {cell.margin}" if cell.margin else "", "dim")) if cell else Text("")
-    )
+    return Text.assemble(cell.measured, (f" {cell.margin}" if cell.margin else "", "dim")) if cell else Text("")

@@ -37,9 +37,7 @@ def write_report(result: TableResult, out: Path) -> list[Path]:
         BenchError: The folder or a file cannot be written.
     """
     if not re.fullmatch(r"\w[\w.-]*", result.name):
-        raise BenchError(
-            f"'{result.name}' cannot be a file name: name the table with letters, digits, '-' and '_'"
-        )
+        raise BenchError(f"'{result.name}' cannot be a file name: name the table with letters, digits, '-' and '_'")
     frame = to_frame(result)
     png, svg = pictures(result, frame)
     siblings = tuple(f"{result.name}.{kind}" for kind in KINDS if kind != "html")

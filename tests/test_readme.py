@@ -49,6 +49,8 @@ def test_all_presets_are_named():
 
 
 def test_help_of_the_module_works_as_a_stranger_types_it():
-    done = subprocess.run([sys.executable, *shlex.split("-m bench --help")], capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, *shlex.split("-m bench --help")], capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0
     assert "bench list" in done.stdout

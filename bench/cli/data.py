@@ -20,9 +20,7 @@ def verify(names: tyro.conf.Positional[tuple[str, ...]] = ("coco", "lvis"), root
     """
     folder = root or paths.data_root()
     if folder is None:
-        raise BenchError(
-            "no data folder: set BENCH_DATA or give --root; `bench run --scale micro` needs none"
-        )
+        raise BenchError("no data folder: set BENCH_DATA or give --root; `bench run --scale micro` needs none")
     reports = [data.verify(name, folder) for name in names]
     for report in reports:
         word = "complete" if report.complete else "usable" if report.ok else "NOT USABLE"

@@ -66,9 +66,7 @@ def _data_sets() -> list[str]:
     for name in INSTANCE_SETS:
         try:
             found = open_instances(name, root)
-            lines.append(
-                f"{name}: {len(found.images):,} images, {found.n_annotations:,} annotations in {root}"
-            )
+            lines.append(f"{name}: {len(found.images):,} images, {found.n_annotations:,} annotations in {root}")
         except BenchError as error:
             lines.append(f"{name}: {error}")
     return lines

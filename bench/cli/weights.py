@@ -89,9 +89,7 @@ def _verified(card: ModelCard) -> str:
 def _present() -> list[ModelCard]:
     """Return the cards whose checkpoint file is here."""
     cards = [zoo.card(name) for name in zoo.names()]
-    return [
-        card for card in cards if (path := checkpoints.checkpoint_path(card)) is not None and path.is_file()
-    ]
+    return [card for card in cards if (path := checkpoints.checkpoint_path(card)) is not None and path.is_file()]
 
 
 def _size(card: ModelCard, path: Path | None) -> str:

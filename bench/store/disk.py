@@ -35,9 +35,7 @@ def disk_errors(path: Path) -> Iterator[None]:
             raise BenchError(
                 f"{path} may not be written ({said}): change its permissions, or set BENCH_RUNS"
             ) from error
-        raise BenchError(
-            f"{path} was not written ({said}): mend the disk and run the same command again"
-        ) from error
+        raise BenchError(f"{path} was not written ({said}): mend the disk and run the same command again") from error
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -51,9 +51,7 @@ def _check_plain(value: object, place: str) -> None:
     if isinstance(value, dict) and kind is dict:
         for key, item in value.items():
             if type(key) is not str:
-                raise BenchError(
-                    f"{place} has the key {key!r} of type {type(key).__name__}: give keys as str"
-                )
+                raise BenchError(f"{place} has the key {key!r} of type {type(key).__name__}: give keys as str")
             _check_plain(item, f"{place}.{key}")
     elif isinstance(value, (list, tuple)) and kind in (list, tuple):
         for position, item in enumerate(value):

@@ -46,12 +46,8 @@ def read(folder: Path) -> Manifest:
     except OSError as error:
         raise BenchError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise BenchError(
-            f"{path} is damaged ({error}): move its folder away to compute the run again"
-        ) from error
-    raise BenchError(
-        f"{path} has schema version {version}, not {SCHEMA_VERSION}: set BENCH_RUNS to another folder"
-    )
+        raise BenchError(f"{path} is damaged ({error}): move its folder away to compute the run again") from error
+    raise BenchError(f"{path} has schema version {version}, not {SCHEMA_VERSION}: set BENCH_RUNS to another folder")
 
 
 def join_or_make(folder: Path, fingerprint: str, identity: dict[str, Any], shards: int) -> None:

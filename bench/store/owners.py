@@ -53,9 +53,7 @@ class Owner:
         match = _NAME.fullmatch(name)
         if match is None:
             return None
-        return cls(
-            int(match["pid"]), match["start"], match["boot"], match["space"], match["node"], match["nonce"]
-        )
+        return cls(int(match["pid"]), match["start"], match["boot"], match["space"], match["node"], match["nonce"])
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.node}"

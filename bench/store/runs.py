@@ -57,9 +57,7 @@ class RunStore:
     def __init__(self, root: Path | str | None = None) -> None:
         self.root = Path(root or os.environ.get("BENCH_RUNS") or "runs")
 
-    def open(
-        self, identity: Mapping[str, Any], shards: int, *, provenance: Mapping[str, Any] | None = None
-    ) -> Run:
+    def open(self, identity: Mapping[str, Any], shards: int, *, provenance: Mapping[str, Any] | None = None) -> Run:
         """Open the run of this identity, making it if there is none, and set damaged shards aside.
 
         A finished run is opened without writing, so it may lie on a read-only disk.
@@ -76,9 +74,7 @@ class RunStore:
         plain = json.loads(canonical_json(identity))
         session = None if provenance is None else json.loads(canonical_json(provenance, what="provenance"))
         if shards < 1:
-            raise BenchError(
-                f"a run needs at least 1 shard, got {shards}: check that the data set is not empty"
-            )
+            raise BenchError(f"a run needs at least 1 shard, got {shards}: check that the data set is not empty")
         return Run(self.root / fingerprint(plain), plain, shards, session)
 
 
@@ -93,9 +89,7 @@ class Run:
     set_aside: tuple[Path, ...]
     """Damaged shards that this object renamed; they are computed again."""
 
-    def __init__(
-        self, path: Path, identity: dict[str, Any], shards: int, session: dict[str, Any] | None
-    ) -> None:
+    def __init__(self, path: Path, identity: dict[str, Any], shards: int, session: dict[str, Any] | None) -> None:
         """Use `RunStore.open`."""
         self.fingerprint, self.path, self.shards = path.name, path, shards
         self.set_aside = ()
@@ -208,9 +202,7 @@ class Run:
         while missing := self.pending():
             owners = {shard: locks.holder(self._lock_path(shard)) for shard in missing}
             # Owners finish a shard before they let go of it, so this order of questions misses none.
-            free = [
-                shard for shard in missing if owners[shard] is None and not self.shard_path(shard).exists()
-            ]
+            free = [shard for shard in missing if owners[shard] is None and not self.shard_path(shard).exists()]
             if free:
                 return free
             busy = [shard for shard in missing if owners[shard] is not None]

@@ -37,9 +37,7 @@ def encode(frame: pd.DataFrame) -> bytes:
         table = pa.Table.from_pandas(frame, preserve_index=False)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         said = "; ".join(str(part) for part in reversed(error.args))
-        raise BenchError(
-            f"records cannot be written as parquet ({said}): give that column one plain type"
-        ) from error
+        raise BenchError(f"records cannot be written as parquet ({said}): give that column one plain type") from error
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
     return bytes(sink.getvalue())

@@ -43,9 +43,7 @@ class MaskDecoder(nn.Module):
         self.mask_tokens = nn.Embedding(count, transformer_dim)
         self.final_output_upscaling_layers = nn.ModuleList(
             [
-                nn.Sequential(
-                    nn.ConvTranspose2d(transformer_dim, first, 2, 2), nn.GroupNorm(1, first), nn.GELU()
-                ),
+                nn.Sequential(nn.ConvTranspose2d(transformer_dim, first, 2, 2), nn.GroupNorm(1, first), nn.GELU()),
                 nn.Sequential(nn.ConvTranspose2d(first, second, 2, 2), nn.Identity(), nn.GELU()),
             ]
         )
@@ -54,9 +52,7 @@ class MaskDecoder(nn.Module):
         )
         self.iou_prediction_head = Mlp(transformer_dim, iou_head_hidden_dim, count, depth=3)
 
-    def forward(
-        self, image: Tensor, image_pe: Tensor, prompts: Tensor, *, multimask: bool
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor, image_pe: Tensor, prompts: Tensor, *, multimask: bool) -> tuple[Tensor, Tensor]:
         """Return logits [B, P, M, 4 h, 4 h] and predicted IoU [B, P, M].
 
         Args:

@@ -51,9 +51,7 @@ class ImageEncoder(nn.Module):
         self.img_size = img_size
         self.patch_embed = PatchEmbed(patch_size, embed_dim)
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + (pretrain_img_size // patch_size) ** 2, embed_dim))
-        self.blocks = nn.ModuleList(
-            Block(embed_dim, num_heads, int(mlp_ratio * embed_dim)) for _ in range(depth)
-        )
+        self.blocks = nn.ModuleList(Block(embed_dim, num_heads, int(mlp_ratio * embed_dim)) for _ in range(depth))
         self.neck = nn.Sequential(
             nn.Conv2d(embed_dim, out_chans, 1, bias=False),
             ChannelNorm(out_chans, eps=_NORM_EPS),

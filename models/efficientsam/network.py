@@ -19,9 +19,7 @@ class EfficientSamNetwork(nn.Module):
         mask_decoder: of the same width C.
     """
 
-    def __init__(
-        self, image_encoder: ImageEncoder, prompt_encoder: PromptEncoder, mask_decoder: MaskDecoder
-    ) -> None:
+    def __init__(self, image_encoder: ImageEncoder, prompt_encoder: PromptEncoder, mask_decoder: MaskDecoder) -> None:
         super().__init__()
         self.image_encoder = image_encoder
         self.prompt_encoder = prompt_encoder
@@ -61,9 +59,7 @@ class EfficientSamNetwork(nn.Module):
             BenchError: if there is a mask prompt or a prompt of more than six points.
         """
         if mask_logits is not None:
-            raise BenchError(
-                "EfficientSAM has no mask prompt: ask it with points and boxes, without refinement"
-            )
+            raise BenchError("EfficientSAM has no mask prompt: ask it with points and boxes, without refinement")
         tokens = self.prompt_encoder(points, labels)
         image = features.flatten(2).transpose(1, 2)[:, None].contiguous()  # [B, 1, N, C]
         logits, predicted_iou = self.mask_decoder(

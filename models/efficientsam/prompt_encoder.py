@@ -50,9 +50,7 @@ class PromptEncoder(nn.Module):
         """
         missing = MAX_POINTS - labels.shape[-1]
         if missing < 0:
-            raise BenchError(
-                f"EfficientSAM takes at most {MAX_POINTS} points a prompt, got {labels.shape[-1]}"
-            )
+            raise BenchError(f"EfficientSAM takes at most {MAX_POINTS} points a prompt, got {labels.shape[-1]}")
         points = torch.where((points < 0) | (labels == -1)[..., None], _NOWHERE, points)
         points = F.pad(points, (0, 0, 0, missing), value=_NOWHERE)
         labels = F.pad(labels, (0, missing), value=-1)

@@ -25,9 +25,7 @@ class Mlp(nn.Module):
     def __init__(self, width: int, hidden: int, out: int, *, depth: int) -> None:
         super().__init__()
         widths = [width, *[hidden] * (depth - 1)]
-        self.layers = nn.ModuleList(
-            nn.Sequential(nn.Linear(a, b), nn.GELU()) for a, b in itertools.pairwise(widths)
-        )
+        self.layers = nn.ModuleList(nn.Sequential(nn.Linear(a, b), nn.GELU()) for a, b in itertools.pairwise(widths))
         self.fc = nn.Linear(widths[-1], out)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,9 +45,7 @@ class TwoWayTransformer(nn.Module):
         mlp_dim: hidden width of the feed-forward layers.
     """
 
-    def __init__(
-        self, *, depth: int = 2, embedding_dim: int = 256, num_heads: int = 8, mlp_dim: int = 2048
-    ) -> None:
+    def __init__(self, *, depth: int = 2, embedding_dim: int = 256, num_heads: int = 8, mlp_dim: int = 2048) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
             TwoWayLayer(embedding_dim, num_heads, mlp_dim, first=index == 0) for index in range(depth)
@@ -87,9 +83,7 @@ class TwoWayLayer(nn.Module):
         self.norm4 = nn.LayerNorm(width)
         self.cross_attn_image_to_token = Attention(width, heads, downsample_rate=2)
 
-    def forward(
-        self, tokens: Tensor, image: Tensor, token_pe: Tensor, image_pe: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, tokens: Tensor, image: Tensor, token_pe: Tensor, image_pe: Tensor) -> tuple[Tensor, Tensor]:
         """Update the tokens [B, P, T, C] and the image [B, 1 or P, N, C]."""
         if not self.first:
             tokens = tokens + token_pe
@@ -98,7 +92,5 @@ class TwoWayLayer(nn.Module):
         tokens = tokens + self.cross_attn_token_to_image.tokens_to_image(tokens + token_pe, located, image)
         tokens = self.norm2(tokens)
         tokens = self.norm3(tokens + self.mlp(tokens))
-        image = self.cross_attn_image_to_token.image_to_tokens(
-            image, located, tokens + token_pe, tokens, None
-        )
+        image = self.cross_attn_image_to_token.image_to_tokens(image, located, tokens + token_pe, tokens, None)
         return tokens, self.norm4(image)

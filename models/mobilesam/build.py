@@ -64,8 +64,6 @@ def _our_name(name: str) -> str:
     if not name.startswith("image_encoder.") or name.startswith("image_encoder.neck."):
         return name
     name = name.replace("image_encoder.", "image_encoder.trunk.").replace(".c.", ".conv.")
-    name = name.replace("patch_embed.seq.0.", "patch_embed.conv1.").replace(
-        "patch_embed.seq.2.", "patch_embed.conv2."
-    )
+    name = name.replace("patch_embed.seq.0.", "patch_embed.conv1.").replace("patch_embed.seq.2.", "patch_embed.conv2.")
     name = re.sub(r"layers\.(\d)\.downsample", lambda match: f"stages.{int(match[1]) + 1}.downsample", name)
     return name.replace("layers.", "stages.")

@@ -33,9 +33,7 @@ class PromptEncoder(nn.Module):
         mask_in_chans: hidden channels of the mask embedding.
     """
 
-    def __init__(
-        self, *, embed_dim: int = 256, grid: int = 64, img_size: int = 1024, mask_in_chans: int = 16
-    ) -> None:
+    def __init__(self, *, embed_dim: int = 256, grid: int = 64, img_size: int = 1024, mask_in_chans: int = 16) -> None:
         super().__init__()
         self.grid, self.img_size = grid, img_size
         self.pe_layer = FourierPositions(embed_dim // 2)

@@ -92,9 +92,7 @@ class SamSegmenter:
         masks = torch.empty(len(flat), *size, dtype=torch.bool, device=logits.device)
         step = max(1, _MASKS_AT_ONCE // max(side * side, size[0] * size[1]))
         for start in range(0, len(flat), step):
-            inner = F.interpolate(
-                flat[start : start + step], (side, side), mode="bilinear", align_corners=False
-            )
+            inner = F.interpolate(flat[start : start + step], (side, side), mode="bilinear", align_corners=False)
             outer = F.interpolate(inner[..., :height, :width], size, mode="bilinear", align_corners=False)
             torch.gt(outer[:, 0], 0, out=masks[start : start + step])
         return masks.unflatten(0, logits.shape[:2])  # type: ignore[no-any-return]
@@ -105,9 +103,7 @@ class SamSegmenter:
         height, width = resized((image.shape[0], image.shape[1]), side)
         small = np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
         pixels = torch.from_numpy(small).to(self.device).permute(2, 0, 1).contiguous()
-        mean, std = (
-            torch.tensor(values, device=self.device)[:, None, None] for values in (PIXEL_MEAN, PIXEL_STD)
-        )
+        mean, std = (torch.tensor(values, device=self.device)[:, None, None] for values in (PIXEL_MEAN, PIXEL_STD))
         return F.pad((pixels - mean) / std, (0, side - width, 0, side - height))[None]  # type: ignore[no-any-return]
 
 

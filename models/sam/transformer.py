@@ -26,9 +26,7 @@ class TwoWayTransformer(nn.Module):
         mlp_dim: hidden width of the feed-forward layers.
     """
 
-    def __init__(
-        self, *, depth: int = 2, embedding_dim: int = 256, num_heads: int = 8, mlp_dim: int = 2048
-    ) -> None:
+    def __init__(self, *, depth: int = 2, embedding_dim: int = 256, num_heads: int = 8, mlp_dim: int = 2048) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
             TwoWayLayer(embedding_dim, num_heads, mlp_dim, first=index == 0) for index in range(depth)
@@ -82,9 +80,7 @@ class TwoWayLayer(nn.Module):
         tokens = tokens + self.cross_attn_token_to_image.tokens_to_image(tokens + token_pe, located, image)
         tokens = self.norm2(tokens)
         tokens = self.norm3(tokens + self.mlp(tokens))
-        image = self.cross_attn_image_to_token.image_to_tokens(
-            image, located, tokens + token_pe, tokens, keep
-        )
+        image = self.cross_attn_image_to_token.image_to_tokens(image, located, tokens + token_pe, tokens, keep)
         return tokens, self.norm4(image)
 
 
@@ -149,9 +145,7 @@ class Attention(nn.Module):
         value = self.v_proj(tokens).flatten(0, 1).unflatten(-1, (self.heads, -1))
         # A patch's weights add up to 1 in each head: an equal share of the bias on every value is the bias.
         share = self.out_proj.bias / self.heads
-        out = (
-            torch.einsum("gthd,chd->ghtc", value, self.out_proj.weight.unflatten(1, (self.heads, -1))) + share
-        )
+        out = torch.einsum("gthd,chd->ghtc", value, self.out_proj.weight.unflatten(1, (self.heads, -1))) + share
         base = image.expand(-1, prompts, -1, -1).flatten(0, 1)
         read = torch.baddbmm(base, weights.mT, out.flatten(1, 2))
         return read.unflatten(0, (batch, prompts))  # type: ignore[no-any-return]

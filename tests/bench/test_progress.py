@@ -57,9 +57,7 @@ class TestLog:
             "resumed: 105/120 images, 0:01:40, 3.0 images/min, 0:05:00 left"
         )
 
-    def test_an_unknown_total_has_no_end_in_sight(
-        self, clock: Clock, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_an_unknown_total_has_no_end_in_sight(self, clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
         with progress("stream", total=None) as advance:
             clock.now += 4
             advance(2)
@@ -77,9 +75,7 @@ class TestLog:
         sys.setswitchinterval(1e-6)
         try:
             with progress("threads", total=8000) as advance:
-                threads = [
-                    threading.Thread(target=lambda: [advance(1) for _ in range(1000)]) for _ in range(8)
-                ]
+                threads = [threading.Thread(target=lambda: [advance(1) for _ in range(1000)]) for _ in range(8)]
                 for thread in threads:
                     thread.start()
                 for thread in threads:

@@ -37,9 +37,7 @@ def python(code: str, **environment: str) -> str:
 
 def git(folder: Path, *arguments: str) -> str:
     identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
-    told = subprocess.run(
-        ["git", *identity, "-C", str(folder), *arguments], capture_output=True, text=True, check=True
-    )
+    told = subprocess.run(["git", *identity, "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
     return told.stdout.strip()
 
 
@@ -129,9 +127,7 @@ class TestProvenance:
         monkeypatch.setattr(sys, "orig_argv", ["/home/ann/bin/python", "-m", "bench", "table4", "a/b"])
         assert provenance()["argv"] == ["python", "-m", "bench", "table4", "a/b"]
 
-    def test_nvidia_gpus_are_named_without_torch(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_nvidia_gpus_are_named_without_torch(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "0000:01:00.0").mkdir()
         text = "Model: \t\t NVIDIA A100-SXM4-40GB\nIRQ:   \t\t 42\n"
         (tmp_path / "0000:01:00.0" / "information").write_text(text)
@@ -139,20 +135,12 @@ class TestProvenance:
         assert provenance()["hardware"]["gpus"] == ["NVIDIA A100-SXM4-40GB"]
 
     def test_it_imports_neither_torch_nor_numpy(self) -> None:
-        code = (
-            "import sys, bench.provenance as p; p.provenance(); print({'torch', 'numpy'} & set(sys.modules))"
-        )
+        code = "import sys, bench.provenance as p; p.provenance(); print({'torch', 'numpy'} & set(sys.modules))"
         assert python(code) == "set()"
 
-    def test_a_torch_that_is_loaded_tells_its_threads_precision_and_gpus(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        cuda = SimpleNamespace(
-            is_initialized=lambda: True, device_count=lambda: 2, get_device_name="GPU {}".format
-        )
-        torch = SimpleNamespace(
-            get_num_threads=lambda: 7, get_float32_matmul_precision=lambda: "medium", cuda=cuda
-        )
+    def test_a_torch_that_is_loaded_tells_its_threads_precision_and_gpus(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        cuda = SimpleNamespace(is_initialized=lambda: True, device_count=lambda: 2, get_device_name="GPU {}".format)
+        torch = SimpleNamespace(get_num_threads=lambda: 7, get_float32_matmul_precision=lambda: "medium", cuda=cuda)
         monkeypatch.setitem(sys.modules, "torch", torch)
         told = provenance()
         assert (told["threads"]["torch"], told["threads"]["float32_matmul_precision"]) == (7, "medium")

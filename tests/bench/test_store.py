@@ -213,9 +213,7 @@ class TestShards:
         ],
         ids=["number as name", "name twice", "mixed types"],
     )
-    def test_frames_parquet_cannot_hold_are_refused_and_leave_nothing(
-        self, run: Run, frame: pd.DataFrame
-    ) -> None:
+    def test_frames_parquet_cannot_hold_are_refused_and_leave_nothing(self, run: Run, frame: pd.DataFrame) -> None:
         with pytest.raises(BenchError, match="records"):
             run.write(0, frame)
         assert sorted(path.name for path in run.path.iterdir()) == ["run.json"]
@@ -315,9 +313,7 @@ class TestResume:
         with pytest.raises(BenchError, match="holds another identity"):
             store.open(IDENTITY, shards=3)
 
-    def test_the_root_is_the_argument_then_bench_runs_then_runs(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_the_root_is_the_argument_then_bench_runs_then_runs(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("BENCH_RUNS", raising=False)
         assert RunStore().root == Path("runs")
         monkeypatch.setenv("BENCH_RUNS", "elsewhere")
@@ -402,18 +398,14 @@ class TestClaims:
             assert claimed
 
     @pytest.mark.parametrize("change", [{"node": "elsewhere"}, {"space": "12345"}], ids=["host", "container"])
-    def test_an_owner_we_cannot_ask_keeps_its_claim_while_its_heart_beats(
-        self, run: Run, change: dict
-    ) -> None:
+    def test_an_owner_we_cannot_ask_keeps_its_claim_while_its_heart_beats(self, run: Run, change: dict) -> None:
         owner = replace(current_owner(), pid=2**22 + 1, **change)
         lie_in_wait(run, 0, owner, age_s=owners.LEASE_S - 20)
         lie_in_wait(run, 1, owner, age_s=owners.LEASE_S + 20)
         with run.writing(0) as beating, run.writing(1) as silent:
             assert (beating, silent) == (False, True)
 
-    def test_the_heart_of_a_claim_beats_until_it_ends(
-        self, run: Run, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_the_heart_of_a_claim_beats_until_it_ends(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(owners, "HEARTBEAT_S", 0.01)
         with run.writing(0):
             (file,) = (run.path / "shard-00000.lock").iterdir()
@@ -447,9 +439,9 @@ class TestClaims:
         owner = current_owner()
         assert owners.Owner.parse(owner.name) == owner
         assert current_owner().name != owner.name
-        assert [
-            owners.Owner.parse(name) for name in ("", "notes.txt", owner.name + "/x", "x" + owner.name)
-        ] == [None] * 4
+        assert [owners.Owner.parse(name) for name in ("", "notes.txt", owner.name + "/x", "x" + owner.name)] == [
+            None
+        ] * 4
 
 
 class TestWaiting:
@@ -484,9 +476,7 @@ class TestWaiting:
         run.write(0, records(0))
         run.write(1, records(1))
         lie_in_wait(run, 2, replace(current_owner(), pid=77, node="elsewhere"))
-        with pytest.raises(
-            BenchError, match=r"lacks shards 2 after 0\.02 s, of which process 77 on elsewhere"
-        ):
+        with pytest.raises(BenchError, match=r"lacks shards 2 after 0\.02 s, of which process 77 on elsewhere"):
             run.wait_for_all(timeout_s=0.02, poll_s=0.01)
 
 

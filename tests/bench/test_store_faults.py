@@ -141,9 +141,7 @@ for moment in sys.argv[2:]:
         for shard in range(4):
             assert run.shard_path(shard).read_bytes() == undisturbed.shard_path(shard).read_bytes()
 
-    def test_kill_9_leaves_a_temporary_file_that_the_next_session_removes(
-        self, killed: Path, tmp_path: Path
-    ) -> None:
+    def test_kill_9_leaves_a_temporary_file_that_the_next_session_removes(self, killed: Path, tmp_path: Path) -> None:
         shutil.copytree(killed / "half written", tmp_path / "run")
         (folder,) = (tmp_path / "run").iterdir()
         (temporary,) = folder.glob("shard-00002.parquet.tmp-*")
@@ -192,9 +190,7 @@ racers = [in_child(racer) for _ in range(3)]
 os.close(go)
 assert [os.waitpid(racer, 0)[1] for racer in racers] == [0, 0, 0]
 """
-        told = subprocess.run(
-            python(WORKER + code, tmp_path), cwd=ROOT, check=True, capture_output=True, text=True
-        )
+        told = subprocess.run(python(WORKER + code, tmp_path), cwd=ROOT, check=True, capture_output=True, text=True)
         written = [tuple(map(int, line.split())) for line in told.stdout.splitlines()]
         assert sorted(shard for shard, _ in written) == list(range(40))
         run = RunStore(tmp_path).open({"protocol": "faults", "version": 1}, shards=40)
@@ -276,9 +272,7 @@ def task(folder):
         subprocess.run(python(task + self.CROWD, tmp_path), cwd=ROOT, check=True, timeout=60)
         assert (tmp_path / "count").read_text() == "150"
 
-    def test_a_dead_process_that_held_the_runs_own_lock_holds_nobody_up(
-        self, tmp_path: Path, run: Run
-    ) -> None:
+    def test_a_dead_process_that_held_the_runs_own_lock_holds_nobody_up(self, tmp_path: Path, run: Run) -> None:
         (run.path / "run.json").unlink()
         (run.path / "run.lock").mkdir()
         (run.path / "run.lock" / replace(current_owner(), boot="abcdef").name).touch()
@@ -305,9 +299,7 @@ class TestFullDisk:
 
         with monkeypatch.context() as patch:
             patch.setattr(os, call, full)
-            with pytest.raises(
-                BenchError, match=r"the disk is full \(No space left on device\): free some"
-            ) as told:
+            with pytest.raises(BenchError, match=r"the disk is full \(No space left on device\): free some") as told:
                 run.write(1, records(1))
         assert "\n" not in str(told.value)
         assert names(run) == whole(0)
@@ -359,15 +351,10 @@ print(sorted(os.listdir(run.path)), RunStore(root).open({"protocol": "full"}, sh
 """
         mounted = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
         mount = 'mount -t tmpfs -o size=256k bench "$0"'
-        if (
-            not shutil.which("unshare")
-            or subprocess.run([*mounted, mount, tmp_path], capture_output=True).returncode
-        ):
+        if not shutil.which("unshare") or subprocess.run([*mounted, mount, tmp_path], capture_output=True).returncode:
             pytest.skip("a small file system of one's own may not be mounted here")
         command = [*mounted, f'{mount} && exec "$@"', str(tmp_path), *python(WORKER + code, tmp_path)]
-        told = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, check=True
-        ).stdout.splitlines()
+        told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
         assert "shard-00001.parquet was not written because the disk is full" in told[0]
         assert told[1] == f"{whole(0, 2)} 2"
 
@@ -395,9 +382,7 @@ print(sorted(os.listdir(run.path)), RunStore(root).open({"protocol": "full"}, sh
 
 
 class TestDamage:
-    @pytest.mark.parametrize(
-        "left", [0, 3, 100, -1], ids=["empty", "3 bytes", "100 bytes", "all but one byte"]
-    )
+    @pytest.mark.parametrize("left", [0, 3, 100, -1], ids=["empty", "3 bytes", "100 bytes", "all but one byte"])
     def test_a_shard_cut_short_is_set_aside_at_open_and_computed_again(
         self, tmp_path: Path, run: Run, left: int
     ) -> None:
@@ -417,9 +402,7 @@ class TestDamage:
         content = bytearray(path.read_bytes())
         content[60] ^= 1  # within the first page
         path.write_bytes(bytes(content))
-        with pytest.raises(
-            BenchError, match=r"shard-00002\.parquet is damaged and was set aside: run the same"
-        ):
+        with pytest.raises(BenchError, match=r"shard-00002\.parquet is damaged and was set aside: run the same"):
             run.read()
         assert run.pending() == [2]
         assert_frame_equal(finish(run).read(), pd.concat(map(records, range(4)), ignore_index=True))
@@ -481,9 +464,7 @@ class TestForeignFiles:
         "shard-0.parquet",
     )
 
-    def test_files_that_are_not_the_stores_are_neither_read_nor_removed(
-        self, tmp_path: Path, run: Run
-    ) -> None:
+    def test_files_that_are_not_the_stores_are_neither_read_nor_removed(self, tmp_path: Path, run: Run) -> None:
         for name in self.FOREIGN:
             (run.path / name).write_text("mine")
         again = open_run(tmp_path)

@@ -45,9 +45,7 @@ def value(name: str, shape: Sequence[int]) -> NDArray[np.float32]:
 def fill(module: torch.nn.Module) -> torch.nn.Module:
     """Overwrite every floating entry of the module's state dict with `value` and return it in eval mode."""
     state = {
-        name: torch.from_numpy(value(name, entry.shape)).to(entry.dtype)
-        if entry.is_floating_point()
-        else entry
+        name: torch.from_numpy(value(name, entry.shape)).to(entry.dtype) if entry.is_floating_point() else entry
         for name, entry in module.state_dict().items()
     }
     module.load_state_dict(state)
@@ -60,9 +58,7 @@ def image(height: int = 480, width: int = 640, seed: int = 0) -> NDArray[np.uint
     Sizes that are not multiples of 40 are cut from the next multiple.
     """
     rows, columns = -(-height // _BLOCK), -(-width // _BLOCK)
-    coarse = (
-        np.random.Generator(np.random.PCG64(seed)).integers(0, 256, (rows, columns, 3)).astype(np.float64)
-    )
+    coarse = np.random.Generator(np.random.PCG64(seed)).integers(0, 256, (rows, columns, 3)).astype(np.float64)
     blocks = np.kron(coarse, np.ones((_BLOCK, _BLOCK, 1)))[:height, :width]
     y, x = np.mgrid[0:height, 0:width]
     ramp = np.stack([255 * x / (width - 1), 255 * y / (height - 1), 255 * (x + y) / (width + height - 2)], -1)

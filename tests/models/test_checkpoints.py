@@ -51,9 +51,7 @@ def test_the_three_layouts_give_the_same_network(state: dict[str, Tensor], tmp_p
 
 
 def test_a_missing_file_says_how_to_get_it_and_where_it_belongs(tmp_path: Path) -> None:
-    with pytest.raises(
-        BenchError, match=r"bench weights fetch efficientsam-ti-micro.*http://host/ti.pt to '.*ti.pt'"
-    ):
+    with pytest.raises(BenchError, match=r"bench weights fetch efficientsam-ti-micro.*http://host/ti.pt to '.*ti.pt'"):
         checkpoints.read_state_dict(tmp_path / "ti.pt", TI)
 
 
@@ -107,9 +105,7 @@ def test_a_checkpoint_of_no_known_model_shows_what_differs(state: dict[str, Tens
 
 
 @pytest.mark.parametrize("poison", [torch.nan, torch.inf])
-def test_nan_weights_are_refused_and_nothing_is_loaded(
-    state: dict[str, Tensor], tmp_path: Path, poison: float
-) -> None:
+def test_nan_weights_are_refused_and_nothing_is_loaded(state: dict[str, Tensor], tmp_path: Path, poison: float) -> None:
     name = "image_encoder.blocks.1.mlp.fc2.bias"
     state[name] = state[name].clone()
     state[name][3] = poison

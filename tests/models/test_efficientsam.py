@@ -84,9 +84,7 @@ def test_logits_and_predicted_iou_are_those_of_the_official_code(
 ) -> None:
     logits, predicted_iou = case.segmenter.segment(case.embedding, case.prompts(name), multimask=multimask)
     golden = case.golden
-    np.testing.assert_allclose(
-        logits[0, :, ::4, ::4], golden[f"{name}{suffix}_lowres"], rtol=0, atol=TOLERANCE
-    )
+    np.testing.assert_allclose(logits[0, :, ::4, ::4], golden[f"{name}{suffix}_lowres"], rtol=0, atol=TOLERANCE)
     np.testing.assert_allclose(predicted_iou[0], golden[f"{name}{suffix}_iou"], rtol=0, atol=TOLERANCE)
 
 
@@ -135,9 +133,7 @@ def test_an_image_is_squashed_so_that_stretching_it_moves_no_answer(tiny: Effici
 
 def test_the_image_sides_swap_with_x_and_y(tiny: EfficientSamSegmenter, embedding: Embedding) -> None:
     wide = tiny.segment(embedding, Prompts(np.array([[[40.0, 12.0]]]), np.array([[1]])))
-    tall = tiny.segment(
-        Embedding(embedding.features, (80, 48)), Prompts(np.array([[[24.0, 20.0]]]), np.array([[1]]))
-    )
+    tall = tiny.segment(Embedding(embedding.features, (80, 48)), Prompts(np.array([[[24.0, 20.0]]]), np.array([[1]])))
     assert torch.equal(wide.logits, tall.logits)
 
 
@@ -155,9 +151,7 @@ def test_padding_never_changes_an_answer(
     junk: float,
 ) -> None:
     plain = Prompts(np.array([points]), np.ones((1, len(points))))
-    padded = Prompts(
-        np.array([[*points, *[(junk, junk)] * padding]]), np.array([[1] * len(points) + [-1] * padding])
-    )
+    padded = Prompts(np.array([[*points, *[(junk, junk)] * padding]]), np.array([[1] * len(points) + [-1] * padding]))
     assert torch.equal(tiny.segment(embedding, plain).logits, tiny.segment(embedding, padded).logits)
 
 
@@ -232,14 +226,10 @@ def test_every_weight_learns_from_a_batch_of_images_and_prompts() -> None:
     labels = torch.tensor([[1, 2, 3, -1]]).expand(2, 3, -1)
     loss = torch.zeros(())
     for multimask in (True, False):
-        logits, predicted_iou = network.decode(
-            features, torch.rand(2, 3, 4, 2) * 64, labels, multimask=multimask
-        )
+        logits, predicted_iou = network.decode(features, torch.rand(2, 3, 4, 2) * 64, labels, multimask=multimask)
         loss = loss + logits.square().mean() + predicted_iou.square().mean()
     loss.backward()
-    idle = [
-        name for name, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()
-    ]
+    idle = [name for name, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]
     assert idle == []
 
 

@@ -38,9 +38,7 @@ def points_by_definition(masks: np.ndarray, points: np.ndarray, labels: np.ndarr
     """Paint one prompt pixel by pixel: the smallest mask around a pixel that holds a point decides."""
     painted = np.zeros((H, W), dtype=bool)
     for mask in sorted(masks, key=np.sum, reverse=True):
-        inside = [
-            label for (x, y), label in zip(points, labels, strict=True) if label >= 0 and mask[int(y), int(x)]
-        ]
+        inside = [label for (x, y), label in zip(points, labels, strict=True) if label >= 0 and mask[int(y), int(x)]]
         if inside:
             painted[mask] = inside[-1] == 1
     return painted
@@ -167,9 +165,7 @@ def test_masks_of_another_size_are_refused(corner: np.ndarray) -> None:
         model.masks(answer.logits, (18, 24))
 
 
-def test_without_ultralytics_the_error_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_ultralytics_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if importlib.util.find_spec("ultralytics"):
         pytest.skip("ultralytics is installed")
     with pytest.raises(BenchError, match=r"pip install efficientsam-bench\[fastsam\]"):

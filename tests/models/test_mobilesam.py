@@ -64,9 +64,7 @@ def test_the_trunk_is_the_published_one_at_any_width(training: bool) -> None:
     widths = MICRO | {"embed_dims": (16, 32, 40, 320)}
     reference = fill(TinyViT(**widths, num_classes=1, drop_path_rate=0.0)).train(training)
     network = mobilesam(**widths).train(training)
-    state = official_key_map(
-        {f"image_encoder.{name}": entry for name, entry in reference.state_dict().items()}
-    )
+    state = official_key_map({f"image_encoder.{name}": entry for name, entry in reference.state_dict().items()})
     network.load_state_dict(state, strict=False)
     pixels = torch.randn(2, 3, 256, 256, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -90,9 +88,7 @@ def test_every_weight_of_the_encoder_learns() -> None:
     network = micro().train()
     fill(network).train()
     network.encode(torch.randn(2, 3, 256, 256)).square().mean().backward()
-    idle = [
-        name for name, entry in network.image_encoder.named_parameters() if not entry.grad.abs().sum() > 0
-    ]
+    idle = [name for name, entry in network.image_encoder.named_parameters() if not entry.grad.abs().sum() > 0]
     assert not idle
 
 

@@ -101,9 +101,7 @@ def earlier_logits(side: int) -> np.ndarray:
     return np.random.default_rng(5).normal(0, 5, (1, side, side)).astype(np.float32)
 
 
-def ask_official(
-    predictor: segment_anything.SamPredictor, question: dict, **options: bool
-) -> SimpleNamespace:
+def ask_official(predictor: segment_anything.SamPredictor, question: dict, **options: bool) -> SimpleNamespace:
     side = predictor.model.prompt_encoder.mask_input_size[0]
     arguments = {key: np.array(value) for key, value in question.items()}
     if "mask_input" in question:
@@ -123,9 +121,7 @@ def as_prompts(question: dict, side: int) -> Prompts:
     return Prompts(points[None], np.array(labels)[None], masks)
 
 
-def assert_same_answers(
-    segmenter: SamSegmenter, predictor: segment_anything.SamPredictor, tolerance: float
-) -> None:
+def assert_same_answers(segmenter: SamSegmenter, predictor: segment_anything.SamPredictor, tolerance: float) -> None:
     """Compare all questions about one odd-sized image, logits and masks."""
     picture = image(*ODD, seed=3)
     predictor.set_image(picture)
@@ -175,9 +171,7 @@ def test_masks_of_the_same_logits_are_bit_for_bit_the_published_ones(official: S
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.sampled_from([256, 1024]))
-def test_the_long_side_is_scaled_as_published_and_no_side_vanishes(
-    height: int, width: int, side: int
-) -> None:
+def test_the_long_side_is_scaled_as_published_and_no_side_vanishes(height: int, width: int, side: int) -> None:
     expected = ResizeLongestSide.get_preprocess_shape(height, width, side)
     assert resized((height, width), side) == (max(1, expected[0]), max(1, expected[1]))
 
@@ -217,15 +211,11 @@ def test_prompts_of_different_kinds_are_answered_as_each_alone(ours: SamNetwork,
     with torch.inference_mode():
         together = ours.decode(features[:1], points, padded)[0]
         for row, kind in enumerate(kinds):
-            alone = ours.decode(features[:1], points[:, row : row + 1, : len(kind)], torch.tensor([[kind]]))[
-                0
-            ]
+            alone = ours.decode(features[:1], points[:, row : row + 1, : len(kind)], torch.tensor([[kind]]))[0]
             torch.testing.assert_close(together[:, row], alone[:, 0], rtol=0, atol=TOLERANCE)
 
 
-def test_gradients_are_those_of_the_published_decoder(
-    official: Sam, ours: SamNetwork, features: Tensor
-) -> None:
+def test_gradients_are_those_of_the_published_decoder(official: Sam, ours: SamNetwork, features: Tensor) -> None:
     points, labels = torch.rand(3, 2, 2) * SIDE, torch.ones(3, 2)
     direction = torch.randn(3, 3, 64, 64)
 

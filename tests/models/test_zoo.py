@@ -45,9 +45,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelCard:
 def other(published: ModelCard, tmp_path: Path) -> Path:
     """A checkpoint that fits, but is not the published one."""
     network = fill(micro.efficientsam_ti_micro())
-    torch.save(
-        {"model": {name: entry + 1 for name, entry in network.state_dict().items()}}, tmp_path / "mine.pt"
-    )
+    torch.save({"model": {name: entry + 1 for name, entry in network.state_dict().items()}}, tmp_path / "mine.pt")
     return tmp_path / "mine.pt"
 
 
@@ -56,9 +54,7 @@ def test_a_card_names_things_that_exist(card: ModelCard) -> None:
     for reference in (card.build, card.segmenter, card.convert):
         assert reference is None or callable(resolve(reference))
     assert card.scale == "micro" or card.url is not None
-    assert card.sha256 is None or (
-        len(card.sha256) == 64 and set(card.sha256) <= set(string.hexdigits.lower())
-    )
+    assert card.sha256 is None or (len(card.sha256) == 64 and set(card.sha256) <= set(string.hexdigits.lower()))
     assert card.sha256 or card.scale == "micro" or "cannot be checked" in card.note
 
 
@@ -101,18 +97,14 @@ def test_the_weights_loaded_are_those_of_the_file(published: ModelCard, other: P
     prompts = Prompts(np.array([[[30.0, 30.0]]]), np.array([[1]]))
     first, second = zoo.load(NAME), zoo.load(NAME, checkpoint=other)
     (embedding,) = first.embed([image(60, 80)])
-    assert not torch.equal(
-        first.segment(embedding, prompts).logits, second.segment(embedding, prompts).logits
-    )
+    assert not torch.equal(first.segment(embedding, prompts).logits, second.segment(embedding, prompts).logits)
 
 
 def test_a_published_model_is_available(published: ModelCard) -> None:
     assert zoo.available(NAME) == (True, "")
 
 
-def test_a_model_without_its_file_is_not_available_and_says_how_to_get_it(
-    published: ModelCard, tmp_path: Path
-) -> None:
+def test_a_model_without_its_file_is_not_available_and_says_how_to_get_it(published: ModelCard, tmp_path: Path) -> None:
     (tmp_path / "weights" / "ti.pt").unlink()
     usable, why = zoo.available(NAME)
     assert not usable

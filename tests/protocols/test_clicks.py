@@ -24,9 +24,7 @@ def test_a_longer_sequence_of_clicks_begins_with_the_shorter_one(mask, annotatio
 def test_clicks_differ_between_seeds_repeats_and_annotations():
     mask = np.ones((200, 200), bool)
     keys = [(0, 0, 1), (1, 0, 1), (0, 1, 1), (0, 0, 2)]
-    clicks = {
-        tuple(random_clicks(mask, 3, seed=s, repeat=r, annotation_id=a).ravel().tolist()) for s, r, a in keys
-    }
+    clicks = {tuple(random_clicks(mask, 3, seed=s, repeat=r, annotation_id=a).ravel().tolist()) for s, r, a in keys}
     assert len(clicks) == len(keys)
 
 

@@ -89,9 +89,7 @@ def test_the_ceiling_takes_the_object_whose_box_overlaps_most(root):
     records = ask(instances, Ceiling(), jittered_detections(instances, list(instances.images)))
     assert records
     areas = {int(mask.sum()) for masks in MASKS for mask in masks}
-    found = [
-        int(rle.area({"size": [r["height"], r["width"]], "counts": r["counts"].encode()})) for r in records
-    ]
+    found = [int(rle.area({"size": [r["height"], r["width"]], "counts": r["counts"].encode()})) for r in records]
     assert all(any(abs(area - true) <= 2 for true in areas) for area in found if area in areas) and set(found) & areas
 
 

@@ -83,9 +83,7 @@ def make_table(name: str, *, comparable: bool = True) -> TableResult:
     ]
     floor, low = FRAMES[name]
     for frame, value in ((floor, low), (CEILING, 0.947 if name == "table4" else 0.487)):
-        cells += [
-            Cell(frame.label, key, "measured", None, value - 0.01 * j, n=36335) for j, key in enumerate(keys)
-        ]
+        cells += [Cell(frame.label, key, "measured", None, value - 0.01 * j, n=36335) for j, key in enumerate(keys)]
     return TableResult(
         name=name,
         title=TITLES[name],
@@ -157,8 +155,7 @@ def with_cell(table4: TableResult) -> Callable[..., TableResult]:
 
     def change(row: str, column: str, **fields: Any) -> TableResult:
         cells = tuple(
-            replace(cell, **fields) if (cell.row, cell.column) == (row, column) else cell
-            for cell in table4.cells
+            replace(cell, **fields) if (cell.row, cell.column) == (row, column) else cell for cell in table4.cells
         )
         return replace(table4, cells=cells)
 

@@ -28,9 +28,7 @@ def test_a_column_is_as_wide_as_its_widest_text() -> None:
     assert triple("x", number="123456789").widths == (9, 9, 9)
 
 
-@pytest.mark.parametrize(
-    "width, sizes", [(120, [4]), (109, [4]), (108, [2, 2]), (64, [2, 2]), (40, [1, 1, 1, 1])]
-)
+@pytest.mark.parametrize("width, sizes", [(120, [4]), (109, [4]), (108, [2, 2]), (64, [2, 2]), (40, [1, 1, 1, 1])])
 def test_a_group_is_whole_or_in_equal_pieces(width: int, sizes: list[int]) -> None:
     triples = [triple(name) for name in "abcd"]
     assert columns_of(triples, width) == sizes

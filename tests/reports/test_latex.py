@@ -25,9 +25,7 @@ def with_hostile_words(result: TableResult) -> TableResult:
 
 
 @pytest.mark.parametrize("name", ["table4", "micro5"])
-def test_text_is_as_it_was(
-    name: str, request: pytest.FixtureRequest, snapshot: Callable[[str, str], None]
-) -> None:
+def test_text_is_as_it_was(name: str, request: pytest.FixtureRequest, snapshot: Callable[[str, str], None]) -> None:
     result: TableResult = request.getfixturevalue(name)
     snapshot(f"{name}.tex", to_latex(result, to_frame(result)))
 

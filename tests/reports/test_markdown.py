@@ -12,9 +12,7 @@ from reports.markdown import escape, to_markdown
 
 
 @pytest.mark.parametrize("name", ["table4", "micro5"])
-def test_text_is_as_it_was(
-    name: str, request: pytest.FixtureRequest, snapshot: Callable[[str, str], None]
-) -> None:
+def test_text_is_as_it_was(name: str, request: pytest.FixtureRequest, snapshot: Callable[[str, str], None]) -> None:
     result: TableResult = request.getfixturevalue(name)
     snapshot(f"{name}.md", to_markdown(result, to_frame(result)))
 

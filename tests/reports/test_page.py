@@ -111,9 +111,7 @@ def test_the_page_has_a_dark_side(page: Page) -> None:
     assert "@media (prefers-color-scheme: dark)" in style
 
 
-def test_paired_differences_of_a_column_are_drawn_on_one_scale_around_zero(
-    page: Page, table4: TableResult
-) -> None:
+def test_paired_differences_of_a_column_are_drawn_on_one_scale_around_zero(page: Page, table4: TableResult) -> None:
     dots = [attrs["cx"] for tag, attrs in page.tags if tag == "circle"]
     positions = [float((dot or "").removesuffix("%")) for dot in dots]
     differences = [c.measured or math.nan for c in table4.comparisons if c.column == "coco_box"]

@@ -106,9 +106,7 @@ def test_every_marker_and_whisker_is_in_view(table5: TableResult, micro5: TableR
     for result in (table5, micro5):
         for axes in figure_of(result).axes:
             low, high = axes.get_xlim()
-            shown = [
-                x for gid in ("measured", "paper") if any(artists(axes, gid)) for x in markers(axes, gid)
-            ]
+            shown = [x for gid in ("measured", "paper") if any(artists(axes, gid)) for x in markers(axes, gid)]
             assert all(low < x < high for x in shown if math.isfinite(x))
 
 
@@ -127,9 +125,7 @@ def test_the_header_says_what_scale_it_is(micro4: TableResult) -> None:
 
 
 def test_a_table_with_nothing_measured_still_plots(table4: TableResult) -> None:
-    cells = tuple(
-        replace(cell, status="data missing", measured=None, low=None, high=None) for cell in table4.cells
-    )
+    cells = tuple(replace(cell, status="data missing", measured=None, low=None, high=None) for cell in table4.cells)
     for comparable in (True, False):
         result = replace(table4, cells=cells, comparable=comparable)
         assert len(list(artists(panels(figure_of(result))[0], "reason"))) == 5

@@ -22,9 +22,7 @@ Renderer = Callable[[TableResult, pd.DataFrame], str]
 
 def words_of_page(result: TableResult, frame: pd.DataFrame) -> str:
     """The page as a reader has it: hover titles and words, without style and plots."""
-    html = re.sub(
-        r"<style>.*?</style>|data:image[^\"]*", "", to_html(result, frame, b"<svg/>"), flags=re.DOTALL
-    )
+    html = re.sub(r"<style>.*?</style>|data:image[^\"]*", "", to_html(result, frame, b"<svg/>"), flags=re.DOTALL)
     return unescape(html).replace("−", "-")
 
 

@@ -28,9 +28,7 @@ def joined(text: str) -> str:
 
 @pytest.mark.parametrize("width", [50, 60, 80, 100, 120])
 @pytest.mark.parametrize("name", ["table4", "table5"])
-def test_no_number_of_a_wide_table_is_broken_apart(
-    name: str, width: int, request: pytest.FixtureRequest
-) -> None:
+def test_no_number_of_a_wide_table_is_broken_apart(name: str, width: int, request: pytest.FixtureRequest) -> None:
     result = request.getfixturevalue(name)
     text = printed(result, width)
     assert max(map(len, text.splitlines())) <= width
@@ -83,9 +81,7 @@ def test_comparisons_show_both_differences_and_the_verdict(table4: TableResult) 
     text = joined(printed(table4))
     assert "SAM - EfficientSAM-S +1.5 -1.3 ±0.8 ✗ +5.6 +4.7 ±0.8 ✓ +4.3 +5.3 ±0.8 ✓" in text
     assert "EfficientSAM-Ti - SAM-MAE-Ti +1.0 – +2.2 – +1.4 –" in text
-    assert (
-        "✓ same order as in the paper: 10; ✗ opposite order: 1; ~ not decided: 3; – not measured: 10" in text
-    )
+    assert "✓ same order as in the paper: 10; ✗ opposite order: 1; ~ not decided: 3; – not measured: 10" in text
 
 
 def test_notes_have_letters_and_the_command_is_there(table4: TableResult) -> None:
@@ -121,9 +117,7 @@ def test_without_a_terminal_the_table_is_a_hundred_wide(
 
 
 @pytest.mark.parametrize("encoding, interval", [("ascii", "76.9 +/-0.5"), ("latin-1", "76.9 ±0.5")])
-def test_a_stream_without_unicode_still_gets_the_table(
-    table4: TableResult, encoding: str, interval: str
-) -> None:
+def test_a_stream_without_unicode_still_gets_the_table(table4: TableResult, encoding: str, interval: str) -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     strange = Row("Ω-SAM", None, "extra")
     cells = tuple(replace(cell, row=strange.label) for cell in table4.cells if cell.row == "SAM")

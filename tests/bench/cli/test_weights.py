@@ -26,9 +26,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_list_says_of_each_model_whether_it_is_here(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_list_says_of_each_model_whether_it_is_here(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "second.pt").write_bytes(CONTENT)
     list_weights()
     lines = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines()}
@@ -36,17 +34,13 @@ def test_the_list_says_of_each_model_whether_it_is_here(
     assert "yes" in lines["second"]
 
 
-def test_the_list_says_what_is_wrong_with_a_damaged_file(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_list_says_what_is_wrong_with_a_damaged_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "second.pt").write_bytes(CONTENT[:3])
     list_weights()
     assert "it has 3 of 7 bytes" in capsys.readouterr().out
 
 
-def test_verification_names_every_bad_file_after_checking_all(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_verification_names_every_bad_file_after_checking_all(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "efficient_sam_vitt.pt").write_bytes(b"changed")
     (folder / "second.pt").write_bytes(CONTENT)
     with pytest.raises(BenchError, match=r"efficient_sam_vitt\.pt' is not the published checkpoint"):
