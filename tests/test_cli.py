@@ -57,7 +57,8 @@ def test_a_table_is_measured_printed_and_written_in_every_form(bench, tmp_path, 
     measured = {cell["row"] for cell in result["cells"] if cell["status"] == "measured"}
     assert measured == MICRO_ROWS
     assert all(row in printed for row in MICRO_ROWS)
-    assert result["scale"] == "micro" and not result["comparable"]
+    assert result["scale"] == "micro"
+    assert not result["comparable"]
     assert result["provenance"]["models"]["SAM"]["checkpoint_sha256"] == zoo.card("sam-micro").sha256
 
 
@@ -83,7 +84,8 @@ def test_real_photos_are_measured_with_micro_models(bench, tmp_path, shared, mon
     assert (result["scale"], result["comparable"]) == ("mixed", False)
     assert "3 of 50 images" in result["world"]
     ceilings = [cell["measured"] for cell in result["cells"] if cell["row"] == "ceiling"]
-    assert len(ceilings) == 6 and min(ceilings) > 0.99
+    assert len(ceilings) == 6
+    assert min(ceilings) > 0.99
 
 
 def _records(root: Path) -> pd.DataFrame:
@@ -128,7 +130,8 @@ def test_a_killed_run_goes_on_and_says_what_it_resumed(tmp_path):
     process.wait()
     again = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert again.returncode == 0, again.stderr
-    assert "floor on coco: " in again.stderr and "36 images from run" in again.stderr
+    assert "floor on coco: " in again.stderr
+    assert "36 images from run" in again.stderr
 
 
 @pytest.mark.parametrize(
@@ -149,8 +152,10 @@ def test_a_killed_run_goes_on_and_says_what_it_resumed(tmp_path):
 def test_a_mistake_ends_in_one_sentence_and_exit_code_1(bench, arguments, sentence):
     code, _, said = bench(*arguments)
     assert code == 1
-    assert said.startswith("error: ") and sentence in said
-    assert said.count("\n") == 1 and "Traceback" not in said
+    assert said.startswith("error: ")
+    assert sentence in said
+    assert said.count("\n") == 1
+    assert "Traceback" not in said
 
 
 def test_missing_data_says_what_to_download_and_where(bench, tmp_path, monkeypatch):
@@ -158,14 +163,16 @@ def test_missing_data_says_what_to_download_and_where(bench, tmp_path, monkeypat
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
     code, _, said = bench("run", "table4", "--models", "floor")
     assert code == 1
-    assert "annotations_trainval2017.zip" in said and str(tmp_path / "data/coco") in said
+    assert "annotations_trainval2017.zip" in said
+    assert str(tmp_path / "data/coco") in said
 
 
 def test_a_checkpoint_cut_in_half_stops_the_run_before_it_starts(bench, tmp_path):
     (tmp_path / "half.pt").write_bytes(b"PK\x03\x04 and then nothing")
     code, _, said = bench("run", "table4", "--scale", "micro", "--checkpoint", "sam-micro=half.pt", "--models", "sam")
     assert code == 1
-    assert "half.pt" in said and said.count("error:") == 1
+    assert "half.pt" in said
+    assert said.count("error:") == 1
 
 
 def test_list_names_tables_models_presets_and_what_is_missing(bench):

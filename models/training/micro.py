@@ -32,6 +32,6 @@ class MicroRun:
 MICRO_RUNS: dict[str, MicroRun] = {
     "sam-micro": MicroRun(micro.sam_micro, replace(PROMPTABLE_MICRO, single_mask_share=0.25)),
     "efficientsam-s-micro": MicroRun(micro.efficientsam_s_micro, PROMPTABLE_MICRO),
-    "efficientsam-ti-micro": MicroRun(micro.efficientsam_ti_micro, replace(PROMPTABLE_MICRO, steps=2400)),
+    "efficientsam-ti-micro": MicroRun(micro.efficientsam_ti_micro, replace(PROMPTABLE_MICRO, steps=1700)),
     "mobilesam-micro": MicroRun(micro.mobilesam_micro, DISTILL_MICRO, teacher="sam-micro"),
 }

@@ -88,10 +88,10 @@ DISTILL_PAPER = DistillRecipe(
     precision="bf16",
 )
 DISTILL_MICRO = DistillRecipe(
-    steps=1500,
+    steps=800,
     images_per_step=16,
     learning_rate=2e-3,
     weight_decay=0.05,
-    warmup_steps=200,
+    warmup_steps=100,
     clip_norm=1.0,
 )

@@ -15,8 +15,8 @@ import pytest
 
 from bench import provenance as module
 from bench.env import ENV, in_force
-from bench.store.identity import canonical_json
 from bench.provenance import git_state, provenance
+from bench.store.identity import canonical_json
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -19,10 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from bench.store import locks, manifest, owners
+from bench.store import Run, RunStore, list_runs, locks, manifest, owners
 from bench.store.identity import canonical_json, fingerprint
 from bench.store.owners import current_owner
-from bench.store import Run, RunStore, list_runs
 from models.errors import BenchError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -17,9 +17,8 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from bench.store import disk, locks, shards
+from bench.store import Run, RunStore, disk, locks, shards
 from bench.store.owners import current_owner
-from bench.store import Run, RunStore
 from models.errors import BenchError
 
 ROOT = Path(__file__).resolve().parents[2]

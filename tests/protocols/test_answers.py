@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from tests.protocols.fakes import DiscModel, disc
 
 from models.segmenter import Prompts
 from protocols.answers import PROMPTS_AT_ONCE, Ceiling, Floor, ModelAnswerer, fill_box
 from protocols.axes import Axes
+from tests.protocols.fakes import DiscModel, disc
 
 IMAGE = np.zeros((32, 40, 3), np.uint8)
 CLICK = Prompts([[[20, 16]]], [[1]])

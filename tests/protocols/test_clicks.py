@@ -58,7 +58,8 @@ def test_a_ritm_click_lies_in_the_error_and_its_label_says_which(truth, data):
         assert truth[int(y), int(x)] != prediction[int(y), int(x)]
         assert label == truth[int(y), int(x)]
     else:
-        assert truth[int(y), int(x)] and label == 1
+        assert truth[int(y), int(x)]
+        assert label == 1
 
 
 def test_a_ritm_click_goes_to_the_deeper_of_the_two_errors():

@@ -185,6 +185,9 @@ class TestLvis:
             absent = set(image["neg_category_ids"])
             assert absent
             assert not absent & set(present(scenes[image_id - 1]))
+        known = sum(len(image["neg_category_ids"]) for image in federated.imgs.values())
+        unseen = sum(len(NAMES) - len(present(scene)) for scene in scenes)
+        assert known / unseen == pytest.approx(0.2, abs=0.02)  # of the rest nothing is known
 
     def test_an_annotated_category_is_annotated_whole_or_said_not_to_be(
         self, federated: lvis.LVIS, scenes: list[Scene]
