@@ -126,7 +126,7 @@ def test_a_missing_data_set_leaves_the_other_s_columns(make, tmp_path):
 def test_no_data_at_all_is_an_error(make, tmp_path):
     for path in (tmp_path / "data").rglob("*.json"):
         path.unlink()
-    with pytest.raises(BenchError, match="instances_val2017.json"):
+    with pytest.raises(BenchError, match=r"instances_val2017\.json"):
         make("table4")
 
 
