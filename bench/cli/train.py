@@ -61,21 +61,20 @@ def train(
     run, folder = MICRO_RUNS[model], out / model
     recipe = run.recipe if steps is None else replace(run.recipe, steps=steps)
     run = replace(run, recipe=recipe)
-    engine = exact_engine()
+    engine, made_with = exact_engine(), provenance()
     torch.manual_seed(recipe.seed)
     network = run.build()
     trainer, stage, batches = _stage(run, network, weights)
     started = time.monotonic()
     with progress(model, total=recipe.steps, unit="steps") as advance:
         train_network(trainer, stage, batches, recipe, folder, advance=advance, train_on=not export_only)
-    made_with = provenance()
     record = {
         "model": model,
         "command": f"python -m bench train {model}",
         "recipe": asdict(recipe),
         "data": {"world": "dead leaves", "seed": TRAINING_SEED, "scenes": SCENES},
         "teacher": run.teacher,
-        "seconds_in_this_session": round(time.monotonic() - started),
+        "seconds": round(time.monotonic() - started),
         "last_log_line": json.loads((folder / "log.jsonl").read_text().splitlines()[-1]),
         "date": datetime.now(timezone.utc).date().isoformat(),
         "engine": engine,

@@ -51,13 +51,13 @@ class TrainingScenes:
 class MaskBatches:
     """Batch `step` of a training run: the same for the same seed, whatever came before, so resuming is exact."""
 
-    def __init__(self, scenes: TrainingScenes, *, images: int, masks: int, seed: int, stride: int = 1) -> None:
+    def __init__(self, scenes: TrainingScenes, *, images: int, masks: int, seed: int) -> None:
         self.scenes, self.images, self.masks_per_image = scenes, images, masks
-        self.seed, self.stride = seed, stride
+        self.seed = seed
 
     def __getitem__(self, step: int) -> MaskBatch:
         per_epoch = len(self.scenes.images) // self.images
-        epoch, position = divmod(step * self.stride, per_epoch)
+        epoch, position = divmod(step, per_epoch)
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.scenes.images))
         chosen = order[position * self.images : (position + 1) * self.images]
         rng = np.random.default_rng((self.seed, 1, step))
