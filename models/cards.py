@@ -130,7 +130,7 @@ def _micro(name: str, paper_row: str, segmenter: str, input_convention: str) -> 
         licence="Apache-2.0",
         source="this project",
         input=input_convention.replace("1024", "256"),
-        note=_MICRO_NOTE,
+        note=f"not SAMI-pretrained; {_MICRO_NOTE}" if paper_row.startswith("EfficientSAM") else _MICRO_NOTE,
     )
 
 
