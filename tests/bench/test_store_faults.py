@@ -157,6 +157,7 @@ for moment in sys.argv[2:]:
     @pytest.mark.parametrize("moment", ["half written", "not named"])
     def test_ctrl_c_leaves_whole_shards_and_nothing_else(self, tmp_path: Path, moment: str) -> None:
         code = """
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
 def linger():
     print("lingering", flush=True)
     time.sleep(60)
