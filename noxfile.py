@@ -61,7 +61,7 @@ for _table, _what in TABLES.items():
 
 @shared()
 def train_micro(session: nox.Session) -> None:
-    """Train the micro models again, two at a time on two cores (about 90 minutes); goes on after a kill."""
+    """Train the micro models again, two at a time on two cores (over an hour); goes on after a kill."""
     session.run(python(session), "-m", "bench", "train-micro", *session.posargs)
 
 
