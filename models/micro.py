@@ -23,6 +23,7 @@ DECODER: dict[str, Any] = {
     "decoder_heads": 4,
     "decoder_mlp_dim": 160,
     "iou_head_hidden_dim": 96,
+    "upscaling_channels": (48, 24),
 }
 
 

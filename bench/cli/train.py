@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 import tyro
+from accelerate import PartialState
 from safetensors.torch import save_file
 from torch import nn
 
@@ -29,7 +30,7 @@ from models.errors import BenchError, unknown_name
 from models.training.distill import EncoderTrainer, distill_stage
 from models.training.loop import train as train_network
 from models.training.micro import MICRO_RUNS, SCENES, MicroRun
-from models.training.patches import start_from_cosines
+from models.training.patches import start_from_cosines, start_from_waves
 from models.training.promptable import PromptableTrainer, promptable_stage
 from models.training.recipes import PromptableRecipe
 
@@ -46,7 +47,7 @@ def train(
 ) -> None:
     """Train a micro model on dead leaves, on as many threads as OMP_NUM_THREADS says.
 
-    Goes on from its newest checkpoint. At the end writes <weights>/<model>.safetensors (half precision) and .json
+    Under `torchrun -m bench train` the images of a step are shared among the processes. Goes on from its newest checkpoint. At the end writes <weights>/<model>.safetensors (half precision) and .json
     (command, seed, data, time, hash). `nox -s train_micro` trains all of them.
 
     Args:
@@ -62,12 +63,18 @@ def train(
     recipe = run.recipe if steps is None else replace(run.recipe, steps=steps)
     run = replace(run, recipe=recipe)
     engine, made_with = exact_engine(), provenance()
+    processes = PartialState(cpu=not torch.cuda.is_available())
     torch.manual_seed(recipe.seed)
     network = run.build()
-    trainer, stage, batches = _stage(run, network, weights)
+    with processes.local_main_process_first():  # the others find the scenes drawn
+        trainer, stage, batches = _stage(run, network, weights, share=processes.num_processes)
     started = time.monotonic()
-    with progress(model, total=recipe.steps, unit="steps") as advance:
-        train_network(trainer, stage, batches, recipe, folder, advance=advance, train_on=not export_only)
+    if processes.is_main_process:
+        with progress(model, total=recipe.steps, unit="steps") as advance:
+            train_network(trainer, stage, batches, recipe, folder, advance=advance, train_on=not export_only)
+    else:
+        train_network(trainer, stage, batches, recipe, folder, train_on=not export_only)
+        return
     record = {
         "model": model,
         "command": f"python -m bench train {model}",
@@ -75,6 +82,7 @@ def train(
         "data": {"world": "dead leaves", "seed": TRAINING_SEED, "scenes": SCENES},
         "teacher": run.teacher,
         "seconds": round(time.monotonic() - started),
+        "processes": processes.num_processes,
         "last_log_line": json.loads((folder / "log.jsonl").read_text().splitlines()[-1]),
         "date": datetime.now(timezone.utc).date().isoformat(),
         "engine": engine,
@@ -83,13 +91,20 @@ def train(
     export(network, weights / f"{model}.safetensors", record)
 
 
-def _stage(run: MicroRun, network: nn.Module, weights: Path) -> tuple[nn.Module, Any, MaskBatches]:
-    """Return the module that is trained, the stage's losses and its batches."""
+def _stage(run: MicroRun, network: nn.Module, weights: Path, *, share: int) -> tuple[nn.Module, Any, MaskBatches]:
+    """Return the module that is trained, the stage's losses and the batches of one of `share` processes."""
     recipe = run.recipe
+    images, rest = divmod(recipe.images_per_step, share * recipe.accumulate)
+    if rest:
+        raise BenchError(
+            f"{recipe.images_per_step} images a step cannot be shared equally by {share} processes with "
+            f"{recipe.accumulate} micro-batches each: start another number of processes"
+        )
     if isinstance(recipe, PromptableRecipe):
         masks = recipe.masks_per_prompt * len(recipe.prompts)
-        batches = MaskBatches(training_scenes(SCENES), images=recipe.images_per_step, masks=masks, seed=recipe.seed)
+        batches = MaskBatches(training_scenes(SCENES), images=images, masks=masks, seed=recipe.seed)
         start_from_cosines(network.image_encoder.patch_embed.proj)  # type: ignore[arg-type, union-attr]
+        start_from_waves(network.image_encoder.pos_embed)  # type: ignore[arg-type, union-attr]
         return PromptableTrainer(network), promptable_stage(recipe), batches
     path = weights / f"{run.teacher}.safetensors"
     if not path.is_file():
@@ -97,7 +112,7 @@ def _stage(run: MicroRun, network: nn.Module, weights: Path) -> tuple[nn.Module,
     teacher = zoo.load(str(run.teacher), checkpoint=path).network  # type: ignore[attr-defined]
     network.prompt_encoder.load_state_dict(teacher.prompt_encoder.state_dict())  # type: ignore[union-attr, operator]
     network.mask_decoder.load_state_dict(teacher.mask_decoder.state_dict())  # type: ignore[union-attr, operator]
-    batches = MaskBatches(training_scenes(SCENES), images=recipe.images_per_step, masks=1, seed=recipe.seed)
+    batches = MaskBatches(training_scenes(SCENES), images=images, masks=1, seed=recipe.seed)
     return EncoderTrainer(network.image_encoder), distill_stage(teacher), batches  # type: ignore[arg-type]
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import set_seed
 from torch import Tensor, nn
-from torch.optim import AdamW
+from torch.optim import AdamW, Muon, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from models.errors import BenchError
@@ -69,12 +69,16 @@ def train(
     Raises:
         BenchError: if the loss is not finite, or there is no checkpoint to stop at.
     """
-    accelerator = Accelerator(mixed_precision=recipe.precision, cpu=not torch.cuda.is_available())
+    accelerator = Accelerator(
+        mixed_precision=recipe.precision,
+        cpu=not torch.cuda.is_available(),
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],  # prompts not asked this step
+    )
     set_seed(recipe.seed)
-    optimizer = AdamW(_decay_groups(network, recipe), lr=recipe.learning_rate, betas=recipe.betas)
-    scheduler = LambdaLR(optimizer, lambda step: _rate(step, recipe))
-    accelerator.register_for_checkpointing(scheduler)
-    model, optimizer = accelerator.prepare(network, optimizer)
+    optimizers = _optimizers(network, recipe)
+    schedulers = [LambdaLR(optimizer, lambda step: _rate(step, recipe)) for optimizer in optimizers]
+    accelerator.register_for_checkpointing(*schedulers)
+    model, *optimizers = accelerator.prepare(network, *optimizers)
     done = _resume(accelerator, recipe, out)
     if not train_on:
         if not done:
@@ -84,9 +88,10 @@ def train(
     log = _Log(out, done) if accelerator.is_main_process else None
     model.train()
     for step in range(done, recipe.steps):
-        losses = _step(accelerator, model, stage, batches, optimizer, recipe, step)
-        rate = float(scheduler.get_last_lr()[0])
-        scheduler.step()
+        losses = _step(accelerator, model, stage, batches, optimizers, recipe, step)
+        rate = float(schedulers[0].get_last_lr()[0])
+        for scheduler in schedulers:
+            scheduler.step()
         advance(1)
         if log and (step % LOG_EVERY == 0 or step == recipe.steps - 1):
             log.write(step, losses, rate)
@@ -100,7 +105,7 @@ def _step(
     model: nn.Module,
     stage: Stage,
     batches: Batches,
-    optimizer: Any,
+    optimizers: list[Any],
     recipe: Recipe,
     step: int,
 ) -> dict[str, float]:
@@ -120,18 +125,30 @@ def _step(
         )
     if recipe.clip_norm is not None:
         accelerator.clip_grad_norm_(model.parameters(), recipe.clip_norm)
-    optimizer.step()
-    optimizer.zero_grad()
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad()
     return totals
 
 
-def _decay_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Split parameters: matrices decay, norms, biases and embeddings of one dimension do not."""
+def _optimizers(network: nn.Module, recipe: Recipe) -> list[Optimizer]:
+    """Return AdamW and, where the recipe wants it, Muon for the weights of linear layers.
+
+    Matrices decay; norms, biases and embeddings of one dimension do not.
+    """
+    linear = {id(m.weight) for m in network.modules() if isinstance(m, nn.Linear)}
+    of_muon = linear if recipe.muon_learning_rate is not None else set()
     trained = [p for p in network.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": recipe.weight_decay},
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2 and id(p) not in of_muon], "weight_decay": recipe.weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
+    optimizers: list[Optimizer] = [AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas)]
+    if recipe.muon_learning_rate is not None:
+        matrices = [p for p in trained if id(p) in of_muon]
+        rate, decay = recipe.muon_learning_rate, recipe.weight_decay
+        optimizers.append(Muon(matrices, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
+    return optimizers
 
 
 def _rate(step: int, recipe: Recipe) -> float:

@@ -30,7 +30,18 @@ class MicroRun:
 
 
 MICRO_RUNS: dict[str, MicroRun] = {
-    "sam-micro": MicroRun(micro.sam_micro, replace(PROMPTABLE_MICRO, single_mask_share=0.25)),
+    "sam-micro": MicroRun(
+        micro.sam_micro,
+        replace(
+            PROMPTABLE_MICRO,
+            steps=4500,
+            images_per_step=16,
+            learning_rate=2e-3,
+            muon_learning_rate=6e-3,
+            warmup_steps=100,
+            single_mask_share=0.1,
+        ),
+    ),
     "efficientsam-s-micro": MicroRun(micro.efficientsam_s_micro, PROMPTABLE_MICRO),
     "efficientsam-ti-micro": MicroRun(micro.efficientsam_ti_micro, replace(PROMPTABLE_MICRO, steps=1700)),
     "mobilesam-micro": MicroRun(micro.mobilesam_micro, DISTILL_MICRO, teacher="sam-micro"),

@@ -1,4 +1,4 @@
-"""A start for patch embeddings that are trained from scratch in minutes: the low frequencies of each colour.
+"""A start for patches and positions that are trained from scratch in minutes: waves instead of noise.
 
 Our choice, for micro models only. A random projection of 768 pixels hides where in a patch an edge is, and thousands
 of steps go by until training has found it again; the first cosine components of a patch tell it at once.
@@ -29,3 +29,34 @@ def start_from_cosines(projection: nn.Conv2d) -> None:
             projection.weight[3 * index + colour, colour] = torch.from_numpy(component)
     if projection.bias is not None:
         projection.bias.zero_()
+
+
+@torch.no_grad()
+def start_from_waves(positions: nn.Parameter) -> None:
+    """Set a position table to the sines and cosines of MAE (He et al. 2022), in place.
+
+    Args:
+        positions: SAM's [1, h, w, C] or, with a class token that becomes zero, [1, 1 + h * w, C] of a square grid;
+            C a multiple of 4.
+    """
+    channels = positions.shape[-1]
+    side = positions.shape[1] if positions.ndim == 4 else round((positions.shape[1] - 1) ** 0.5)
+    waves = sine_cosine_positions(side, channels)  # [side, side, C]
+    if positions.ndim == 4:
+        positions.copy_(waves[None])
+    else:
+        positions[:, 1:].copy_(waves.flatten(0, 1)[None])
+        positions[:, :1] = 0
+
+
+def sine_cosine_positions(side: int, channels: int) -> torch.Tensor:
+    """Return MAE's fixed positions [side, side, channels]: half for the column, half for the row, sines first.
+
+    Frequencies fall geometrically from 1 to 1 / 10,000; computed in float64 as the public code does.
+    """
+    frequencies = 1 / 10_000 ** (np.arange(channels // 4) / (channels // 4))
+    angles = np.arange(side)[:, None] * frequencies  # [side, C / 4]
+    waves = np.concatenate([np.sin(angles), np.cos(angles)], axis=1)  # [side, C / 2]
+    shape = (side, side, channels // 2)
+    table = np.concatenate([np.broadcast_to(waves[None], shape), np.broadcast_to(waves[:, None], shape)], axis=2)
+    return torch.from_numpy(table).float()

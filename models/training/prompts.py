@@ -44,9 +44,10 @@ def random_clicks(masks: Tensor, count: int, generator: torch.Generator) -> tupl
     Returns:
         points [B, P, count, 2] (x, y) in px, labels [B, P, count], all 1.
     """
-    batch, prompts, _, width = masks.shape
-    weights = masks.flatten(0, 1).flatten(1).float().cpu()  # [B * P, S * S]
-    pixels = torch.multinomial(weights, count, replacement=True, generator=generator)
-    points = torch.stack([pixels % width, pixels // width], dim=-1).float()  # [B * P, count, 2]
-    points = points.unflatten(0, (batch, prompts)).to(masks.device)
+    width = masks.shape[-1]
+    reached = masks.flatten(2).cumsum(-1, dtype=torch.int32)  # [B, P, S * S], pixels of the mask so far
+    share = torch.rand(*masks.shape[:2], count, generator=generator).to(masks.device)
+    rank = (share * reached[..., -1:]).int().clamp(max=reached[..., -1:] - 1)  # [B, P, count], from 0
+    pixels = torch.searchsorted(reached, rank, right=True)
+    points = torch.stack([pixels % width, pixels // width], dim=-1).float()  # [B, P, count, 2]
     return points, torch.ones(points.shape[:3], dtype=torch.long, device=masks.device)

@@ -27,6 +27,9 @@ class Recipe:
     """Linear warm-up."""
     betas: tuple[float, float] = (0.9, 0.999)
     """AdamW moments."""
+    muon_learning_rate: float | None = None
+    """Peak learning rate of Muon (Jordan 2024; scaled to AdamW's updates) on the weights of linear layers; None
+    leaves them to AdamW. Our choice, for micro models only."""
     accumulate: int = 1
     """Gradient accumulation: micro-batches a step."""
     clip_norm: float | None = None

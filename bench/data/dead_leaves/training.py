@@ -45,11 +45,14 @@ class TrainingScenes:
         numbers = self.objects[scene][self.objects[scene] != 0]
         chosen = rng.choice(numbers, size=count, replace=len(numbers) < count)
         leaf_map, part_map = self.maps[scene]
-        return np.stack([(part_map if number < 0 else leaf_map) == abs(number) for number in chosen])
+        return np.stack([(part_map if n < 0 else leaf_map) == np.uint8(abs(n)) for n in chosen])
 
 
 class MaskBatches:
-    """Batch `step` of a training run: the same for the same seed, whatever came before, so resuming is exact."""
+    """Batch `step` of a training run: the same for the same seed, whatever came before, so resuming is exact.
+
+    Scenes have no up or down: each is seen turned and mirrored at random.
+    """
 
     def __init__(self, scenes: TrainingScenes, *, images: int, masks: int, seed: int) -> None:
         self.scenes, self.images, self.masks_per_image = scenes, images, masks
@@ -61,9 +64,19 @@ class MaskBatches:
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.scenes.images))
         chosen = order[position * self.images : (position + 1) * self.images]
         rng = np.random.default_rng((self.seed, 1, step))
-        masks = [self.scenes.masks(int(scene), rng, self.masks_per_image) for scene in chosen]
-        images = np.ascontiguousarray(self.scenes.images[chosen].transpose(0, 3, 1, 2))  # [B, 3, H, W]
-        return {"images": images, "masks": np.stack(masks)}
+        images, masks = [], []
+        for scene in chosen.tolist():
+            objects = self.scenes.masks(scene, rng, self.masks_per_image)  # [P, H, W]
+            turn = rng.integers(8)
+            images.append(_turned(self.scenes.images[scene].transpose(2, 0, 1), turn))
+            masks.append(_turned(objects, turn))
+        return {"images": np.stack(images), "masks": np.stack(masks)}
+
+
+def _turned(maps: np.ndarray, turn: int) -> np.ndarray:
+    """Return maps [..., S, S] in one of the eight symmetries of a square, 0 as they are."""
+    turned = np.rot90(maps, turn % 4, axes=(-2, -1))
+    return turned.swapaxes(-2, -1) if turn >= 4 else turned
 
 
 def _draw(index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
