@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -62,6 +62,50 @@ class DistillRecipe(Recipe):
     """MobileSAM's decoupled distillation: the student's image embedding imitates the teacher's."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskedRecipe(Recipe):
+    """Section 3.2: masked image pretraining. SAMI, its ablations (section 4.4) and MAE are settings of these fields."""
+
+    target: Literal["sam", "clip", "pixels"] = "sam"
+    """What is reconstructed: features of SAM's or CLIP's image encoder, or pixels."""
+    decoder: Literal["masked", "all"] = "masked"
+    """Tokens that the decoder updates: the masked ones alone (cross-attention), or all (self-attention)."""
+    loss: Literal["mse", "cosine"] = "mse"
+    """Squared error (equation 1), or 1 - cosine (Table 6)."""
+    loss_tokens: Literal["all", "masked"] = "all"
+    """Tokens that count: all N (equation 1), or the masked ones (MAE)."""
+    mask_ratio: float = 0.75
+    """Share of the tokens that are hidden (section 4.4, Table 7)."""
+    norm_pixels: bool = False
+    """Whether pixel targets are normalised patch by patch (MAE)."""
+    crop_scale: tuple[float, float] = (0.2, 1.0)
+    """Area of random resized crops; section 4.1 names crop and flip, the range is MAE's."""
+    views: int | None = None
+    """Different crops of each image over the whole run, so that features can be cached; None for ever new ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifyRecipe(Recipe):
+    """Section 4.1, finetuning on ImageNet-1K."""
+
+    layer_decay: float | None = None
+    """Learning rate of a block over that of the next one."""
+    rand_augment: str | None = None
+    """timm's RandAugment setting."""
+    label_smoothing: float = 0.1
+    """Share of the label spread over all classes."""
+    mixup: float = 0.0
+    """Alpha of mixup."""
+    cutmix: float = 0.0
+    """Alpha of cutmix."""
+    drop_path: float = 0.0
+    """Stochastic depth of the last block."""
+    random_erasing: float = 0.0
+    """Probability of erasing a rectangle."""
+    crop_scale: tuple[float, float] = (0.08, 1.0)
+    """Area of random resized crops."""
+
+
 SA1B_IMAGES = 11_185_362
 """Images of the published SA-1B."""
 
@@ -82,6 +126,44 @@ PROMPTABLE_MICRO = PromptableRecipe(
     warmup_steps=200,
     clip_norm=1.0,
     masks_per_prompt=4,
+)
+IMAGENET_IMAGES = 1_281_167
+"""Training images of ImageNet-1K."""
+SAMI_PAPER = MaskedRecipe(
+    steps=400 * IMAGENET_IMAGES // 4096,  # 400 epochs of batch 4096, section 4.1
+    images_per_step=4096,
+    learning_rate=2.4e-3,  # 1.5e-4 x 4096 / 256, section 4.1
+    weight_decay=0.05,
+    betas=(0.9, 0.95),
+    schedule="cosine",
+    warmup_steps=40 * IMAGENET_IMAGES // 4096,  # 40 epochs, section 4.1
+    precision="bf16",  # our choice, paper silent
+    checkpoint_every=1000,
+)
+MAE_PAPER = replace(
+    SAMI_PAPER,
+    target="pixels",
+    decoder="all",
+    loss_tokens="masked",
+    norm_pixels=True,  # He et al. 2022
+)
+_EPOCH = IMAGENET_IMAGES // 1024  # steps of batch 1024, section 4.1
+CLASSIFY_PAPER = ClassifyRecipe(
+    steps=100 * _EPOCH,
+    images_per_step=1024,
+    learning_rate=1e-3,
+    weight_decay=0.05,
+    schedule="cosine",
+    warmup_steps=5 * _EPOCH,
+    layer_decay=0.75,  # S and B; None for Ti
+    rand_augment="rand-m9-mstd0.5-inc1",
+    label_smoothing=0.1,
+    mixup=0.8,
+    cutmix=1.0,  # this and the next two: MAE's, paper silent
+    drop_path=0.1,
+    random_erasing=0.25,
+    precision="bf16",
+    checkpoint_every=_EPOCH,
 )
 DISTILL_PAPER = DistillRecipe(
     steps=8 * 125_000 // 8,  # MobileSAM, section 4: 8 epochs of 1 % of SA-1B, batch 8
