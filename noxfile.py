@@ -15,7 +15,18 @@ nox.options.sessions = ["tests"]
 
 ROOT = Path(__file__).parent
 ENVIRONMENT = ROOT / ".nox" / "bench"
-TABLES = {"table4": "mIoU from a box, one click and three clicks", "table5": "mask AP from a detector's boxes"}
+TABLES = {
+    "table1": "ImageNet top-1 of finetuned classifiers",
+    "table4": "mIoU from a box, one click and three clicks",
+    "table5": "mask AP from a detector's boxes",
+    "table6": "losses of SAMI, from records of trainings",
+    "table7": "mask ratios of SAMI, from records of trainings",
+}
+OTHERS = {
+    "figure7": "mIoU against epochs of finetuning, from records of trainings",
+    "ablations": "decoder and target of SAMI (text of section 4.4), from records of trainings",
+}
+TRAINED = ("table1", "table6", "table7", *OTHERS)
 
 
 def _levers() -> dict[str, str]:
@@ -47,16 +58,19 @@ def shared(**options):
     return nox.session(venv_backend="none", **options)
 
 
-def _reproduce(table: str, what: str) -> None:
+def _reproduce(name: str, table: str, what: str) -> None:
     def reproduce(session: nox.Session) -> None:
         session.run(python(session), "-m", "bench", "run", table, *session.posargs)
 
-    reproduce.__doc__ = f"Reproduce {table}, {what}. Options of `bench run` after --, e.g. -- --scale micro."
-    shared(name=f"reproduce_{table}")(reproduce)
+    example = "--train to train again first" if table in TRAINED else "--scale micro"
+    reproduce.__doc__ = f"Reproduce {table}, {what}. Options of `bench run` after --, e.g. -- {example}."
+    shared(name=name)(reproduce)
 
 
 for _table, _what in TABLES.items():
-    _reproduce(_table, _what)
+    _reproduce(f"reproduce_{_table}", _table, _what)
+for _table, _what in OTHERS.items():
+    _reproduce(_table, _table, _what)
 
 
 @shared()

@@ -8,7 +8,7 @@ from typing import Any
 
 import tyro
 
-from bench.cli import data, listing, run, train, weights
+from bench.cli import data, listing, pretrain, probe, run, speed, train, train_all, weights
 from models.errors import BenchError
 
 GROUPS: dict[str, dict[str, Callable[..., Any]]] = {
@@ -23,8 +23,13 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "run": run.run,
     "list": listing.list_all,
     "runs": listing.list_runs,
+    "pretrain": pretrain.pretrain,
+    "probe": probe.probe,
+    "speed": speed.speed,
     "train": train.train,
-    "train-micro": train.train_micro,
+    "train-micro": train_all.train_micro,
+    "train-ablations": train_all.train_ablations,
+    "micro-features": train.micro_features,
 }
 DESCRIPTION = (
     "Every table of EfficientSAM (arXiv 2312.00863), one command each, for any efficient segment-anything model. "

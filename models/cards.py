@@ -18,6 +18,8 @@ _PACKAGED = Path(__file__).parent / "weights"
 _MICRO_NOTE = "trained on dead leaves (`nox -s train_micro`): stands in for the pipeline, never for the paper's number"
 _SAM_INPUT = "long side to 1024 px (Pillow bilinear), ImageNet mean and std, zero padding below and right"
 _SQUASH_INPUT = "squashed to 1024 x 1024 px (bilinear, no antialias), ImageNet mean and std"
+_SAM_SEGMENTER = "models.sam.segmenter:SamSegmenter"
+_EFFICIENTSAM_SEGMENTER = "models.efficientsam.segmenter:EfficientSamSegmenter"
 _YOLO_INPUT = "letterboxed to 1024 px by ultralytics; one everything-pass an image, prompts choose among its masks"
 
 
@@ -84,7 +86,7 @@ def _sam(size: Literal["b", "l", "h"], filename: str, size_bytes: int, sha256: s
         paper_row="SAM" if size == "h" else None,
         scale="paper",
         build=f"models.sam.build:sam_vit_{size}",
-        segmenter="models.sam.segmenter:SamSegmenter",
+        segmenter=_SAM_SEGMENTER,
         filename=filename,
         url=f"https://dl.fbaipublicfiles.com/segment_anything/{filename}",
         bytes=size_bytes,
@@ -102,7 +104,7 @@ def _efficientsam(size: Literal["ti", "s"], filename: str, size_bytes: int, sha2
         paper_row=f"EfficientSAM-{size.title()}",
         scale="paper",
         build=f"models.efficientsam.build:efficientsam_{size}",
-        segmenter="models.efficientsam.segmenter:EfficientSamSegmenter",
+        segmenter=_EFFICIENTSAM_SEGMENTER,
         filename=filename,
         url=f"https://huggingface.co/yunyangx/EfficientSAM/resolve/main/{filename}",
         bytes=size_bytes,
@@ -114,15 +116,15 @@ def _efficientsam(size: Literal["ti", "s"], filename: str, size_bytes: int, sha2
     )
 
 
-def _micro(name: str, paper_row: str, segmenter: str, input_convention: str) -> ModelCard:
-    """Return the card of a committed micro model; size and hash come from the json beside its weights."""
+def _micro(name: str, paper_row: str, segmenter: str, input_convention: str, build: str | None = None) -> ModelCard:
+    """Return the card of a committed micro model; size, hash and pretraining come from the json beside its weights."""
     record = _PACKAGED / f"{name}.json"
     facts = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
     return ModelCard(
         name=name,
         paper_row=paper_row,
         scale="micro",
-        build=f"models.micro:{name.replace('-', '_')}",
+        build=f"models.micro:{build or name.replace('-', '_')}",
         segmenter=segmenter,
         filename=str(_PACKAGED / f"{name}.safetensors"),
         bytes=facts.get("bytes"),
@@ -130,8 +132,14 @@ def _micro(name: str, paper_row: str, segmenter: str, input_convention: str) -> 
         licence="Apache-2.0",
         source="this project",
         input=input_convention.replace("1024", "256"),
-        note=f"not SAMI-pretrained; {_MICRO_NOTE}" if paper_row.startswith("EfficientSAM") else _MICRO_NOTE,
+        note=_MICRO_NOTE if segmenter == _SAM_SEGMENTER else f"{_pretraining(facts)}; {_MICRO_NOTE}",
     )
+
+
+def _pretraining(facts: dict[str, Any]) -> str:
+    """Say what a micro EfficientSAM's encoder was trained on before it was finetuned."""
+    start = facts.get("start")
+    return f"encoder pretrained as {start}" if start else "not SAMI-pretrained"
 
 
 _FASTSAM_X = ModelCard(
@@ -174,7 +182,7 @@ CARDS: tuple[ModelCard, ...] = (
         paper_row="MobileSAM",
         scale="paper",
         build="models.mobilesam.build:mobilesam",
-        segmenter="models.sam.segmenter:SamSegmenter",
+        segmenter=_SAM_SEGMENTER,
         convert="models.mobilesam.build:official_key_map",
         filename="mobile_sam.pt",
         url="https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/mobile_sam.pt",
@@ -207,19 +215,10 @@ CARDS: tuple[ModelCard, ...] = (
         sha256=None,
         note="size (about 24 MB) and hash are not published: the file is recorded, but cannot be checked",
     ),
-    _micro("sam-micro", "SAM", "models.sam.segmenter:SamSegmenter", _SAM_INPUT),
-    _micro("mobilesam-micro", "MobileSAM", "models.sam.segmenter:SamSegmenter", _SAM_INPUT),
-    _micro(
-        "efficientsam-ti-micro",
-        "EfficientSAM-Ti",
-        "models.efficientsam.segmenter:EfficientSamSegmenter",
-        _SQUASH_INPUT,
-    ),
-    _micro(
-        "efficientsam-s-micro",
-        "EfficientSAM-S",
-        "models.efficientsam.segmenter:EfficientSamSegmenter",
-        _SQUASH_INPUT,
-    ),
+    _micro("sam-micro", "SAM", _SAM_SEGMENTER, _SAM_INPUT),
+    _micro("mobilesam-micro", "MobileSAM", _SAM_SEGMENTER, _SAM_INPUT),
+    _micro("sam-mae-ti-micro", "SAM-MAE-Ti", _EFFICIENTSAM_SEGMENTER, _SQUASH_INPUT, "efficientsam_ti_micro"),
+    _micro("efficientsam-ti-micro", "EfficientSAM-Ti", _EFFICIENTSAM_SEGMENTER, _SQUASH_INPUT),
+    _micro("efficientsam-s-micro", "EfficientSAM-S", _EFFICIENTSAM_SEGMENTER, _SQUASH_INPUT),
 )
 """The models this project brings along, in the order in which tables list them."""

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from functools import cache
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -21,14 +16,10 @@ from models.errors import BenchError
 from protocols.answers import Answerer
 from protocols.axes import Axes
 from protocols.scores import CellRun
+from protocols.shards import SKIPPED, Progress, code_digest, run_shards
 
 IMAGES_A_SHARD = 16
 """A killed run loses at most one shard."""
-SKIPPED = "skipped"
-"""Column of every record: why an image could not be asked, empty for records that count."""
-
-Progress = Callable[[str, int, int], AbstractContextManager[Callable[[int], None]]]
-"""(description, total, done already) -> context that yields advance(n)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,30 +64,17 @@ def run_cell(cell: Cell, store: RunStore, *, provenance: Mapping[str, Any], prog
     Raises:
         BenchError: from the model or the data; finished shards stay.
     """
-    shards = [cell.images[i : i + IMAGES_A_SHARD] for i in range(0, len(cell.images), IMAGES_A_SHARD)]
-    run = store.open(cell.identity(), len(shards), provenance=provenance)
-    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    description = f"{cell.answerer.name} on {cell.instances.name}"
-    if run.pending():
-        done = min(run.resumed * IMAGES_A_SHARD, len(cell.images))
-        with progress(description, len(cell.images), done) as advance:
-            mine = [shard for shard in run.pending() if shard % world == rank]
-            while mine or (mine := run.wait_for_all()):
-                for shard in mine:
-                    with run.writing(shard) as claimed:
-                        if claimed:
-                            run.write(shard, _records(cell, shards[shard], advance))
-                mine = []
-    everything = run.read()
-    unread = everything[everything[SKIPPED] != ""]
-    skipped = dict(zip(unread["image_id"].astype(int), unread[SKIPPED], strict=True))
-    return CellRun(
-        records=everything[everything[SKIPPED] == ""].drop(columns=SKIPPED),
-        fingerprint=run.fingerprint,
-        resumed=min(run.resumed * IMAGES_A_SHARD, len(cell.images)),
-        image_ids=tuple(info.id for info in cell.images if info.id not in skipped),
-        skipped=skipped,
+    finished = run_shards(
+        cell.identity(),
+        cell.images,
+        lambda images, advance: _records(cell, images, advance),
+        store,
+        at_once=IMAGES_A_SHARD,
+        description=f"{cell.answerer.name} on {cell.instances.name}",
+        provenance=provenance,
+        progress=progress,
     )
+    return finished.cell_run([info.id for info in cell.images])
 
 
 def _records(cell: Cell, images: Sequence[ImageInfo], advance: Callable[[int], None]) -> pd.DataFrame:
@@ -132,19 +110,3 @@ def _image_records(cell: Cell, info: ImageInfo, image: np.ndarray) -> list[dict[
         most = cell.protocol.MOST_DETECTIONS[cell.instances.name]
         extra = {"detections": cell.detections.for_image(info.id), "most": most}
     return cell.ask_image(cell.answerer, image, info, annotations, cell.axes, **extra)
-
-
-@cache
-def code_digest() -> str:
-    """Return a hash of the source that makes records: after a change nothing stale is reused."""
-    root = Path(__file__).resolve().parents[1]
-    paths = [
-        path
-        for folder in ("models", "protocols", "bench/data", "bench/metrics")
-        for path in (root / folder).rglob("*.py")
-        if "training" not in path.parts
-    ]
-    digest = hashlib.sha256()
-    for path in sorted(paths):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]

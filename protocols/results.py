@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 Status = Literal[
     "measured",
     "copied",
+    "quoted",
     "no public weights",
     "weights missing",
+    "not trained yet",
     "data missing",
     "not supported",
     "not requested",
 ]
+
+OPTIONAL = frozenset({"interval", "pairing", "row_head", "x"})
+"""Fields of a `TableResult` that its plain form holds only where they are not as usual."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +59,17 @@ class Cell:
     """0..1 for percent columns; None where the paper has no such cell."""
     measured: float | None = None
     low: float | None = None
-    """Lower end of the 95 % bootstrap interval over images."""
+    """Lower end of the result's 95 % interval."""
     high: float | None = None
     n: int = 0
-    """Number of prompts (Table 4) or detections (Table 5) behind the number."""
+    """Number of prompts (Table 4), detections (Table 5) or images behind the number."""
     why: str = ""
     """Why there is no number, or what to do to get one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A difference the paper claims (first - second) and ours, paired over the same images."""
+    """A difference the paper claims (first - second) and ours, paired as the result says."""
 
     first: str
     second: str
@@ -74,7 +79,8 @@ class Comparison:
     low: float | None
     high: float | None
     verdict: str
-    """'same order', 'opposite order', 'not decided' (the interval holds 0), or 'not measured'."""
+    """'same order', 'opposite order', 'not decided' (the interval holds 0), 'not measured' or 'not claimed'; details
+    may follow in brackets, e.g. 'not decided (p = 0.31)'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,7 @@ class TableResult:
     comparable: bool
     """True if measured and paper numbers speak of the same data and full-size models: a difference means something."""
     preset: str
+    """Whose evaluation protocol; empty where there is but one."""
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     cells: tuple[Cell, ...]
@@ -99,14 +106,24 @@ class TableResult:
     command: str = ""
     """The command that makes this table again."""
     provenance: dict[str, Any] = field(default_factory=dict)
+    interval: str = "95 % bootstrap interval over images"
+    """What the intervals of cells are."""
+    pairing: str = "paired over the same images"
+    """How comparisons are made."""
+    row_head: str = "method"
+    """What a row is; the axis of a curve."""
+    x: tuple[float, ...] = ()
+    """Places of the rows on a logarithmic axis, for results that are curves; empty: rows are methods."""
 
     def cell(self, row: str, column: str) -> Cell:
         """Return one cell; every row x column has one."""
         return next(cell for cell in self.cells if cell.row == row and cell.column == column)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the plain form that JSON holds."""
-        return asdict(self)
+        """Return the plain form that JSON holds; what is as in most tables is left out."""
+        plain = asdict(self)
+        usual = {f.name: f.default for f in fields(self) if f.name in OPTIONAL}
+        return {name: value for name, value in plain.items() if name not in usual or value != usual[name]}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> TableResult:
@@ -114,5 +131,6 @@ class TableResult:
         kinds: dict[str, Any] = {"columns": Column, "rows": Row, "cells": Cell, "comparisons": Comparison}
         plain: dict[str, Any] = {k: v for k, v in data.items() if k not in kinds}
         plain["footnotes"] = tuple(plain.get("footnotes", ()))
+        plain["x"] = tuple(plain.get("x", ()))
         plain.update({key: tuple(kind(**entry) for entry in data[key]) for key, kind in kinds.items()})
         return cls(**plain)

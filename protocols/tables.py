@@ -28,12 +28,14 @@ from protocols import boxes, instance, interactive, table4, table5
 from protocols.answers import FRAMES, Answerer, ModelAnswerer
 from protocols.axes import Axes
 from protocols.cells import Cell as Work
-from protocols.cells import Progress, run_cell
-from protocols.paper import paper_value
+from protocols.cells import run_cell
+from protocols.paper import paper_difference, paper_value
 from protocols.plan import Plan, Subject
 from protocols.results import Cell, Comparison, TableResult
 from protocols.rows import COMPARED, TABLE4, TABLE5, PaperRow
 from protocols.scores import CellRun, Scores
+from protocols.shards import Progress
+from protocols.verdicts import compared
 
 PROTOCOLS: dict[str, ModuleType] = {"table4": table4, "table5": table5}
 ASK: dict[str, Callable[..., list[dict[str, object]]]] = {
@@ -225,11 +227,12 @@ def _cells(
             elif (row.label, name) not in scores:
                 cells.append(replace(blank, status="not supported", why=str(runs[row.label, name])))
             else:
-                cells.append(_measured(blank, scores[row.label, name].intervals.get(key)))
+                cells.append(measured(blank, scores[row.label, name].intervals.get(key)))
     return cells
 
 
-def _measured(cell: Cell, interval: Interval | None) -> Cell:
+def measured(cell: Cell, interval: Interval | None) -> Cell:
+    """Return a cell with its number, or without where nothing was there to take the mean of."""
     if interval is None or math.isnan(interval.value):
         return replace(cell, status="data missing", why="no such object in the images that were asked")
     low, high = (None if math.isnan(end) else end for end in (interval.low, interval.high))
@@ -247,26 +250,9 @@ def _comparisons(table: str, plan: Plan, scores: Mapping[tuple[str, str], Scores
         }
         for column in protocol.COLUMNS:
             name, key = column.key.split("_", 1)
-            paper = _paper_difference(table, first, second, column.key)
-            found.append(_comparison(first, second, column.key, paper, differences.get(name, {}).get(key)))
+            paper = paper_difference(table, first, second, column.key)
+            found.append(compared(first, second, column.key, paper, differences.get(name, {}).get(key)))
     return found
-
-
-def _paper_difference(table: str, first: str, second: str, column: str) -> float | None:
-    values = [paper_value(table, row, column) for row in (first, second)]
-    return None if values[0] is None or values[1] is None else round(values[0] - values[1], 6)
-
-
-def _comparison(first: str, second: str, column: str, paper: float | None, ours: Interval | None) -> Comparison:
-    """Say whether our difference has the paper's sign; undecided if its interval holds 0."""
-    if ours is None or math.isnan(ours.value):
-        return Comparison(first, second, column, paper, None, None, None, "not measured")
-    low, high = (None if math.isnan(end) else end for end in (ours.low, ours.high))
-    if low is None or high is None or low <= 0 <= high:
-        verdict = "not decided"
-    else:
-        verdict = "same order" if paper is not None and (ours.value > 0) == (paper > 0) else "opposite order"
-    return Comparison(first, second, column, paper, ours.value, low, high, verdict)
 
 
 def _extent(data: Mapping[str, DataSet]) -> str:

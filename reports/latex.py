@@ -11,7 +11,7 @@ import pandas as pd
 from protocols.results import Column, TableResult
 from reports import wording
 from reports.frame import Line, by_row, gaps
-from reports.pairs import Pair, matrix
+from reports.pairs import Difference, Pair, matrix
 
 SPECIAL = str.maketrans(
     {
@@ -92,9 +92,10 @@ def _environment(
 
 def _cells(result: TableResult, frame: pd.DataFrame) -> str:
     word = wording.measured_word(result)
-    setting = f"{result.scale} scale, preset {result.preset}: {result.world}"
+    interval = escape(result.interval).replace(r" \%", r"\,\%")
+    setting = f"{wording.setting(result)}: {result.world}"
     caption = f"{escape(result.title)} ({escape(setting)}). {_caution(result)}"
-    caption += rf"\emph{{{word}}}: with the wider side of the 95\,\% bootstrap interval over images; bold: best."
+    caption += rf"\emph{{{word}}}: with the wider side of the {interval}; bold: best."
     if frame["outside"].any():
         caption += f" {wording.OUTSIDE}: the paper's number lies outside that interval."
     head, body, below = _head(result, result.columns), _body(result, frame, word), _below(result, frame)
@@ -175,7 +176,7 @@ def _below(result: TableResult, frame: pd.DataFrame) -> Iterator[str]:
 
 def _comparisons(result: TableResult) -> str:
     found = matrix(result)
-    title = f"Differences of {result.title}, paired over the same images ({result.scale} scale)"
+    title = f"Differences of {result.title}, {result.pairing} ({result.scale} scale)"
     outcome = "; ".join(f"{verdict}: {count}" for _, verdict, count in found.tally)
     caption = f"{escape(title)}. {_caution(result)}{escape(outcome).capitalize()}."
     word, body = wording.measured_word(result), list[str]()
@@ -190,10 +191,15 @@ def _pair(pair: Pair, word: str) -> Iterator[str]:
     """Yield the lines of a pair: its names on two of them, since together they are too long for one."""
     cells = pair.differences
     margins = [rf"{{\scriptsize {escape(cell.margin)}}}" if cell and cell.margin else "" for cell in cells]
-    words = [VERDICTS.get(cell.verdict, cell.verdict) if cell else "" for cell in cells]
+    words = [_verdict(cell) if cell else "" for cell in cells]
     verdicts = [rf"\multicolumn{{2}}{{c}}{{\emph{{\scriptsize {escape(text)}}}}}" for text in words]
     papers = [f"{_minus(cell.paper) if cell else ''} & " for cell in cells]
     ours = [f"{_minus(cell.measured) if cell else ''} & {m}" for cell, m in zip(cells, margins, strict=True)]
     yield rf"{escape(pair.first)} & paper & {' & '.join(papers)} \\"
     yield rf"\quad $-$ {escape(pair.second)} & {word} & {' & '.join(ours)} \\"
     yield rf" & order & {' & '.join(verdicts)} \\"
+
+
+def _verdict(cell: Difference) -> str:
+    word = VERDICTS.get(cell.verdict, cell.verdict)
+    return f"{word}, {cell.details}" if cell.details else word

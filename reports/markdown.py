@@ -24,11 +24,11 @@ def to_markdown(result: TableResult, frame: pd.DataFrame) -> str:
         if group:
             parts.append(f"## {escape(wording.group_name(result, group))}")
         parts.append(_group(result, frame, list(columns)))
-    parts.append(_legend(frame))
+    parts.append(_legend(result, frame))
     if below := _below(result, frame):
         parts.append(below)
     if result.comparisons:
-        parts += ["## Differences, paired over the same images", *_comparisons(result)]
+        parts += [f"## Differences, {result.pairing}", *_comparisons(result)]
     if result.command:
         parts += ["## Again", f"    {' '.join(result.command.split())}"]
     if result.provenance:
@@ -48,7 +48,8 @@ def escape(text: str) -> str:
 
 
 def _world(result: TableResult) -> str:
-    lines = [f"> **{escape(result.scale)} scale**, preset {escape(result.preset)}: {escape(result.world)}"]
+    preset = f", preset {escape(result.preset)}" if result.preset else ""
+    lines = [f"> **{escape(result.scale)} scale**{preset}: {escape(result.world)}"]
     if not result.comparable:
         lines += [">", f"> **{wording.CAUTION}**"]
     return "\n".join(lines)
@@ -56,7 +57,7 @@ def _world(result: TableResult) -> str:
 
 def _group(result: TableResult, frame: pd.DataFrame, columns: Sequence[Column]) -> str:
     letters = wording.note_letters(result.rows)
-    head = ["method"]
+    head = [escape(result.row_head)]
     for column in columns:
         head += [f"{escape(column.label)}: paper", wording.measured_word(result), "diff"]
     table, body = by_row(frame), []
@@ -98,8 +99,8 @@ def _table(head: list[str], body: list[list[str]]) -> str:
     return "\n".join([line(head), line(rule), *map(line, body)])
 
 
-def _legend(frame: pd.DataFrame) -> str:
-    text = "[low, high]: 95 % bootstrap interval over images. **Bold**: best measured number of its column."
+def _legend(result: TableResult, frame: pd.DataFrame) -> str:
+    text = f"[low, high]: {result.interval}. **Bold**: best measured number of its column."
     if frame["outside"].any():
         text += f" {escape(wording.OUTSIDE)}: the paper's number lies outside that interval."
     return text.replace("[low, high]", escape("[low, high]"))
@@ -129,7 +130,7 @@ def _comparisons(result: TableResult) -> Iterator[str]:
             for i, _ in places:
                 cell = pair.differences[i]
                 measured = f"{cell.measured} {cell.interval}".strip() if cell else ""
-                entries += [cell.paper, measured, escape(cell.mark)] if cell else [""] * 3
+                entries += [cell.paper, measured, escape(f"{cell.mark} {cell.details}".rstrip())] if cell else [""] * 3
             body.append(entries)
         yield _table(head, body)
     yield escape(tally_line(found.tally))

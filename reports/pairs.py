@@ -22,7 +22,11 @@ class Difference(NamedTuple):
     """Plus-minus the wider side of the interval."""
     interval: str
     verdict: str
+    """Without details."""
     mark: str
+    """Its sign."""
+    details: str
+    """Of the verdict, such as a p-value."""
     ends: tuple[float, float, float] | None
     """Low, measured, high to draw, 0..1; None without them or where the column is no percentage."""
 
@@ -55,7 +59,7 @@ def matrix(result: TableResult) -> Matrix:
         Pair(first, second, [_difference(found.get((first, second, column.key)), column) for column in columns])
         for first, second in dict.fromkeys((c.first, c.second) for c in result.comparisons)
     ]
-    counts = Counter(c.verdict for c in result.comparisons)
+    counts = Counter(wording.verdict_word(c.verdict) for c in result.comparisons)
     order = [*(verdict for verdict in MARKS if verdict in counts), *(v for v in counts if v not in MARKS)]
     return Matrix(columns, pairs, [(MARKS.get(verdict, ""), verdict, counts[verdict]) for verdict in order])
 
@@ -79,13 +83,14 @@ def _difference(comparison: Comparison | None, column: Column) -> Difference | N
     )
     known = not math.isnan(measured)
     drawn = column.percent and known and math.isfinite(low) and math.isfinite(high)
-    mark = MARKS.get(comparison.verdict, comparison.verdict)
+    verdict = wording.verdict_word(comparison.verdict)
     return Difference(
         paper=wording.signed(paper, column.percent),
         measured=wording.signed(measured, column.percent),
         margin=wording.plus_minus(measured, low, high, column.percent) if known else "",
         interval=wording.bracket(low, high, column.percent, sign=True) if known else "",
-        verdict=comparison.verdict,
-        mark=mark,
+        verdict=verdict,
+        mark=MARKS.get(verdict, verdict),
+        details=wording.verdict_details(comparison.verdict),
         ends=(low, measured, high) if drawn else None,
     )

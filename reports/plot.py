@@ -1,5 +1,7 @@
 """The paper's numbers against ours: a small panel a column, a line a method, our 95 % intervals as whiskers.
 
+Results whose rows are places on an axis are drawn as curves instead.
+
 Where the two are comparable they share an axis. Where they are not, the paper's markers have an axis of
 their own above the panel, in their own colour, and all markers carry their rank: the order of methods is all
 that can then be compared.
@@ -23,6 +25,7 @@ from matplotlib.lines import Line2D
 
 from protocols.results import Column, TableResult
 from reports import wording
+from reports.curve import draw_curve
 from reports.frame import lines
 from reports.panel import DASHES, Theme, draw_panel
 
@@ -31,6 +34,9 @@ WIDTH = 7.2
 """Inches: the text width of a printed page."""
 
 PANELS_ABREAST = 4
+CURVE_HEIGHT = 2.6
+"""Inches of a panel that holds a curve."""
+
 CHARACTERS = 120
 """Of small print on a line of the figure."""
 
@@ -68,12 +74,13 @@ def draw(result: TableResult, frame: pd.DataFrame, theme: Theme = LIGHT) -> Figu
     """Return the figure of a result, not laid out yet; no pyplot, so it needs no display and no closing."""
     grid = list(_grid(result.columns))
     wide = max(map(len, grid))
+    draw_column = draw_curve if result.x else draw_panel
     with matplotlib.style.context([str(STYLE), theme.settings()]):
         figure = Figure(figsize=(WIDTH, _height(result, len(grid))), layout="constrained")
         axes = figure.subplots(len(grid), wide, sharey=True, squeeze=False)
         for places, columns in zip(axes, grid, strict=True):
             for place, column in zip(places, columns, strict=False):
-                draw_panel(place, lines(frame[frame["column"] == column.key]), result, theme)
+                draw_column(place, lines(frame[frame["column"] == column.key]), result, theme)
             for spare in places[len(columns) :]:
                 spare.set_axis_off()
         _header(figure, result, theme)
@@ -90,9 +97,12 @@ def _grid(columns: Sequence[Column]) -> Iterator[list[Column]]:
 
 def _height(result: TableResult, panels: int) -> float:
     """Return the figure's height in inches."""
+    small = 0.13 * len(_small_print(result)) + 0.5
+    if result.x:
+        return panels * CURVE_HEIGHT + small
     methods = sum(row.kind != "frame" for row in result.rows)
     panel = 0.9 + 0.25 * methods if result.comparable else 1.2 + 0.3 * methods
-    return panels * panel + 0.13 * len(_small_print(result)) + 0.5
+    return panels * panel + small
 
 
 def _small_print(result: TableResult) -> list[str]:
@@ -112,6 +122,10 @@ def _header(figure: Figure, result: TableResult, theme: Theme) -> None:
 
 def _handles(result: TableResult, theme: Theme) -> list[Line2D]:
     word = wording.measured_word(result)
+    if result.x:
+        return [
+            Line2D([], [], marker="o", color=theme.measured, ms=4, lw=1.2, label=f"{word}, band: {result.interval}")
+        ]
     handles = [
         Line2D([], [], marker="o", color=theme.measured, ms=5, lw=1.4, label=f"{word}, 95 % interval"),
         Line2D([], [], marker="D", ls="", mfc=theme.background, mec=theme.paper, ms=4.2, label="paper"),

@@ -75,7 +75,7 @@ def _pieces(result: TableResult, width: int) -> Iterator[RenderableType]:
     for group, table in blocks(labels, triples, width, breaks=breaks):
         yield Text(f"\n{group}", style="bold")
         yield table
-    yield from _legend(frame, brackets)
+    yield from _legend(result, frame, brackets)
     for letter, note in wording.notes(result):
         yield Text(f"({letter}) {note}" if letter else note, style="dim")
     if result.comparisons:
@@ -86,7 +86,7 @@ def _pieces(result: TableResult, width: int) -> Iterator[RenderableType]:
 
 def _heading(result: TableResult) -> Iterator[Text]:
     yield Text(result.title, style="bold")
-    yield Text(f"{result.scale} scale, preset {result.preset}: {result.world}")
+    yield Text(f"{wording.setting(result)}: {result.world}")
     if not result.comparable:
         yield Text(wording.CAUTION, style="yellow")
 
@@ -143,9 +143,9 @@ def _difference(line: Line) -> Text:
     return Text(text, style="yellow" if line.outside else "dim")
 
 
-def _legend(frame: pd.DataFrame, brackets: bool) -> Iterator[RenderableType]:
+def _legend(result: TableResult, frame: pd.DataFrame, brackets: bool) -> Iterator[RenderableType]:
     form = "[low, high]" if brackets else "±: the wider side of the"
-    legend = [f"{form} 95 % bootstrap interval over images; bold: best measured number of its column"]
+    legend = [f"{form} {result.interval}; bold: best measured number of its column"]
     if frame["outside"].any():
         legend.append(f"{wording.OUTSIDE} the paper's number lies outside that interval")
     yield Text("\n" + "\n".join(legend), style="dim")
@@ -158,14 +158,14 @@ def _comparisons(result: TableResult, width: int) -> Iterator[RenderableType]:
     found = matrix(result)
     labels = [Text(f"{pair.first} - {pair.second}") for pair in found.pairs]
     heads = ("paper", wording.measured_word(result), "")
-    yield Text("\nDifferences, paired over the same images", style="bold")
+    yield Text(f"\nDifferences, {result.pairing}", style="bold")
     triples = []
     for i, column in enumerate(found.columns):
         cells = [pair.differences[i] for pair in found.pairs]
         texts = (
             [Text(cell.paper if cell else "") for cell in cells],
             [_paired(cell) for cell in cells],
-            [Text(cell.mark, style=VERDICTS.get(cell.verdict, "dim")) if cell else Text("") for cell in cells],
+            [Text(_verdict(cell), style=VERDICTS.get(cell.verdict, "dim")) if cell else Text("") for cell in cells],
         )
         triples.append(Triple(wording.group_name(result, column.group), column.label, heads, texts))
     for group, table in blocks(labels, triples, width):
@@ -176,3 +176,7 @@ def _comparisons(result: TableResult, width: int) -> Iterator[RenderableType]:
 
 def _paired(cell: Difference | None) -> Text:
     return Text.assemble(cell.measured, (f" {cell.margin}" if cell.margin else "", "dim")) if cell else Text("")
+
+
+def _verdict(cell: Difference) -> str:
+    return f"{cell.mark} {cell.details}".rstrip()

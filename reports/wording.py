@@ -17,8 +17,10 @@ OUTSIDE = "*"
 MARKS = {
     "measured": "undefined",
     "copied": "copied",
+    "quoted": "quoted",
     "no public weights": "unreleased",
     "weights missing": "no weights",
+    "not trained yet": "untrained",
     "data missing": "no data",
     "not supported": "refused",
     "not requested": "–",
@@ -28,8 +30,10 @@ MARKS = {
 LEGEND = {
     "measured": "measured, but there was nothing to take the mean of",
     "copied": "the paper copied this number from another paper",
+    "quoted": "another method's number, quoted from the paper",
     "no public weights": "the authors released no weights",
     "weights missing": "the weights are not on this machine",
+    "not trained yet": "nobody has trained this here yet",
     "data missing": "the data is not on this machine",
     "not supported": "the model cannot take such prompts",
     "not requested": "not asked for in this run",
@@ -95,6 +99,29 @@ def difference(value: float, outside: bool, comparable: bool, percent: bool = Tr
     if not comparable:
         return NO_DIFFERENCE
     return signed(value, percent) + (OUTSIDE if outside else "")
+
+
+def setting(result: TableResult) -> str:
+    """Return the scale and, where there are several, the evaluation protocol."""
+    return f"{result.scale} scale" + (f", preset {result.preset}" if result.preset else "")
+
+
+def verdict_word(verdict: str) -> str:
+    """Return a verdict without its details.
+
+    >>> verdict_word("not decided (p = 0.31)")
+    'not decided'
+    """
+    return verdict.partition(" (")[0]
+
+
+def verdict_details(verdict: str) -> str:
+    """Return what stands in brackets after a verdict.
+
+    >>> verdict_details("not decided (p = 0.31)"), verdict_details("same order")
+    ('p = 0.31', '')
+    """
+    return verdict.partition(" (")[2].removesuffix(")")
 
 
 def measured_word(result: TableResult) -> str:

@@ -9,22 +9,24 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench import paths, store
+from bench.cli.makers import MAKERS
 from bench.data import open_instances
 from bench.data.published import INSTANCE_SETS
-from models import zoo
+from models import classifiers, zoo
 from models.errors import BenchError
 from protocols.axes import PRESETS
-from protocols.tables import PAPER_ROWS, PROTOCOLS
+from protocols.tables import PAPER_ROWS
 
 
 def list_all() -> None:
     """Say which tables, models and data sets can be run here, and what is missing for the others."""
     console = Console()
     console.print("[bold]tables[/]")
-    for name, protocol in PROTOCOLS.items():
-        console.print(f"  {name}  {protocol.TITLE}: `bench run {name}`", highlight=False)
+    for name, maker in MAKERS.items():
+        console.print(f"  {name:9}  {maker.title}: `bench run {name}`", highlight=False)
     console.print(f"[bold]presets[/]\n  {', '.join(PRESETS)}", highlight=False)
     console.print(_models())
+    console.print(_classifiers())
     console.print("[bold]data sets[/]")
     for line in _data_sets():
         console.print(f"  {line}", highlight=False, soft_wrap=True)
@@ -40,6 +42,17 @@ def _models() -> Table:
         usable = zoo.available(name)[0]
         table.add_row(name, rows.get(name, ""), "[green]yes[/]" if usable else "no", escape(_way_to_get(name, usable)))
     table.add_row("floor, ceiling", "frames of every table", "[green]yes[/]", "")
+    return table
+
+
+def _classifiers() -> Table:
+    """Return a line for each classifier of Table 1 that weights exist for."""
+    table = Table("classifier", "stands for", "here", "what is missing", box=None, title_justify="left")
+    table.title = "[bold]classifiers[/]"
+    for name in classifiers.names():
+        card, (usable, why) = classifiers.card(name), classifiers.available(name)
+        row = card.paper_row if card.scale == "paper" else f"{card.paper_row} (micro)"
+        table.add_row(name, row, "[green]yes[/]" if usable else "no", escape(why))
     return table
 
 

@@ -1,25 +1,15 @@
-"""`bench run TABLE`: make one table of the paper."""
+"""`bench run TABLE`: make one table or figure of the paper."""
 
 from __future__ import annotations
 
-import os
-import shlex
-import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
-from bench import paths
-from bench.data.dead_leaves import world_root
-from bench.progress import progress
-from bench.provenance import provenance
-from bench.store import RunStore
-from models.errors import BenchError
-from protocols import axes as choices
-from protocols.plan import Plan, Scale, make_plan
-from protocols.tables import PAPER_ROWS, Settings, make_table, protocol_of
+from bench.cli.makers import MAKERS, Options, make, say
+from models.errors import BenchError, unknown_name
+from protocols.plan import Scale
 from reports.terminal import print_table
 from reports.write import write_report
 
@@ -38,6 +28,7 @@ def run(
     repeats: int | None = None,
     device: str = "cpu",
     out: Path = OUT,
+    train: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> None:
     """Measure a table of the paper and report it beside the paper's numbers.
 
@@ -45,7 +36,8 @@ def run(
     before is taken from ./runs (or $BENCH_RUNS), so a killed run goes on where it was.
 
     Args:
-        table: table4 (clicks and boxes, mIoU) or table5 (a detector's boxes, AP).
+        table: table1 (ImageNet top-1), table4 (clicks and boxes, mIoU), table5 (a detector's boxes, AP); from
+            records of trainings: table6 (losses), table7 (mask ratios), ablations (decoder, target), figure7 (epochs).
         scale: paper: published data in $BENCH_DATA and full-size models. micro: dead leaves and micro models.
             auto: paper's data and models where they are on disk, else micro's, and says which.
         models: Measure these only: names of `bench list`, rows of the table, floor or ceiling.
@@ -56,22 +48,23 @@ def run(
         repeats: Draws of random clicks for each mask, default 1.
         device: Where models run, e.g. cpu or cuda.
         out: Folder of the report.
+        train: First run the trainings behind the table again (hours at micro scale).
     """
-    protocol = protocol_of(table)
-    if limit is not None and limit < 1:
-        raise BenchError(f"--limit must be at least 1, got {limit}")
-    axes = replace(choices.preset(preset), seed=seed)
-    axes = axes if repeats is None else replace(axes, repeats=repeats)
-    plan = make_plan(
-        PAPER_ROWS[protocol.NAME],
+    if table not in MAKERS:
+        raise unknown_name("table", table, MAKERS)
+    options = Options(
         scale=scale,
         models=models,
-        checkpoints=_checkpoints(checkpoint),
-        data_root=paths.data_root(),
-        micro_root=world_root,
+        checkpoint=checkpoint,
+        preset=preset,
+        limit=limit,
+        seed=seed,
+        repeats=repeats,
+        device=device,
     )
-    say(f"{table}: {plan.world}")
-    result = make_table(table, plan, _settings(axes, preset, limit, device))
+    if train:
+        _train(table)
+    result = make(table, MAKERS[table], options)
     if result is None:
         return
     print_table(result)
@@ -79,40 +72,12 @@ def run(
     say(f"wrote {files[0].with_suffix('')}.{{{','.join(f.suffix[1:] for f in files)}}}")
 
 
-def _settings(axes: choices.Axes, preset: str, limit: int | None, device: str) -> Settings:
-    def bar(description: str, total: int, done: int) -> Any:
-        return progress(description, total=total, unit="images", done=done)
+def _train(table: str) -> None:
+    if not MAKERS[table].trained:
+        raise BenchError(f"--train trains what only {table} needs, which is nothing: use `nox -s train_micro`")
+    from bench.cli.train import train_table  # training's imports take a second
 
-    return Settings(
-        axes=axes,
-        preset=preset,
-        limit=limit,
-        device=device,
-        store=RunStore(),
-        progress=bar,
-        say=say,
-        command=f"python -m bench {shlex.join(sys.argv[1:])}",
-        provenance=provenance(),
-    )
+    train_table(table)
 
 
-def _checkpoints(entries: tuple[str, ...]) -> dict[str, Path]:
-    """Read NAME=PATH entries."""
-    found = {}
-    for entry in entries:
-        name, equals, path = entry.partition("=")
-        if not equals or not path:
-            raise BenchError(f"--checkpoint takes NAME=PATH, got '{entry}': e.g. efficientsam-ti=my.pt")
-        found[name] = Path(path).expanduser()
-        if not found[name].is_file():
-            raise BenchError(f"there is no checkpoint '{path}' for model '{name}': check the path")
-    return found
-
-
-def say(line: str) -> None:
-    """Tell the user something that is no result; the first of several processes does."""
-    if os.environ.get("RANK", "0") == "0":
-        print(line, file=sys.stderr, flush=True)
-
-
-__all__ = ["Plan", "run"]
+__all__ = ["run", "say"]

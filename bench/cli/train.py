@@ -1,15 +1,12 @@
-"""`bench train MODEL`: train a micro model and write its weights with the record of how they were made."""
+"""`bench train RUN`: train a micro model or one arm of an ablation, and keep how it was made."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
+import shutil
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -20,100 +17,110 @@ from accelerate import PartialState
 from safetensors.torch import save_file
 from torch import nn
 
-from bench.data.dead_leaves.training import TRAINING_SEED, MaskBatches, training_scenes
-from bench.env import ENV
+from bench.cli.micro_runs import OBJECTS, SCENES, WEIGHTS, Job, make_features, parts
+from bench.cli.records import RECORDS, ablation_record, figure7_visits, write_figure7
+from bench.data.dead_leaves import imagenet
+from bench.data.dead_leaves.training import TRAINING_SEED
 from bench.progress import progress
 from bench.provenance import provenance
-from models import zoo
 from models.engine import exact_engine
 from models.errors import BenchError, unknown_name
-from models.training.distill import EncoderTrainer, distill_stage
+from models.sami.network import MaskedAutoencoder
+from models.training.loop import plain_recipe
 from models.training.loop import train as train_network
-from models.training.micro import MICRO_RUNS, SCENES, MicroRun
-from models.training.patches import start_from_cosines, start_from_waves
-from models.training.promptable import PromptableTrainer, promptable_stage
-from models.training.recipes import PromptableRecipe
-
-WEIGHTS = Path(__file__).resolve().parents[2] / "models" / "weights"
+from models.training.micro import FIGURE7, MICRO_RUNS, is_classifier
+from models.training.recipes import FINETUNE_SCENES, PromptableRecipe, Recipe
 
 
 def train(
-    model: tyro.conf.Positional[str],
+    run: tyro.conf.Positional[str],
     /,
     out: Path = Path("training"),
     weights: Path = WEIGHTS,
+    records: Path = RECORDS,
+    seed: int = 0,
     steps: int | None = None,
     export_only: bool = False,
 ) -> None:
-    """Train a micro model on dead leaves, on as many threads as OMP_NUM_THREADS says.
+    """Train one micro model on dead leaves, on as many threads as OMP_NUM_THREADS says.
 
-    Under `torchrun -m bench train` the images of a step are shared among the processes. Goes on from its newest checkpoint. At the end writes <weights>/<model>.safetensors (half precision) and .json
-    (command, seed, data, time, hash). `nox -s train_micro` trains all of them.
+    Under `torchrun -m bench train` the images of a step are shared among the processes. Goes on
+    from its newest checkpoint. At the end writes <out>/<run>/weights.safetensors (half precision) and .json (command,
+    seed, data, time, hash), and of seed 0 of the committed models a copy into <weights>. `nox -s train_micro` trains
+    all of these, `nox -s train_ablations` all others.
 
     Args:
-        model: sam-micro, efficientsam-s-micro, efficientsam-ti-micro or mobilesam-micro.
-        out: Folder of checkpoints and logs.
-        weights: Folder of the finished weights.
+        run: sam-micro, mobilesam-micro, efficientsam-ti-micro, sami-ti-micro, sami-ti-micro-classify, ...;
+            a wrong name lists them.
+        out: Folder of checkpoints, logs and weights of all runs.
+        weights: Folder of the committed weights.
+        records: Folder of the records of ablations and of Figure 7.
+        seed: Of initialisation, data order, masks and prompts.
         steps: Fewer steps than the recipe's, to try things.
         export_only: Write the weights of the newest checkpoint without training on.
     """
-    if model not in MICRO_RUNS:
-        raise unknown_name("micro model", model, MICRO_RUNS)
-    run, folder = MICRO_RUNS[model], out / model
-    recipe = run.recipe if steps is None else replace(run.recipe, steps=steps)
-    run = replace(run, recipe=recipe)
+    if run not in MICRO_RUNS:
+        raise unknown_name("run", run, MICRO_RUNS)
+    job = Job(run, MICRO_RUNS[run], seed, out, weights)
+    if steps is not None:
+        job = replace(job, run=replace(job.run, recipe=replace(job.run.recipe, steps=steps)))
     engine, made_with = exact_engine(), provenance()
     processes = PartialState(cpu=not torch.cuda.is_available())
-    torch.manual_seed(recipe.seed)
-    network = run.build()
+    torch.manual_seed(seed)
+    network = job.run.build()
     with processes.local_main_process_first():  # the others find the scenes drawn
-        trainer, stage, batches = _stage(run, network, weights, share=processes.num_processes)
+        trainer, stage, batches = parts(job, network, processes=processes.num_processes)
     started = time.monotonic()
-    if processes.is_main_process:
-        with progress(model, total=recipe.steps, unit="steps") as advance:
-            train_network(trainer, stage, batches, recipe, folder, advance=advance, train_on=not export_only)
-    else:
-        train_network(trainer, stage, batches, recipe, folder, train_on=not export_only)
+    options: dict[str, Any] = {"train_on": not export_only}
+    if run in FIGURE7 and steps is None:
+        options["visits"] = figure7_visits(job)
+    if not processes.is_main_process:
+        train_network(trainer, stage, batches, job.recipe, job.folder, **options)
         return
+    with progress(run, total=job.recipe.steps, unit="steps") as advance:
+        train_network(trainer, stage, batches, job.recipe, job.folder, advance=advance, **options)
     record = {
-        "model": model,
-        "command": f"python -m bench train {model}",
-        "recipe": asdict(recipe),
-        "data": {"world": "dead leaves", "seed": TRAINING_SEED, "scenes": SCENES},
-        "teacher": run.teacher,
+        "model": run,
+        "command": _command(job, processes.num_processes),
+        "recipe": plain_recipe(job.recipe),
+        "data": _data(job),
+        "teacher": job.run.teacher,
+        "start": job.run.start,
         "seconds": round(time.monotonic() - started),
         "processes": processes.num_processes,
-        "last_log_line": json.loads((folder / "log.jsonl").read_text().splitlines()[-1]),
+        "last_log_line": json.loads((job.folder / "log.jsonl").read_text().splitlines()[-1]),
         "date": datetime.now(timezone.utc).date().isoformat(),
         "engine": engine,
         "made_with": {key: made_with[key] for key in ("git", "versions", "hardware", "threads")},
     }
-    export(network, weights / f"{model}.safetensors", record)
+    kept = network.encoder if isinstance(network, MaskedAutoencoder) else network
+    final = job.folder / "weights.safetensors"
+    export(kept, final, record)
+    if job.run.committed and seed == 0:
+        weights.mkdir(parents=True, exist_ok=True)
+        for suffix in (".safetensors", ".json"):
+            shutil.copyfile(final.with_suffix(suffix), weights / f"{run}{suffix}")
+    if is_classifier(job.run) and job.run.start:
+        ablation_record(job, network, record, records)
+    if "visits" in options:
+        write_figure7(job, records)
 
 
-def _stage(run: MicroRun, network: nn.Module, weights: Path, *, share: int) -> tuple[nn.Module, Any, MaskBatches]:
-    """Return the module that is trained, the stage's losses and the batches of one of `share` processes."""
-    recipe = run.recipe
-    images, rest = divmod(recipe.images_per_step, share * recipe.accumulate)
-    if rest:
-        raise BenchError(
-            f"{recipe.images_per_step} images a step cannot be shared equally by {share} processes with "
-            f"{recipe.accumulate} micro-batches each: start another number of processes"
-        )
-    if isinstance(recipe, PromptableRecipe):
-        masks = recipe.masks_per_prompt * len(recipe.prompts)
-        batches = MaskBatches(training_scenes(SCENES), images=images, masks=masks, seed=recipe.seed)
-        start_from_cosines(network.image_encoder.patch_embed.proj)  # type: ignore[arg-type, union-attr]
-        start_from_waves(network.image_encoder.pos_embed)  # type: ignore[arg-type, union-attr]
-        return PromptableTrainer(network), promptable_stage(recipe), batches
-    path = weights / f"{run.teacher}.safetensors"
-    if not path.is_file():
-        raise BenchError(f"the teacher's weights are not at {path}: run `python -m bench train {run.teacher}` first")
-    teacher = zoo.load(str(run.teacher), checkpoint=path).network  # type: ignore[attr-defined]
-    network.prompt_encoder.load_state_dict(teacher.prompt_encoder.state_dict())  # type: ignore[union-attr, operator]
-    network.mask_decoder.load_state_dict(teacher.mask_decoder.state_dict())  # type: ignore[union-attr, operator]
-    batches = MaskBatches(training_scenes(SCENES), images=images, masks=1, seed=recipe.seed)
-    return EncoderTrainer(network.image_encoder), distill_stage(teacher), batches  # type: ignore[arg-type]
+def micro_features(
+    teacher: tyro.conf.Positional[str], /, out: Path = Path("training"), weights: Path = WEIGHTS
+) -> None:
+    """Let a micro teacher see every crop of pretraining once, and cache its features.
+
+    Args:
+        teacher: sam-micro or clip-micro.
+        out: Folder of all runs; the features go to <out>/features-<teacher>.
+        weights: Folder of the committed weights.
+    """
+    teachers = sorted({run.teacher for run in MICRO_RUNS.values() if run.teacher})
+    if teacher not in teachers:
+        raise unknown_name("teacher", teacher, teachers)
+    exact_engine()
+    make_features(Job(teacher, MICRO_RUNS[teacher], 0, out, weights), teacher)
 
 
 def export(network: nn.Module, path: Path, record: dict[str, Any]) -> None:
@@ -123,43 +130,24 @@ def export(network: nn.Module, path: Path, record: dict[str, Any]) -> None:
         name: (value.half() if value.is_floating_point() else value).contiguous()
         for name, value in network.state_dict().items()
     }
+    broken = next((n for n, v in state.items() if v.is_floating_point() and not v.isfinite().all()), None)
+    if broken:
+        raise BenchError(f"'{broken}' of {record['model']} is not finite in half precision: its training diverged")
     save_file(state, path)
     content = path.read_bytes()
     facts = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     path.with_suffix(".json").write_text(json.dumps({**facts, **record}, indent=1) + "\n")
 
 
-LANES = (("sam-micro", "mobilesam-micro"), ("efficientsam-s-micro", "efficientsam-ti-micro"))
-"""What is trained side by side, one thread each; MobileSAM needs its teacher first."""
+def _command(job: Job, processes: int) -> str:
+    launcher = "python -m bench" if processes == 1 else f"torchrun --nproc_per_node {processes} -m bench"
+    return f"{launcher} train {job.name}" + (f" --seed {job.seed}" if job.seed else "")
 
 
-def train_micro(out: Path = Path("training"), weights: Path = WEIGHTS) -> None:
-    """Train all micro models, two at a time with one thread each; goes on after a kill.
-
-    Args:
-        out: Folder of checkpoints and logs.
-        weights: Folder of the finished weights.
-    """
-    training_scenes(SCENES)  # once, before two processes want them
-    environment = {**os.environ, **ENV, "OMP_NUM_THREADS": "1"}
-
-    def run_lane(names: tuple[str, ...]) -> None:
-        for name in names:
-            command = [
-                sys.executable,
-                "-m",
-                "bench",
-                "train",
-                name,
-                "--out",
-                str(out),
-                "--weights",
-                str(weights),
-            ]
-            subprocess.run(command, check=True, env=environment)
-
-    with ThreadPoolExecutor(len(LANES)) as pool:
-        try:
-            list(pool.map(run_lane, LANES))
-        except subprocess.CalledProcessError as failure:
-            raise BenchError(f"{' '.join(failure.cmd[2:5])} failed, see above; run again to go on") from None
+def _data(job: Job) -> dict[str, Any]:
+    """Say which dead leaves a job sees."""
+    recipe: Recipe = job.recipe
+    if isinstance(recipe, PromptableRecipe) or job.name == "mobilesam-micro":
+        scenes = FINETUNE_SCENES if job.run.start else SCENES
+        return {"world": "dead leaves", "seed": TRAINING_SEED, "scenes": scenes}
+    return {"world": "dead leaves as ImageNet", "seed": imagenet.TRAINING_SEED, "images": OBJECTS}

@@ -46,7 +46,7 @@ class ImageEncoder(nn.Module):
         mlp_ratio: float = 4.0,
     ) -> None:
         super().__init__()
-        self.img_size, self.out_chans = img_size, out_chans
+        self.img_size, self.patch_size, self.out_chans = img_size, patch_size, out_chans
         self.grid = img_size // patch_size
         self.patch_embed = PatchEmbedding(patch_size, embed_dim)
         self.pos_embed = nn.Parameter(torch.empty(1, self.grid, self.grid, embed_dim))
@@ -65,10 +65,14 @@ class ImageEncoder(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Encode [B, 3, S, S]."""
+        return self.neck(self.tokens(pixels).permute(0, 3, 1, 2))  # type: ignore[no-any-return]
+
+    def tokens(self, pixels: Tensor) -> Tensor:
+        """Return what the neck is given, [B, h, w, embed_dim]."""
         tokens = self.patch_embed(pixels) + self.pos_embed  # [B, h, w, C]
         for block in self.blocks:
             tokens = block(tokens)
-        return self.neck(tokens.permute(0, 3, 1, 2))  # type: ignore[no-any-return]
+        return tokens
 
 
 def neck(width: int, out_chans: int) -> nn.Sequential:

@@ -10,7 +10,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,7 +23,8 @@ from torch.optim import AdamW, Muon, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from models.errors import BenchError
-from models.training.recipes import Recipe
+from models.training.classify import layer_decay_groups
+from models.training.recipes import ClassifyRecipe, Recipe
 
 LOG_EVERY = 20
 
@@ -40,6 +41,7 @@ class Batches(Protocol):
 
 Stage = Callable[[nn.Module, Any, torch.Generator], Losses]
 Progress = Callable[[int], None]
+Visit = Callable[[nn.Module, int], None]
 
 
 def train(
@@ -51,6 +53,8 @@ def train(
     *,
     advance: Progress = lambda steps: None,
     train_on: bool = True,
+    visits: Mapping[int, Visit] | None = None,
+    trackers: Sequence[str] = (),
 ) -> nn.Module:
     """Train a network to the end of its recipe, resuming from the newest checkpoint in `out`.
 
@@ -65,6 +69,9 @@ def train(
         out: folder of the run.
         advance: told how many steps were done; for a progress bar.
         train_on: False loads the newest checkpoint and stops there.
+        visits: called with the network, in evaluation mode, after that many steps; again if a run is resumed from
+            before them.
+        trackers: of Accelerate, "tensorboard" or "wandb", which log what log.jsonl gets.
 
     Raises:
         BenchError: if the loss is not finite, or there is no checkpoint to stop at.
@@ -72,6 +79,8 @@ def train(
     accelerator = Accelerator(
         mixed_precision=recipe.precision,
         cpu=not torch.cuda.is_available(),
+        log_with=list(trackers) or None,
+        project_dir=out,
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],  # prompts not asked this step
     )
     set_seed(recipe.seed)
@@ -86,6 +95,8 @@ def train(
         return accelerator.unwrap_model(model).eval()
     advance(done)
     log = _Log(out, done) if accelerator.is_main_process else None
+    if trackers:
+        accelerator.init_trackers(out.name, config=_flat(plain_recipe(recipe)))
     model.train()
     for step in range(done, recipe.steps):
         losses = _step(accelerator, model, stage, batches, optimizers, recipe, step)
@@ -95,8 +106,13 @@ def train(
         advance(1)
         if log and (step % LOG_EVERY == 0 or step == recipe.steps - 1):
             log.write(step, losses, rate)
+            accelerator.log({**losses, "learning_rate": rate}, step=step)
         if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps:
             _save(accelerator, recipe, out, step + 1)
+        if visits and step + 1 in visits and accelerator.is_main_process:
+            visits[step + 1](accelerator.unwrap_model(model).eval(), step + 1)
+            model.train()
+    accelerator.end_training()
     return accelerator.unwrap_model(model).eval()
 
 
@@ -136,6 +152,8 @@ def _optimizers(network: nn.Module, recipe: Recipe) -> list[Optimizer]:
 
     Matrices decay; norms, biases and embeddings of one dimension do not.
     """
+    if isinstance(recipe, ClassifyRecipe):
+        return [AdamW(layer_decay_groups(network, recipe), betas=recipe.betas)]
     linear = {id(m.weight) for m in network.modules() if isinstance(m, nn.Linear)}
     of_muon = linear if recipe.muon_learning_rate is not None else set()
     trained = [p for p in network.parameters() if p.requires_grad]
@@ -185,10 +203,21 @@ def _resume(accelerator: Accelerator, recipe: Recipe, out: Path) -> int:
     if folder is None:
         return 0
     state = json.loads((folder / "step.json").read_text())
-    if state["recipe"] != json.loads(json.dumps(asdict(recipe))):
+    if state["recipe"] != plain_recipe(recipe):
         raise BenchError(f"{folder} was made by another recipe: remove {out} to start again")
     accelerator.load_state(str(folder))
     return int(state["done"])
+
+
+def plain_recipe(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe as JSON holds it."""
+    return dict(json.loads(json.dumps(asdict(recipe))))
+
+
+def _flat(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Return a recipe in the plain values that TensorBoard's table of runs takes."""
+    plain = (int, float, str, bool)
+    return {name: value if isinstance(value, plain) else json.dumps(value) for name, value in recipe.items()}
 
 
 class _Log:

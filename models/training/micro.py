@@ -1,48 +1,133 @@
-"""How each committed micro model was trained: its builder, its stage, its recipe.
+"""How each micro model was trained, and each run of the ablations: its network, its recipe, what it starts from.
 
-`nox -s train_micro` runs these, two at a time on two cores, and writes models/weights.
+`nox -s train_micro` runs those whose weights are committed, `nox -s train_ablations` all runs that only leave
+records; both two at a time on two cores. Data are dead leaves, see bench/cli/micro_runs.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import nn
 
 from models import micro
-from models.training.recipes import DISTILL_MICRO, PROMPTABLE_MICRO, DistillRecipe, PromptableRecipe
+from models.classifier import Classifier
+from models.sami.encoder import ViTEncoder
+from models.sami.network import MaskedAutoencoder
+from models.training.recipes import (
+    CLASSIFY_MICRO,
+    DISTILL_MICRO,
+    MAE_MICRO,
+    PROMPTABLE_MICRO,
+    SAM_MICRO,
+    SAMI_MICRO,
+    ClassifyRecipe,
+    MaskedRecipe,
+    Recipe,
+)
 
-SCENES = 6000
-"""Dead leaves scenes in the training world."""
+CLASSES = 32
+"""Of dead leaves as ImageNet."""
+ENCODERS: dict[str, dict[str, Any]] = {
+    "ti": {"embed_dim": 56, "depth": 4, "num_heads": 4},
+    "s": {"embed_dim": 84, "depth": 6, "num_heads": 4},
+}
+"""The encoders of micro EfficientSAM-Ti and -S, pretrained at 224 px."""
+DECODER: dict[str, Any] = {"decoder_dim": 64, "decoder_depth": 3, "decoder_heads": 4}
+"""Of pretraining: the paper's 8 blocks of width 512 beside encoders of 192 to 768."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MicroRun:
-    """One model of the micro zoo."""
+    """One training run."""
 
     build: Callable[[], nn.Module]
     """The untrained network."""
-    recipe: PromptableRecipe | DistillRecipe
+    recipe: Recipe
     """Its stage follows from the type."""
     teacher: str | None = None
-    """Name of the micro model whose image embedding is imitated and whose decoder is taken over."""
+    """The run whose features are imitated; MobileSAM also takes its decoder over."""
+    start: str | None = None
+    """The run whose encoder this one starts from."""
+    committed: bool = False
+    """Whether its weights are part of the project."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A way of pretraining an encoder: an arm of Tables 1, 6 and 7 or of an ablation in section 4.4."""
+
+    size: str
+    recipe: MaskedRecipe
+    committed: bool = False
+
+    def autoencoder(self) -> MaskedAutoencoder:
+        """Build the untrained autoencoder."""
+        width = TARGET_DIMS[self.recipe.target]
+        encoder = ViTEncoder(**ENCODERS[self.size])
+        return MaskedAutoencoder(encoder, target_dim=width, decoder=self.recipe.decoder, **DECODER)
+
+    def classifier(self) -> Classifier:
+        """Build the untrained classifier around such an encoder."""
+        return Classifier(ViTEncoder(**ENCODERS[self.size]), CLASSES)
+
+
+TARGET_DIMS = {"sam": micro.PROMPT_DIM, "clip": ENCODERS["s"]["embed_dim"], "pixels": 16 * 16 * 3}
+"""Width of each target."""
+VARIANTS: dict[str, Variant] = {
+    "mae-ti": Variant("ti", MAE_MICRO, committed=True),
+    "sami-ti": Variant("ti", SAMI_MICRO, committed=True),
+    "mae-s": Variant("s", MAE_MICRO, committed=True),
+    "sami-s": Variant("s", SAMI_MICRO, committed=True),
+    "sami-ti-cosine": Variant("ti", replace(SAMI_MICRO, loss="cosine")),
+    "sami-s-cosine": Variant("s", replace(SAMI_MICRO, loss="cosine")),
+    "sami-s-mask50": Variant("s", replace(SAMI_MICRO, mask_ratio=0.5)),
+    "sami-s-mask85": Variant("s", replace(SAMI_MICRO, mask_ratio=0.85)),
+    "sami-ti-all-tokens": Variant("ti", replace(SAMI_MICRO, decoder="all")),
+    "sami-ti-clip": Variant("ti", replace(SAMI_MICRO, target="clip")),
+}
+TEACHERS = {"sam": "sam-micro", "clip": "clip-micro"}
+"""Who makes a target's features. CLIP's stand-in is a classifier trained on images that nobody else sees."""
+SEEDS = (0, 1, 2)
+"""Of the ablations; committed weights are those of seed 0."""
+
+
+def _pretraining(variant: Variant) -> MicroRun:
+    teacher = TEACHERS.get(variant.recipe.target)
+    return MicroRun(build=variant.autoencoder, recipe=variant.recipe, teacher=teacher, committed=variant.committed)
 
 
 MICRO_RUNS: dict[str, MicroRun] = {
-    "sam-micro": MicroRun(
-        micro.sam_micro,
-        replace(
-            PROMPTABLE_MICRO,
-            steps=4500,
-            images_per_step=16,
-            learning_rate=2e-3,
-            muon_learning_rate=6e-3,
-            warmup_steps=100,
-            single_mask_share=0.1,
-        ),
+    "sam-micro": MicroRun(build=micro.sam_micro, recipe=SAM_MICRO, committed=True),
+    "mobilesam-micro": MicroRun(build=micro.mobilesam_micro, recipe=DISTILL_MICRO, teacher="sam-micro", committed=True),
+    "clip-micro": MicroRun(
+        build=VARIANTS["sami-s"].classifier, recipe=replace(CLASSIFY_MICRO, steps=900, learning_rate=2e-3)
     ),
-    "efficientsam-s-micro": MicroRun(micro.efficientsam_s_micro, PROMPTABLE_MICRO),
-    "efficientsam-ti-micro": MicroRun(micro.efficientsam_ti_micro, replace(PROMPTABLE_MICRO, steps=1700)),
-    "mobilesam-micro": MicroRun(micro.mobilesam_micro, DISTILL_MICRO, teacher="sam-micro"),
+    **{f"{name}-micro": _pretraining(variant) for name, variant in VARIANTS.items()},
+    **{
+        f"{name}-micro-classify": MicroRun(
+            build=variant.classifier, recipe=CLASSIFY_MICRO, start=f"{name}-micro", committed=variant.committed
+        )
+        for name, variant in VARIANTS.items()
+    },
+    **{
+        name: MicroRun(build=build, recipe=PROMPTABLE_MICRO, start=start, committed=True)
+        for name, build, start in (
+            ("sam-mae-ti-micro", micro.efficientsam_ti_micro, "mae-ti-micro"),
+            ("efficientsam-ti-micro", micro.efficientsam_ti_micro, "sami-ti-micro"),
+            ("efficientsam-s-micro", micro.efficientsam_s_micro, "sami-s-micro"),
+        )
+    },
 }
+"""Every run by name."""
+
+FIGURE7 = ("efficientsam-ti-micro",)
+"""Runs whose mIoU is measured on the way."""
+FIGURE7_EPOCHS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+def is_classifier(run: MicroRun) -> bool:
+    """Whether a run ends in a classifier of Table 1."""
+    return isinstance(run.recipe, ClassifyRecipe)

@@ -118,15 +118,6 @@ PROMPTABLE_PAPER = PromptableRecipe(
     precision="bf16",
     checkpoint_every=2000,
 )
-PROMPTABLE_MICRO = PromptableRecipe(
-    steps=3000,
-    images_per_step=8,
-    learning_rate=1.5e-3,
-    weight_decay=0.05,
-    warmup_steps=200,
-    clip_norm=1.0,
-    masks_per_prompt=4,
-)
 IMAGENET_IMAGES = 1_281_167
 """Training images of ImageNet-1K."""
 SAMI_PAPER = MaskedRecipe(
@@ -173,10 +164,58 @@ DISTILL_PAPER = DistillRecipe(
     precision="bf16",
 )
 DISTILL_MICRO = DistillRecipe(
-    steps=800,
+    steps=900,
     images_per_step=16,
     learning_rate=2e-3,
+    muon_learning_rate=6e-3,
     weight_decay=0.05,
     warmup_steps=100,
     clip_norm=1.0,
+)
+
+FINETUNE_SCENES = 3200
+"""Dead leaves scenes of one "epoch" of micro finetuning."""
+SAM_MICRO = PromptableRecipe(
+    steps=4500,
+    images_per_step=16,
+    learning_rate=2e-3,
+    muon_learning_rate=6e-3,
+    weight_decay=0.05,
+    warmup_steps=100,
+    clip_norm=1.0,
+    masks_per_prompt=4,
+    single_mask_share=0.1,
+)
+PROMPTABLE_MICRO = PromptableRecipe(
+    steps=5 * FINETUNE_SCENES // 8,  # 5 epochs, as section 4.1
+    images_per_step=8,
+    learning_rate=2e-3,
+    muon_learning_rate=6e-3,
+    weight_decay=0.05,
+    warmup_steps=100,
+    clip_norm=1.0,
+    masks_per_prompt=4,
+)
+SAMI_MICRO = MaskedRecipe(
+    steps=1200,
+    images_per_step=64,
+    learning_rate=2e-3,
+    weight_decay=0.05,
+    betas=(0.9, 0.95),
+    schedule="cosine",
+    warmup_steps=120,  # a tenth, as section 4.1
+    crop_scale=(0.4, 1.0),
+    views=2,
+    checkpoint_every=200,
+)
+MAE_MICRO = replace(SAMI_MICRO, target="pixels", decoder="all", loss_tokens="masked", norm_pixels=True)
+CLASSIFY_MICRO = ClassifyRecipe(
+    steps=500,
+    images_per_step=64,
+    learning_rate=1e-3,
+    weight_decay=0.05,
+    schedule="cosine",
+    warmup_steps=25,  # a twentieth, as section 4.1
+    crop_scale=(0.5, 1.0),
+    checkpoint_every=100,
 )

@@ -1,13 +1,31 @@
-"""The paper's numbers, as data: tableN.csv as printed."""
+"""The paper's numbers, as data: tableN.csv as printed, claims.csv for differences that its text states."""
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
 from models.errors import unknown_name
+
+
+class Claim(NamedTuple):
+    """A difference that the paper's text states, first - second."""
+
+    id: str
+    section: str
+    table: str
+    """Table or figure that it is about."""
+    first: str
+    second: str
+    column: str
+    claimed: float
+    """0..1."""
+    at_least: bool
+    """Whether the paper says that it is larger than this."""
+    note: str
 
 
 @cache
@@ -29,3 +47,19 @@ def paper_value(table: str, row: str, column: str) -> float | None:
     if row not in frame.index or column not in frame.columns:
         return None
     return round(float(frame.at[row, column]) / 100, 6)  # type: ignore[arg-type]
+
+
+def paper_difference(table: str, first: str, second: str, column: str) -> float | None:
+    """Return the difference of two values of the paper, 0..1, None where it lacks one of them."""
+    values = [paper_value(table, row, column) for row in (first, second)]
+    return None if values[0] is None or values[1] is None else round(values[0] - values[1], 6)
+
+
+@cache
+def claims(table: str) -> tuple[Claim, ...]:
+    """Return the differences that the text states about a table or figure."""
+    frame = pd.read_csv(Path(__file__).parent / "claims.csv", dtype=str, keep_default_na=False)
+    return tuple(
+        Claim(**{**line, "claimed": round(float(line["claimed"]) / 100, 6), "at_least": line["at_least"] == "yes"})  # type: ignore[arg-type]
+        for line in frame[frame["table"] == table].to_dict("records")
+    )

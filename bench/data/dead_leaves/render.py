@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from bench.data.dead_leaves import coco, lvis
+from bench.data.dead_leaves.drawing import whole_or_not_at_all
 from bench.data.dead_leaves.scene import Scene, draw_scene
 from bench.paths import cache_dir
 from bench.progress import progress
@@ -46,27 +45,25 @@ def world_root() -> Path:
 def render_world(root: Path) -> None:
     """Draw the held-out scenes and write images and annotation files under `root`, whole or not at all."""
     scenes = list(_held_out())
-    found = scenes_sha256(scenes)
-    if found != WORLD_SHA256:
+    check_published(scenes_sha256(scenes), WORLD_SHA256)
+    with whole_or_not_at_all(root) as unfinished:
+        images = unfinished / "coco" / "val2017"
+        images.mkdir(parents=True)
+        for index, scene in enumerate(scenes):
+            Image.fromarray(scene.image).save(images / coco.file_name(index), compress_level=1)
+        for name, rendering in RENDERINGS.items():
+            path = unfinished / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(rendering(scenes), separators=(",", ":")))
+
+
+def check_published(found: str, published: str) -> None:
+    """Raise a BenchError if what was drawn here has another hash than the published one."""
+    if found != published:
         raise BenchError(
-            f"the dead leaves drawn here hash to {found[:12]}, not {WORLD_SHA256[:12]}: this Python's numpy "
+            f"the dead leaves drawn here hash to {found[:12]}, not {published[:12]}: this Python's numpy "
             "computes differently, please report the machine and numpy version"
         )
-    part = root.with_name(f"{root.name}.{os.getpid()}.part")
-    images = part / "coco" / "val2017"
-    images.mkdir(parents=True, exist_ok=True)
-    for index, scene in enumerate(scenes):
-        Image.fromarray(scene.image).save(images / coco.file_name(index), compress_level=1)
-    for name, rendering in RENDERINGS.items():
-        path = part / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(rendering(scenes), separators=(",", ":")))
-    try:
-        part.rename(root)
-    except OSError:
-        if not root.exists():
-            raise
-        shutil.rmtree(part)  # another process was faster, with the same bytes
 
 
 def scenes_sha256(scenes: list[Scene]) -> str:

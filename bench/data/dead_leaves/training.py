@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
 
+from bench.data.dead_leaves.drawing import drawn, whole_or_not_at_all
 from bench.data.dead_leaves.scene import SIZE, draw_scene
 from bench.paths import cache_dir
-from bench.progress import progress
 from models.errors import BenchError
 
 TRAINING_SEED = 1
@@ -39,6 +37,10 @@ class TrainingScenes:
     """uint8 [N, 2, SIZE, SIZE]: leaf map and part map of each scene."""
     objects: np.ndarray
     """int16 [N, 256]: signed object numbers, parts negative, padded with 0."""
+
+    def first(self, count: int) -> TrainingScenes:
+        """Return the first scenes alone."""
+        return TrainingScenes(self.images[:count], self.maps[:count], self.objects[:count])
 
     def masks(self, scene: int, rng: np.random.Generator, count: int) -> np.ndarray:
         """Sample objects of a scene, bool [count, SIZE, SIZE]; with replacement only if there are too few."""
@@ -94,42 +96,50 @@ def training_scenes(count: int) -> TrainingScenes:
         BenchError: if the cache has scenes that this version would draw otherwise.
     """
     folder = cache_dir() / "dead_leaves" / f"train-{count}"
-    if not folder.exists():
-        _draw_all(folder, count)
-    images, maps, objects = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in _SHAPES)
-    if not (images[0] == draw_scene(TRAINING_SEED, 0).image).all():
-        raise BenchError(f"{folder} was drawn by another version of the dead leaves: remove it to draw them again")
+    images, maps, objects = drawn_arrays(folder, count, _draw, _ARRAYS)
     return TrainingScenes(images, maps, objects)
 
 
-_SHAPES: dict[str, tuple[tuple[int, ...], type]] = {
+ArrayKinds = dict[str, tuple[tuple[int, ...], type]]
+"""Name of each array: its shape for one scene, and its type."""
+
+_ARRAYS: ArrayKinds = {
     "images": ((SIZE, SIZE, 3), np.uint8),
     "maps": ((2, SIZE, SIZE), np.uint8),
     "objects": ((256,), np.int16),
 }
 
 
-def _draw_all(folder: Path, count: int) -> None:
-    """Draw the scenes beside their place and move them there when all are whole."""
-    unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-    unfinished.mkdir(parents=True, exist_ok=True)
-    arrays = [
-        np.lib.format.open_memmap(unfinished / f"{name}.npy", mode="w+", dtype=dtype, shape=(count, *shape))
-        for name, (shape, dtype) in _SHAPES.items()
-    ]
-    with (
-        get_context("spawn").Pool(os.cpu_count()) as pool,
-        progress("drawing dead leaves", total=count, unit="scenes") as advance,
-    ):
-        for index, scene in enumerate(pool.imap(_draw, range(count), chunksize=32)):
+def drawn_arrays(
+    folder: Path, count: int, draw: Callable[[int], tuple[np.ndarray, ...]], kinds: ArrayKinds
+) -> list[np.ndarray]:
+    """Open arrays [count, ...] of scenes as memory maps, drawing them into `folder` first if it is not there.
+
+    Args:
+        folder: where the arrays are or will be.
+        count: scenes.
+        draw: a module's function, so that other processes find it: the arrays of scene `index`, the image first.
+        kinds: the arrays in the order in which `draw` returns them.
+
+    Raises:
+        BenchError: if the folder has scenes that `draw` would draw otherwise.
+    """
+    if not folder.exists():
+        _draw_all(folder, count, draw, kinds)
+    arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in kinds]
+    if not (arrays[0][0] == draw(0)[0]).all():
+        raise BenchError(f"{folder} was drawn by another version of the dead leaves: remove it to draw them again")
+    return arrays
+
+
+def _draw_all(folder: Path, count: int, draw: Callable[[int], tuple[np.ndarray, ...]], kinds: ArrayKinds) -> None:
+    with whole_or_not_at_all(folder) as unfinished:
+        arrays = [
+            np.lib.format.open_memmap(unfinished / f"{name}.npy", mode="w+", dtype=dtype, shape=(count, *shape))
+            for name, (shape, dtype) in kinds.items()
+        ]
+        for index, scene in enumerate(drawn(draw, count)):
             for array, value in zip(arrays, scene, strict=True):
                 array[index] = value
-            advance(1)
-    for array in arrays:
-        array.flush()
-    try:
-        unfinished.rename(folder)
-    except OSError:
-        if not folder.exists():
-            raise
-        shutil.rmtree(unfinished)  # another process was faster, with the same bytes
+        for array in arrays:
+            array.flush()

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from bench.cli import micro_runs
 from bench.cli import train as command
 from bench.data.dead_leaves import draw_scene
 from bench.data.dead_leaves.training import TRAINING_SEED, MaskBatch
@@ -199,8 +200,8 @@ class TestCommand:
             if isinstance(run.recipe, PromptableRecipe):
                 few["masks_per_prompt"] = 1
             monkeypatch.setitem(MICRO_RUNS, name, replace(run, recipe=replace(run.recipe, **few)))
-        monkeypatch.setattr(command, "training_scenes", lambda count: None)
-        monkeypatch.setattr(command, "MaskBatches", lambda scenes, masks, **rest: Repeated(batch, masks))
+        monkeypatch.setattr(micro_runs, "training_scenes", lambda count: None)
+        monkeypatch.setattr(micro_runs, "MaskBatches", lambda scenes, masks, **rest: Repeated(batch, masks))
         monkeypatch.setattr(command, "exact_engine", lambda: {"float32_matmul_precision": "highest"})
 
     def test_a_student_takes_over_its_teachers_decoder(self, tmp_path: Path) -> None:
@@ -214,22 +215,26 @@ class TestCommand:
         zoo.load("mobilesam-micro", checkpoint=tmp_path / "mobilesam-micro.safetensors")
 
     def test_a_student_without_its_teacher_says_how_to_get_one(self, tmp_path: Path) -> None:
-        with pytest.raises(BenchError, match=r"teacher's weights are not at .*bench train sam-micro"):
+        with pytest.raises(BenchError, match=r"no weights of sam-micro at .*bench train sam-micro"):
             command.train("mobilesam-micro", out=tmp_path, weights=tmp_path)
 
     def test_weights_come_with_the_record_of_how_they_were_made(self, tmp_path: Path) -> None:
-        command.train(TI, out=tmp_path / "out", weights=tmp_path)
-        record = json.loads((tmp_path / f"{TI}.json").read_text())
-        assert record["command"] == f"python -m bench train {TI}"
+        command.train("sam-micro", out=tmp_path / "out", weights=tmp_path)
+        record = json.loads((tmp_path / "sam-micro.json").read_text())
+        assert record["command"] == "python -m bench train sam-micro"
         assert (record["recipe"]["steps"], record["last_log_line"]["step"]) == (2, 1)
         assert record["data"]["seed"] == TRAINING_SEED
         assert record["made_with"]["versions"]["torch"]
 
     def test_weights_can_be_written_again_without_training(self, tmp_path: Path) -> None:
-        command.train(TI, out=tmp_path / "out", weights=tmp_path / "first")
-        command.train(TI, out=tmp_path / "out", weights=tmp_path / "again", export_only=True)
-        first, again = ((tmp_path / w / f"{TI}.safetensors").read_bytes() for w in ("first", "again"))
+        command.train("sam-micro", out=tmp_path / "out", weights=tmp_path / "first")
+        command.train("sam-micro", out=tmp_path / "out", weights=tmp_path / "again", export_only=True)
+        first, again = ((tmp_path / w / "sam-micro.safetensors").read_bytes() for w in ("first", "again"))
         assert first == again
+
+    def test_a_model_whose_pretraining_is_not_there_says_which(self, tmp_path: Path) -> None:
+        with pytest.raises(BenchError, match=r"no weights of sami-ti-micro at .*bench train sami-ti-micro"):
+            command.train(TI, out=tmp_path, weights=tmp_path)
 
     def test_a_model_that_cannot_be_trained_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(BenchError, match="sam-micr"):

@@ -1,0 +1,243 @@
+"""`bench pretrain MODEL`: SAMI or MAE pretraining (section 3.2) of a paper-size ViT on any folder of photos."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import timm
+import torch
+import tyro
+from accelerate import PartialState
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from bench import paths
+from bench.cli.pretrain_cost import dry_run
+from bench.cli.pretrain_options import CLIP, SIZE, Options, Precision, adapt, chosen_pretraining
+from bench.data.crops import CropBatches
+from bench.data.feature_cache import FeatureCache, write_features
+from bench.data.photos import PhotoFolder
+from bench.progress import progress
+from bench.provenance import provenance
+from models import zoo
+from models.engine import exact_engine
+from models.errors import BenchError
+from models.sam.image_encoder import ImageEncoder
+from models.sami.build import masked_autoencoder
+from models.sami.targets import Target, pixel_target, sam_target, token_target
+from models.training.loop import train
+from models.training.masked import masked_stage
+from models.training.prefetch import Prefetched, read_ahead
+from models.training.promptable import normalise
+from models.training.recipes import MaskedRecipe
+
+ENCODER = "encoder.safetensors"
+TEACHER_BATCH = 64
+"""Crops in one call of a teacher whose features are cached; our choice."""
+
+
+class Source(NamedTuple):
+    """Where what is reconstructed comes from."""
+
+    target: Target | None
+    """Makes it in every step; None if it is read."""
+    features: FeatureCache | None
+    """Holds it; None if it is made."""
+    width: int
+    """Numbers in a token's target."""
+    identity: str
+    """The teacher's weights and how they are used."""
+
+
+PAPER = Options()
+
+
+def pretrain(model: tyro.conf.Positional[str], /, options: Annotated[Options, tyro.conf.arg(name="")] = PAPER) -> None:
+    """Pretrain a ViT as section 3.2 says, with the paper's recipe.
+
+    Goes on from its newest checkpoint. `torchrun --nproc-per-node 8 -m bench pretrain sami-s` shares each step among
+    eight GPUs. At the end writes <out>/<model>/encoder.safetensors, under the names of MAE's and timm's ViTs, and
+    pretrain.json (command, recipe, data, teacher, time).
+
+    Args:
+        model: sami-ti, sami-s, sami-b, mae-ti, mae-s or mae-b.
+        options: how.
+    """
+    chosen = chosen_pretraining(model, options)
+    if options.dry_run:
+        dry_run(model, chosen, options)
+        return
+    processes = PartialState(cpu=not torch.cuda.is_available())
+    photos = PhotoFolder(options.data or _imagenet())
+    recipe = adapt(chosen.recipe, chosen.teacher, options, images=len(photos))
+    images = _share(recipe, processes.num_processes)
+    engine, made_with = exact_engine(), provenance()
+    source = _source(chosen.teacher, photos, recipe, options, processes)
+    torch.manual_seed(recipe.seed)
+    network = masked_autoencoder(chosen.size, recipe, source.width)
+    folder, started = options.out / model, time.monotonic()
+    run = partial(
+        train,
+        network,
+        masked_stage(recipe, source.target),
+        _batches(photos, source, recipe, images, options.workers, processes.num_processes),
+        recipe,
+        folder,
+        trackers=() if options.tracker == "none" else (options.tracker,),
+    )
+    if not processes.is_main_process:
+        run()
+        return
+    with progress(model, total=recipe.steps, unit="steps") as advance:
+        run(advance=advance)
+    record = {
+        "model": model,
+        "command": f"python -m bench {shlex.join(sys.argv[1:])}",
+        "recipe": asdict(recipe),
+        "images": len(photos),
+        "teacher": chosen.teacher,
+        "teacher_identity": source.identity,
+        "features_cached": source.features is not None,
+        "processes": processes.num_processes,
+        "seconds": round(time.monotonic() - started),
+        "engine": engine,
+        "made_with": {key: made_with[key] for key in ("git", "versions", "hardware", "threads")},
+    }
+    _export(network.encoder, folder, record)
+
+
+def _export(encoder: nn.Module, folder: Path, record: dict[str, object]) -> None:
+    save_file({name: value.contiguous() for name, value in encoder.state_dict().items()}, folder / ENCODER)
+    (folder / "pretrain.json").write_text(json.dumps(record, indent=1) + "\n")
+    print(f"wrote {folder / ENCODER}", file=sys.stderr)
+
+
+def _batches(
+    photos: PhotoFolder, source: Source, recipe: MaskedRecipe, images: int, workers: int, processes: int
+) -> Prefetched:
+    """Return this process's micro-batches, read ahead."""
+    batches = CropBatches(
+        photos,
+        size=SIZE,
+        images_per_batch=images,
+        seed=recipe.seed,
+        scale=recipe.crop_scale,
+        views=recipe.views,
+        features=source.features,
+    )
+    stop = recipe.steps * recipe.accumulate * processes
+    return Prefetched(batches, workers=workers, stride=processes, stop=stop)
+
+
+def _imagenet() -> Path:
+    root = paths.data_root()
+    if root is None:
+        raise BenchError("no photos to train on: give --data, or set BENCH_DATA to the folder of imagenet/train")
+    return root / "imagenet" / "train"
+
+
+def _share(recipe: MaskedRecipe, processes: int) -> int:
+    """Return the images of one micro-batch of one process."""
+    images, rest = divmod(recipe.images_per_step, processes * recipe.accumulate)
+    if rest:
+        raise BenchError(
+            f"{recipe.images_per_step} images a step cannot be shared equally by {processes} processes with "
+            f"{recipe.accumulate} micro-batches each: change --images-per-step, --accumulate or the processes"
+        )
+    return images
+
+
+def _source(
+    teacher: str, photos: PhotoFolder, recipe: MaskedRecipe, options: Options, processes: PartialState
+) -> Source:
+    """Return where targets come from; features that are wanted but not there are written first."""
+    identity = _identity(teacher, options, recipe.precision)
+    folder = options.features
+    if folder is None:
+        with processes.local_main_process_first():  # timm downloads CLIP once
+            target = _target(teacher, recipe, options, processes.device)
+        return Source(target, None, target.width, identity)
+    finished = FeatureCache.is_finished(folder)
+    processes.wait_for_everyone()  # nobody writes before all have looked
+    if not finished:
+        with processes.local_main_process_first():
+            target = _target(teacher, recipe, options, processes.device)
+        _write(photos, target, folder, identity, recipe, options.workers, processes)
+        processes.wait_for_everyone()
+    cache = FeatureCache(folder)
+    cache.check(recipe.seed, recipe.crop_scale, SIZE, identity, views=recipe.views, images=len(photos))
+    return Source(None, cache, cache.about.width, identity)
+
+
+def _identity(teacher: str, options: Options, precision: Precision) -> str:
+    """Return what features depend on besides the crops, without loading the teacher."""
+    if teacher in ("none", "clip"):
+        return f"{CLIP}, {precision}" if teacher == "clip" else "none"
+    sha256 = zoo.card(teacher).sha256 or teacher
+    return f"{sha256}, input {options.teacher_input}, {options.teacher_layer}, {precision}"
+
+
+def _target(teacher: str, recipe: MaskedRecipe, options: Options, device: torch.device) -> Target:
+    """Load a teacher.
+
+    Raises:
+        BenchError: if it is no SAM, or its weights are not there.
+    """
+    if teacher == "none":
+        return pixel_target(norm=recipe.norm_pixels)
+    if teacher == "clip":
+        return token_target(timm.create_model(CLIP, pretrained=True, num_classes=0).to(device), CLIP)
+    network = getattr(zoo.load(teacher, device=str(device)), "network", None)
+    encoder = getattr(network, "image_encoder", None)
+    if not isinstance(encoder, ImageEncoder):
+        raise BenchError(
+            f"'{teacher}' has no image encoder of SAM's kind: take sam-vit-h, sam-vit-l, sam-vit-b or clip"
+        )
+    return sam_target(encoder, size=SIZE, input=options.teacher_input, layer=options.teacher_layer)
+
+
+def _write(
+    photos: PhotoFolder,
+    target: Target,
+    folder: Path,
+    identity: str,
+    recipe: MaskedRecipe,
+    workers: int,
+    processes: PartialState,
+) -> None:
+    """Write this process's share of the features."""
+    assert recipe.views is not None, "features are of a limited number of crops"
+    write_features(
+        photos,
+        _asked(target, processes.device, recipe.precision),
+        folder,
+        views=recipe.views,
+        seed=recipe.seed,
+        scale=recipe.crop_scale,
+        size=SIZE,
+        batch=TEACHER_BATCH,
+        teacher_sha256=identity,
+        rank=processes.process_index,
+        world=processes.num_processes,
+        ordered_map=partial(read_ahead, workers=workers),
+    )
+
+
+def _asked(target: Target, device: torch.device, precision: Precision) -> Callable[[np.ndarray], Tensor]:
+    """Return a target as a teacher of crops uint8 [B, 3, S, S]."""
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+
+    def teacher(crops: np.ndarray) -> Tensor:
+        with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype is not None):
+            return target(normalise(crops, device))
+
+    return teacher

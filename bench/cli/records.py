@@ -1,0 +1,123 @@
+"""Records of trainings that leave no weights: accuracies of ablations, mIoU on the way (Figure 7)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.torch import save_file
+from torch import nn
+
+from bench.cli.micro_runs import Job
+from bench.data.dead_leaves.imagenet import imagenet_root
+from bench.data.dead_leaves.render import world_root
+from bench.data.imagenet import open_imagenet
+from bench.data.images import read_rgb
+from bench.data.instances import open_coco
+from bench.progress import progress
+from models import zoo
+from models.classifier import evaluate_classifier
+from models.training.loop import Visit
+from models.training.micro import FIGURE7_EPOCHS, VARIANTS
+from models.training.recipes import FINETUNE_SCENES
+from protocols.answers import ModelAnswerer
+from protocols.axes import PRESETS
+from protocols.interactive import ask_image
+
+RECORDS = Path(__file__).resolve().parents[2] / "protocols" / "records"
+"""Committed records."""
+
+
+def ablation_record(job: Job, network: nn.Module, training: dict[str, Any], folder: Path) -> None:
+    """Ask a finetuned classifier about the held-out images and write down what Tables 6 and 7 are made of."""
+    name = job.name.removesuffix("-micro-classify")
+    photos = open_imagenet(imagenet_root())
+    with progress(f"{job.name} on imagenet", total=len(photos), unit="images") as advance:
+        answers = evaluate_classifier(network, photos, advance=advance)
+    correct = answers[:, 0] == photos.labels
+    variant = VARIANTS[name].recipe
+    pretraining = Job(str(job.run.start), job.run, job.seed, job.out, job.weights).folder
+    record = {
+        "run": name,
+        "seed": job.seed,
+        "scale": "micro",
+        "variant": {key: getattr(variant, key) for key in ("target", "loss", "decoder", "mask_ratio")},
+        "n": len(correct),
+        "correct": np.packbits(correct).tobytes().hex(),
+        "top1": float(correct.mean()),
+        "curve": _curve(pretraining),
+        "finetune_curve": _curve(job.folder),
+        "recipes": {"pretraining": _facts(pretraining)["recipe"], "finetuning": training["recipe"]},
+        "seconds": _facts(pretraining)["seconds"] + training["seconds"],
+        "made_with": training["made_with"],
+    }
+    write_json(folder / f"{name}-seed{job.seed}.json", record)
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "weights.json").read_text()))
+
+
+def _curve(folder: Path) -> list[list[float]]:
+    """Return (step, loss) of a training's log."""
+    lines = (json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines())
+    return [[line["step"], round(line["loss"], 4)] for line in lines]
+
+
+def figure7_visits(job: Job) -> dict[int, Visit]:
+    """Return what keeps the weights of a promptable run at the epochs of Figure 7."""
+
+    def keep(network: nn.Module, step: int) -> None:
+        inner: Any = network.network
+        state = {name: value.contiguous() for name, value in inner.state_dict().items()}
+        path = _visited(job, step)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(state, path)
+
+    return dict.fromkeys(_steps(job).values(), keep)
+
+
+def _steps(job: Job) -> dict[float, int]:
+    """Return the step at which each epoch of Figure 7 ends."""
+    return {epoch: round(epoch * FINETUNE_SCENES / job.recipe.images_per_step) for epoch in FIGURE7_EPOCHS}
+
+
+def _visited(job: Job, step: int) -> Path:
+    return job.folder / "figure7" / f"step{step}.safetensors"
+
+
+def write_figure7(job: Job, folder: Path) -> None:
+    """Ask the weights kept on the way about the held-out objects, and write down each IoU of a box prompt."""
+    instances = open_coco(world_root())
+    points = []
+    with progress(f"{job.name}, Figure 7", total=len(FIGURE7_EPOCHS) * len(instances.images), unit="images") as advance:
+        for epoch, step in _steps(job).items():
+            answerer = ModelAnswerer(zoo.load(job.name, checkpoint=_visited(job, step)), PRESETS["paper"])
+            ious, image_ids = [], []
+            for info in instances.images:
+                annotations = instances.annotations(info.id)
+                for row in ask_image(answerer, read_rgb(info.path), info, annotations, PRESETS["paper"]):
+                    if row["prompt"] == "box" and not row["iscrowd"]:
+                        ious.append(round(float(row["iou"]), 4))  # type: ignore[arg-type]
+                        image_ids.append(info.id)
+                advance(1)
+            images = step * job.recipe.images_per_step
+            points.append({"epoch": epoch, "step": step, "images": images, "iou": ious, "image_id": image_ids})
+    record = {
+        "model": job.name,
+        "seed": job.seed,
+        "points": points,
+        "recipe": _facts(job.folder)["recipe"],
+        "made_with": _facts(job.folder)["made_with"],
+    }
+    write_json(folder / f"figure7-{job.name}-seed{job.seed}.json", record)
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """Write a record whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(json.dumps(record) + "\n")
+    unfinished.replace(path)

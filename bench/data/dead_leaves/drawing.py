@@ -1,0 +1,43 @@
+"""How worlds get onto the disk: drawn by all cores, in order, and put into place whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TypeVar
+
+from bench.progress import progress
+
+T = TypeVar("T")
+
+
+def drawn(draw: Callable[[int], T], count: int) -> Iterator[T]:
+    """Yield draw(0), ..., draw(count - 1), drawn by as many processes as there are cores."""
+    with (
+        get_context("spawn").Pool(os.cpu_count()) as pool,
+        progress("drawing dead leaves", total=count, unit="scenes") as advance,
+    ):
+        for scene in pool.imap(draw, range(count), chunksize=32):
+            yield scene
+            advance(1)
+
+
+@contextmanager
+def whole_or_not_at_all(folder: Path) -> Iterator[Path]:
+    """Offer a folder beside `folder` that becomes it at the end; if the block raises, nothing is left."""
+    unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+    unfinished.mkdir(parents=True, exist_ok=True)
+    try:
+        yield unfinished
+        try:
+            unfinished.rename(folder)
+        except OSError:
+            if not folder.exists():
+                raise
+            # Another process was faster, with the same bytes.
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)

@@ -1,0 +1,93 @@
+"""A dry run counts what a run would compute: by hand for the student, and the same on every device."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from models.sami.encoder import ViTEncoder
+from models.sami.network import MaskedAutoencoder
+from models.training.estimate import Estimate, estimate
+from models.training.recipes import SAMI_PAPER
+
+C, DEPTH, D, DECODER_DEPTH, WIDTH, N, V, PATCH = 24, 2, 32, 3, 10, 16, 4, 16
+RECIPE = replace(SAMI_PAPER, steps=30, images_per_step=20)
+
+
+def network(decoder: Any = "masked") -> MaskedAutoencoder:
+    encoder = ViTEncoder(img_size=4 * PATCH, patch_size=PATCH, embed_dim=C, depth=DEPTH, num_heads=2)
+    return MaskedAutoencoder(
+        encoder,
+        target_dim=WIDTH,
+        decoder=decoder,
+        decoder_dim=D,
+        decoder_depth=DECODER_DEPTH,
+        decoder_heads=4,
+    )
+
+
+def cost(**settings: Any) -> Estimate:
+    return estimate(**{"network": network(), "recipe": RECIPE, "images": 200, "processes": 4, "tflops": 2, **settings})
+
+
+def linear(tokens: int, wide: int, out: int) -> int:
+    return 2 * tokens * wide * out
+
+
+def block(tokens: int, keys: int, width: int) -> int:
+    """Return a block's forward operations: `tokens` are updated and see `keys` besides themselves."""
+    projections = linear(tokens, width, 4 * width) + linear(keys, width, 2 * width)  # q, k, v and out; k, v
+    attention = 2 * linear(tokens, width, tokens + keys)
+    return projections + attention + 2 * linear(tokens, width, 4 * width)
+
+
+def by_hand(decoder: str) -> int:
+    """Return forward and backward: twice the forward again, but for the pixels, which need no gradient."""
+    patches = linear(N, 3 * PATCH**2, C)
+    encoder = DEPTH * block(1 + V, 0, C) + linear(1 + V, C, D)
+    decode = block(N - V, 1 + V, D) if decoder == "masked" else block(1 + N, 0, D)
+    return 2 * patches + 3 * (encoder + DECODER_DEPTH * decode + linear(N, D, WIDTH))
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("decoder", ["masked", "all"])
+def test_a_student_costs_what_its_layers_cost(device: str, decoder: str) -> None:
+    found = cost(network=network(decoder).to(device), recipe=replace(RECIPE, decoder=decoder))
+    assert found.student_flops_per_image == by_hand(decoder)
+    assert found.teacher_flops_per_image == found.teacher_images == 0
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_teacher_costs_one_forward_pass(device: str) -> None:
+    weight = torch.zeros(3 * PATCH**2, 7, device=device)
+
+    def teacher(pixels: torch.Tensor) -> torch.Tensor:
+        patches = F.unfold(pixels, PATCH, stride=PATCH).mT @ weight  # [B, N, 7]
+        return F.scaled_dot_product_attention(patches[:, None], patches[:, None], patches[:, None])[:, 0]
+
+    found = cost(network=network().to(device), teacher=teacher)
+    assert found.teacher_flops_per_image == linear(N, 3 * PATCH**2, 7) + 2 * linear(N, 7, N)
+    assert found.teacher_images == 600
+    total = 600 * (found.student_flops_per_image + found.teacher_flops_per_image)
+    assert found.total_flops == total
+    assert found.gpu_hours == pytest.approx(total / 2e12 / 3600)
+    assert found.hours == pytest.approx(found.gpu_hours / 4)
+    cached = cost(network=network().to(device), teacher=teacher, cached_views=2)
+    assert cached.teacher_images == 400
+    assert cached.total_flops == pytest.approx(total - 200 * found.teacher_flops_per_image)
+
+
+def test_a_run_is_described_by_its_recipe() -> None:
+    found = cost()
+    assert (found.steps, found.samples, found.epochs, found.processes) == (30, 600, 3.0, 4)
+    assert found.parameters == sum(p.numel() for p in network().parameters())
+
+
+def test_counting_leaves_no_gradients() -> None:
+    counted = network()
+    cost(network=counted)
+    assert all(p.grad is None for p in counted.parameters())

@@ -1,0 +1,275 @@
+"""Table 1 with classifiers and photos that need neither weights nor a data set."""
+
+import doctest
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.store import RunStore
+from models.errors import BenchError
+from protocols import classification
+from protocols.classification import Settings, make_table
+from protocols.classifiers import make_plan
+from protocols.results import TableResult
+from tests.protocols.training_fakes import answers, write_record
+
+
+@dataclass(frozen=True)
+class Card:
+    name: str
+    paper_row: str
+    scale: str = "paper"
+    filename: str | None = None
+    why: str = ""
+
+
+class Guesser:
+    """Right about photos whose number is below its skill."""
+
+    checkpoint_sha256 = "0" * 64
+    custom = False
+
+    def __init__(self, name: str, skill: int) -> None:
+        self.name, self.skill, self.seen = name, skill, []
+
+    def predict(self, images):
+        self.seen += [int(image[0, 0, 0]) for image in images]
+        labels = np.array([[image[0, 0, 0] % 4 if image[0, 0, 0] < self.skill else 9] for image in images])
+        return np.concatenate([labels, (labels + 1) % 4, np.full((len(images), 3), -1)], axis=1)
+
+
+class Registry:
+    """Four rows of Table 1 at paper scale, two at micro scale."""
+
+    CARDS = (
+        Card("deit-ti", "DeiT-Ti", filename="deit.pth", why="the distilled model"),
+        Card("ssta-ti", "SSTA-Ti", why="another paper's"),
+        Card("sami-s", "SAMI-S", why="never released"),
+        Card("mae-b", "MAE-B", filename="mae.pth"),
+        Card("mae-ti-micro-classify", "MAE-Ti", "micro", "mae.safetensors"),
+        Card("sami-ti-micro-classify", "SAMI-Ti", "micro", "sami.safetensors"),
+    )
+
+    def __init__(self, *, here=("deit-ti", "mae-ti-micro-classify", "sami-ti-micro-classify")):
+        self.here = here
+        self.models = {
+            card.name: Guesser(card.name, 30 if card.paper_row.startswith("SAMI") else 18) for card in self.CARDS
+        }
+
+    def available(self, name):
+        return name in self.here, "" if name in self.here else f"the weights of '{name}' are not there"
+
+    def load(self, name, checkpoint=None, *, device="cpu"):
+        return self.models[name]
+
+
+class Photos:
+    """Forty photos of four classes, one of them broken."""
+
+    sha256 = "f" * 64
+    wnids = tuple(f"n{k}" for k in range(4))
+    labels = np.arange(40) % 4
+    paths = tuple(Path(f"val/n{k % 4}/{k}.png") for k in range(40))
+
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, index):
+        if index == 3:
+            raise BenchError("3.png is cut short")
+        return np.full((2, 2, 3), index, np.uint8)
+
+
+@contextmanager
+def no_bar(description, total, done):
+    yield lambda n: None
+
+
+@pytest.fixture
+def make(tmp_path):
+    def table(registry, *, limit=None, **asked):
+        settings = Settings(
+            limit=limit,
+            device="cpu",
+            store=RunStore(tmp_path / "runs"),
+            progress=no_bar,
+            say=lambda line: None,
+            command="bench run table1",
+            provenance={"git": None},
+            records=tmp_path / "records",
+        )
+        return make_table(plan(registry, tmp_path, **asked), registry, Photos(), settings)
+
+    return table
+
+
+def plan(registry, root, *, scale="auto", models=(), checkpoints=None, data_root=None):
+    return make_plan(
+        registry,
+        scale=scale,
+        models=models,
+        checkpoints=checkpoints or {},
+        data_root=data_root,
+        micro_root=lambda: root,
+    )
+
+
+@pytest.fixture
+def with_photos(tmp_path):
+    (tmp_path / "data/imagenet/val").mkdir(parents=True)
+    return tmp_path / "data"
+
+
+def test_examples_in_docstrings_are_true():
+    assert doctest.testmod(classification).failed == 0
+
+
+def test_every_row_of_the_paper_has_a_cell_with_its_number(make, shared):
+    result = make(Registry())
+    printed = [line.split(",") for line in (shared / "paper/table1.csv").read_text().splitlines()[1:]]
+    assert [(row.label, result.cell(row.label, "top1").paper) for row in result.rows] == [
+        (line[0], pytest.approx(float(line[-1]) / 100)) for line in printed
+    ]
+    assert TableResult.from_json(result.to_json()) == result
+
+
+def test_top_1_is_the_share_of_photos_that_could_be_read(make):
+    result = make(Registry())
+    cell = result.cell("MAE-Ti", "top1")
+    assert (cell.status, cell.n) == ("measured", 39)
+    assert cell.measured == pytest.approx(17 / 39)
+    assert cell.low < cell.measured < cell.high
+    assert "left out 3.png is cut short" in result.footnotes
+
+
+def test_pairs_are_compared_over_the_same_photos(make):
+    found = {(c.first, c.second): c for c in make(Registry()).comparisons}
+    one = found["SAMI-Ti", "MAE-Ti"]
+    assert (one.measured, one.paper) == (pytest.approx(12 / 39), pytest.approx(0.016))
+    assert one.verdict == "same order"
+    assert found["SAMI-B", "MAE-B"].verdict == "not measured"
+
+
+def test_a_finished_run_is_not_asked_again(make):
+    first, again = Registry(), Registry()
+    assert make(first) == make(again)
+    assert first.models["mae-ti-micro-classify"].seen
+    assert not again.models["mae-ti-micro-classify"].seen
+
+
+def test_a_limited_run_asks_all_classes_and_says_so(make):
+    registry = Registry()
+    result = make(registry, limit=7)
+    assert registry.models["mae-ti-micro-classify"].seen == [0, 5, 11, 17, 22, 28, 34]
+    assert "7 of 40 images" in result.world
+    assert any("limited run" in note for note in result.footnotes)
+
+
+def test_other_processes_return_no_table(make, monkeypatch):
+    make(Registry())
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert make(Registry()) is None
+
+
+def write_seeds(folder, seeds, n=40):
+    for seed in seeds:
+        write_record(folder / "records", "sami-ti", seed, answers(0.6, seed, n))
+        write_record(folder / "records", "mae-ti", seed, answers(0.2, 10 + seed, n))
+
+
+def sami_minus_mae(result):
+    return next(c for c in result.comparisons if (c.first, c.second) == ("SAMI-Ti", "MAE-Ti"))
+
+
+def test_methods_are_compared_over_their_recorded_trainings(make, tmp_path):
+    write_seeds(tmp_path, range(3))
+    result = make(Registry())
+    assert sami_minus_mae(result).verdict.startswith("same order (p ")
+    assert sami_minus_mae(result).verdict.endswith(", 3 seeds)")
+    assert sami_minus_mae(result).measured == pytest.approx(0.4)
+    assert "several trainings" in result.pairing
+
+
+@pytest.mark.parametrize("case", ["one seed", "limited", "other images"])
+def test_trainings_that_tell_nothing_of_this_run_are_left_out(make, tmp_path, case):
+    write_seeds(tmp_path, range(1 if case == "one seed" else 3), 50 if case == "other images" else 40)
+    result = make(Registry(), limit=30 if case == "limited" else None)
+    assert sami_minus_mae(result).verdict == "same order"
+    assert result.pairing == "paired over the same images"
+
+
+def test_claims_that_contradict_the_table_are_named(make):
+    notes = make(Registry()).footnotes
+    assert "the paper's text puts SAMI-B 1.1 above iBOT-B, the table gives 0.4" in notes
+
+
+def test_micro_rows_without_a_stand_in_are_quoted_and_untrained_ones_say_so(tmp_path):
+    found = plan(Registry(here=("mae-ti-micro-classify",)), tmp_path).unmeasured
+    assert found["DMAE-B"][0] == "quoted"
+    assert found["SAMI-B"][0] == "no public weights"
+    assert found["MAE-B"][0] == "quoted", "its weights are public, but no micro model stands in"
+    assert found["SAMI-Ti"] == ("not trained yet", "the weights of 'sami-ti-micro-classify' are not there")
+
+
+def test_paper_rows_say_whose_weights_there_are(tmp_path, with_photos):
+    found = plan(Registry(), tmp_path, data_root=with_photos)
+    assert (found.scale, found.root) == ("paper", with_photos)
+    assert [subject.row for subject in found.subjects] == ["DeiT-Ti"]
+    assert found.unmeasured["SSTA-Ti"] == ("quoted", "another paper's")
+    assert found.unmeasured["SAMI-S"] == ("no public weights", "never released")
+    assert found.unmeasured["MAE-B"][0] == "weights missing"
+
+
+def test_a_checkpoint_of_the_user_s_is_measured_where_no_public_one_exists(tmp_path, with_photos):
+    found = plan(Registry(), tmp_path, data_root=with_photos, checkpoints={"sami-s": Path("mine.pt")})
+    assert ("SAMI-S", Path("mine.pt")) in [(s.row, s.checkpoint) for s in found.subjects]
+    assert "custom checkpoint mine.pt" in next(row.note for row in found.rows if row.label == "SAMI-S")
+
+
+@pytest.mark.parametrize(
+    ("here", "why"),
+    [((), "no published classifier is on disk"), (("deit-ti",), "photos and weights are on disk")],
+)
+def test_auto_says_what_it_took_and_why(tmp_path, with_photos, here, why):
+    assert why in plan(Registry(here=here), tmp_path, data_root=with_photos).world
+
+
+def test_without_photos_auto_is_micro(tmp_path):
+    found = plan(Registry(), tmp_path)
+    assert found.scale == "micro"
+    assert "no imagenet/val in BENCH_DATA" in found.world
+
+
+def test_only_what_was_asked_for_is_measured(tmp_path):
+    for name in ("mae-ti", "mae-ti-micro-classify"):
+        found = plan(Registry(), tmp_path, models=(name,))
+        assert [subject.row for subject in found.subjects] == ["MAE-Ti"]
+        assert found.unmeasured["SAMI-Ti"] == ("not requested", "")
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({"models": ("mae-tj",)}, "did you mean"),
+        ({"checkpoints": {"mae-x": Path("a")}}, "unknown classifier 'mae-x'"),
+        ({"scale": "paper"}, "a folder with imagenet/val"),
+        ({"scale": "micro", "models": ("deit-ti", "mae-b")}, None),
+        ({"scale": "micro", "checkpoints": {"mae-b": Path("a")}}, "use --scale paper"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(tmp_path, asked, sentence):
+    if sentence is None:
+        assert plan(Registry(), tmp_path, **asked).subjects == ()
+        return
+    with pytest.raises(BenchError, match=sentence):
+        plan(Registry(), tmp_path, **asked)
+
+
+def test_a_set_without_a_readable_photo_is_an_error(make, monkeypatch):
+    monkeypatch.setattr(Photos, "__getitem__", lambda self, index: (_ for _ in ()).throw(BenchError("gone")))
+    with pytest.raises(BenchError, match="no photo could be read: gone"):
+        make(Registry())

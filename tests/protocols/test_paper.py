@@ -1,0 +1,49 @@
+"""The paper's numbers are those of the paper."""
+
+import csv
+
+import pytest
+
+from protocols.paper import claims, paper_difference, paper_table, paper_value
+from protocols.rows import TABLE1_COMPARED
+
+
+def rows(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_table_1_is_the_paper_s(shared):
+    printed = {row["method"]: float(row["top1"]) for row in rows(shared / "paper/table1.csv")}
+    assert paper_table("table1")["top1"].to_dict() == printed
+
+
+def test_table_6_is_the_paper_s(shared):
+    for row in rows(shared / "paper/table6.csv"):
+        assert paper_value("table6", f"{row['method']}, {row['loss']}", "top1") == pytest.approx(
+            float(row["top1"]) / 100
+        )
+
+
+def test_table_7_is_the_paper_s(shared):
+    for row in rows(shared / "paper/table7.csv"):
+        label = f"{row['method']}, {float(row['mask_ratio']):.0%}".replace("%", " %")
+        assert paper_value("table7", label, "top1") == pytest.approx(float(row["top1"]) / 100)
+
+
+def test_every_claim_about_table_1_is_compared_and_agrees_with_the_table_or_says_so():
+    for claim in claims("table1"):
+        assert (claim.first, claim.second) in TABLE1_COMPARED
+        printed = paper_difference("table1", claim.first, claim.second, claim.column)
+        assert claim.note or printed == pytest.approx(claim.claimed)
+
+
+def test_compared_rows_are_rows_of_the_table():
+    assert {row for pair in TABLE1_COMPARED for row in pair} <= set(paper_table("table1").index)
+
+
+def test_claims_have_the_numbers_of_the_text(shared):
+    text = (shared / "paper/claims.yaml").read_text()
+    for claim in (*claims("table1"), *claims("ablations"), *claims("figure7")):
+        (line,) = [line for line in text.splitlines() if f"id: {claim.id}," in line]
+        assert f"claimed: {100 * claim.claimed:g}" in line
