@@ -136,7 +136,7 @@ FOLDER_SETS = {
             partner="sa1b/{stem}.json",
             n_images=11_185_362,
             how="get the list of archives at https://ai.meta.com/datasets/segment-anything-downloads/ and "
-            "unpack any number of them into",
+            "put any number of them, packed or unpacked, into",
         ),
     )
 }

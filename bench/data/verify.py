@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from bench.data.detections import Detections, open_detections
+from bench.data.imagenet import open_imagenet
 from bench.data.images import image_size
 from bench.data.instances import NOT_ON_DISK, ImageInfo, Instances, open_instances
 from bench.data.published import BOX_SETS, FOLDER_SETS, INSTANCE_SETS, BoxSet, FolderSet, InstanceSet, missing
+from bench.data.sa1b import EXTENSIONS, BrokenSample, decode_sample
+from bench.data.tars import Shard, open_shards
 from models.errors import BenchError, unknown_name
+
+IMAGENET_CLASSES, IMAGENET_PER_CLASS = 1000, 50
+SAMPLED = 3
+"""Samples of each tar, evenly spread, that are decoded; all of SA-1B would take a week."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,7 @@ def verify(name: str, root: Path | str) -> VerifyReport:
     if name in BOX_SETS:
         return _verify_boxes(BOX_SETS[name], root)
     if name in FOLDER_SETS:
-        return _verify_folders(FOLDER_SETS[name], root)
+        return _FOLDER_CHECKS.get(name, _verify_folders)(FOLDER_SETS[name], root)
     raise unknown_name("data set", name, [*INSTANCE_SETS, *BOX_SETS, *FOLDER_SETS])
 
 
@@ -106,6 +114,10 @@ def _broken_images(images: tuple[ImageInfo, ...]) -> list[str]:
         else:
             if (height, width) != (image.height, image.width):
                 broken.append(f"{image.path} is {height} x {width}, not {image.height} x {image.width} as annotated")
+    return _unusable(broken)
+
+
+def _unusable(broken: list[str]) -> list[str]:
     return [f"{len(broken):,} images cannot be used: {'; '.join(broken[:3])}"] if broken else []
 
 
@@ -162,3 +174,69 @@ def _verify_folders(published: FolderSet, root: Path) -> VerifyReport:
     if alone:
         lines.append(f"{len(alone):,} images have no annotation beside them: {alone[0]} is the first that is not there")
     return VerifyReport(published.name, tuple(lines), ok=not alone, complete=complete)
+
+
+def _verify_imagenet(published: FolderSet, root: Path) -> VerifyReport:
+    """Check that folders are classes of ImageNet-1K, that 50 photos are in each, and the photos' headers."""
+    try:
+        photos = open_imagenet(root)
+    except BenchError as error:
+        return VerifyReport(published.name, (str(error),), ok=False, complete=False)
+    unusable = _unusable(list(_unreadable(photos.paths)))
+    per_class = np.bincount(photos.labels, minlength=IMAGENET_CLASSES)
+    complete = (per_class == IMAGENET_PER_CLASS).all() and len(per_class) == IMAGENET_CLASSES and not unusable
+    extent = "the complete published set" if complete else "a subset"
+    lines = [
+        f"{extent}: {len(photos):,} of {published.n_images:,} images",
+        f"{(per_class > 0).sum():,} of {IMAGENET_CLASSES:,} classes, {per_class[per_class > 0].min()} to "
+        f"{per_class.max()} photos in each, {IMAGENET_PER_CLASS} were published",
+        f"names and sizes hash to {photos.sha256}, no published hash to compare with",
+        *unusable,
+    ]
+    return VerifyReport(published.name, tuple(lines), ok=not unusable, complete=bool(complete))
+
+
+def _unreadable(paths: Iterable[Path]) -> Iterable[str]:
+    for path in paths:
+        try:
+            image_size(path)
+        except BenchError as error:
+            yield str(error)
+
+
+def _verify_sa1b(published: FolderSet, root: Path) -> VerifyReport:
+    """Check unpacked photos as other folders are, tars by their lists, and some samples of each by decoding them."""
+    folder = root / published.name
+    tars = sorted(folder.glob("*.tar"))
+    report = None if tars else _verify_folders(published, root)
+    if report and not report.ok:
+        return report
+    shards = open_shards([folder], EXTENSIONS)
+    found = sum(map(len, shards))
+    broken = [line for shard in shards for line in _sampled(shard)]
+    skipped = [
+        f"{shard.path}: {n:,} x {reason}, download it again" for shard in shards for reason, n in shard.skipped.items()
+    ]
+    complete = found == published.n_images and not broken and not skipped
+    extent = "the complete published set" if complete else "a subset"
+    lines = [
+        *(report.lines if report else [f"{extent}: {found:,} of {published.n_images:,} images, {len(tars):,} tars"]),
+        f"of each archive or folder {SAMPLED} images were decoded",
+        *skipped,
+        *_unusable(broken),
+    ]
+    return VerifyReport(published.name, tuple(lines), ok=bool(found) and not broken and not skipped, complete=complete)
+
+
+def _sampled(shard: Shard) -> Iterable[str]:
+    """Decode some samples and say what is wrong with those that are broken."""
+    for index in sorted(set(np.linspace(0, len(shard) - 1, SAMPLED).astype(int).tolist())) if len(shard) else []:
+        try:
+            files = shard.read(index)
+            decode_sample(files["jpg"], files["json"], masks=1, size=64, rng=np.random.default_rng(0))
+        except BrokenSample as problem:
+            yield f"{shard.name(index)}: {problem}"
+
+
+_FOLDER_CHECKS = {"imagenet": _verify_imagenet, "sa1b": _verify_sa1b}
+"""Those that are looked into; of the others files are counted."""

@@ -35,7 +35,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "s": {"embed_dim": 84, "depth": 6, "num_heads": 4},
 }
 """The encoders of micro EfficientSAM-Ti and -S, pretrained at 224 px."""
-DECODER: dict[str, Any] = {"decoder_dim": 64, "decoder_depth": 3, "decoder_heads": 4}
+DECODER: dict[str, Any] = {"decoder_dim": 64, "decoder_depth": 2, "decoder_heads": 4}
 """Of pretraining: the paper's 8 blocks of width 512 beside encoders of 192 to 768."""
 
 
@@ -103,7 +103,7 @@ MICRO_RUNS: dict[str, MicroRun] = {
     "sam-micro": MicroRun(build=micro.sam_micro, recipe=SAM_MICRO, committed=True),
     "mobilesam-micro": MicroRun(build=micro.mobilesam_micro, recipe=DISTILL_MICRO, teacher="sam-micro", committed=True),
     "clip-micro": MicroRun(
-        build=VARIANTS["sami-s"].classifier, recipe=replace(CLASSIFY_MICRO, steps=900, learning_rate=2e-3)
+        build=VARIANTS["sami-s"].classifier, recipe=replace(CLASSIFY_MICRO, steps=1200, learning_rate=2e-3)
     ),
     **{f"{name}-micro": _pretraining(variant) for name, variant in VARIANTS.items()},
     **{

@@ -173,7 +173,7 @@ DISTILL_MICRO = DistillRecipe(
     clip_norm=1.0,
 )
 
-FINETUNE_SCENES = 3200
+FINETUNE_SCENES = 2400
 """Dead leaves scenes of one "epoch" of micro finetuning."""
 SAM_MICRO = PromptableRecipe(
     steps=4500,
@@ -197,25 +197,25 @@ PROMPTABLE_MICRO = PromptableRecipe(
     masks_per_prompt=4,
 )
 SAMI_MICRO = MaskedRecipe(
-    steps=1200,
-    images_per_step=64,
+    steps=1000,
+    images_per_step=32,
     learning_rate=2e-3,
     weight_decay=0.05,
     betas=(0.9, 0.95),
     schedule="cosine",
-    warmup_steps=120,  # a tenth, as section 4.1
+    warmup_steps=100,  # a tenth, as section 4.1
     crop_scale=(0.4, 1.0),
     views=2,
     checkpoint_every=200,
 )
 MAE_MICRO = replace(SAMI_MICRO, target="pixels", decoder="all", loss_tokens="masked", norm_pixels=True)
 CLASSIFY_MICRO = ClassifyRecipe(
-    steps=500,
-    images_per_step=64,
+    steps=400,
+    images_per_step=32,
     learning_rate=1e-3,
     weight_decay=0.05,
     schedule="cosine",
-    warmup_steps=25,  # a twentieth, as section 4.1
+    warmup_steps=20,  # a twentieth, as section 4.1
     crop_scale=(0.5, 1.0),
     checkpoint_every=100,
 )

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from bench.data.dead_leaves import SIZE, draw_scene, training
+from bench.data.dead_leaves import SIZE, draw_scene, drawing, training
 from bench.data.dead_leaves.scene import SMALLEST_VISIBLE
 from bench.data.dead_leaves.training import TRAINING_SEED, MaskBatches, TrainingScenes, training_scenes
 from bench.paths import cache_dir
@@ -57,7 +57,7 @@ def test_an_interrupted_drawing_is_no_world(tmp_path: Path, monkeypatch: pytest.
         raise KeyboardInterrupt
 
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
-    monkeypatch.setattr(training, "get_context", interrupted)
+    monkeypatch.setattr(drawing, "get_context", interrupted)
     with pytest.raises(KeyboardInterrupt):
         training_scenes(2)
     assert not (tmp_path / "dead_leaves" / "train-2").exists()
@@ -87,8 +87,8 @@ def test_a_process_that_was_faster_wins(
         def imap(self, draw: Callable, indices: range, chunksize: int) -> Iterator[tuple]:
             return map(draw, indices)
 
-    monkeypatch.setattr(training, "get_context", lambda method: SimpleNamespace(Pool=lambda count: Overtaken()))
-    training._draw_all(place, 2)
+    monkeypatch.setattr(drawing, "get_context", lambda method: SimpleNamespace(Pool=lambda count: Overtaken()))
+    training._draw_all(place, 2, training._draw, training._ARRAYS)
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["train-2", "train-2/theirs"]
 
 
