@@ -26,7 +26,6 @@ OTHERS = {
     "figure7": "mIoU against epochs of finetuning, from records of trainings",
     "ablations": "decoder and target of SAMI (text of section 4.4), from records of trainings",
 }
-TRAINED = ("table1", "table6", "table7", *OTHERS)
 
 
 def _levers() -> dict[str, str]:
@@ -62,8 +61,8 @@ def _reproduce(name: str, table: str, what: str) -> None:
     def reproduce(session: nox.Session) -> None:
         session.run(python(session), "-m", "bench", "run", table, *session.posargs)
 
-    example = "--train to train again first" if table in TRAINED else "--scale micro"
-    reproduce.__doc__ = f"Reproduce {table}, {what}. Options of `bench run` after --, e.g. -- {example}."
+    after = "Options of `bench run` after --; -- --train runs the micro trainings first (hours)."
+    reproduce.__doc__ = f"Reproduce {table}, {what}. {after}"
     shared(name=name)(reproduce)
 
 

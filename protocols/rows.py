@@ -29,7 +29,7 @@ _COPIED_SAM = "the paper copied this row from the SAM paper, which adds a refine
 TABLE4 = (
     PaperRow("SAM", "sam-vit-h", "sam-micro"),
     PaperRow("MobileSAM", "mobilesam", "mobilesam-micro"),
-    PaperRow("SAM-MAE-Ti", why_missing=_NEVER_RELEASED),
+    PaperRow("SAM-MAE-Ti", micro="sam-mae-ti-micro", why_missing=_NEVER_RELEASED),
     PaperRow("EfficientSAM-Ti", "efficientsam-ti", "efficientsam-ti-micro"),
     PaperRow("EfficientSAM-S", "efficientsam-s", "efficientsam-s-micro"),
 )

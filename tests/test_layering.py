@@ -32,6 +32,10 @@ SCORING = (
     "protocols.scores",
     "protocols.table4",
     "protocols.table5",
+    "protocols.ablations",
+    "protocols.crossed",
+    "protocols.figure7",
+    "protocols.training_records",
 )
 """Packages with all their modules: what turns stored answers into tables needs no torch, and no second to start."""
 IMPORT_ALL = """

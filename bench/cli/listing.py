@@ -23,7 +23,7 @@ def list_all() -> None:
     console = Console()
     console.print("[bold]tables[/]")
     for name, maker in MAKERS.items():
-        console.print(f"  {name:9}  {maker.title}: `bench run {name}`", highlight=False)
+        console.print(f"  {name:9}  {maker.title}: `bench run {name}`", highlight=False, soft_wrap=True)
     console.print(f"[bold]presets[/]\n  {', '.join(PRESETS)}", highlight=False)
     console.print(_models())
     console.print(_classifiers())

@@ -51,8 +51,8 @@ class Maker:
     """None on all processes but the first."""
     takes: frozenset[str] = frozenset()
     """Names of the options that mean something to it."""
-    trained: bool = False
-    """Whether `--train` makes the models or records behind it."""
+    trained_with: str = ""
+    """Table whose trainings it is made of, if not its own."""
 
 
 def make(table: str, maker: Maker, options: Options) -> TableResult | None:
@@ -156,17 +156,17 @@ _ALL = frozenset(option.name for option in fields(Options))
 _OF_CLASSIFIERS = frozenset({"scale", "models", "checkpoint", "limit", "device"})
 
 
-def _of_records(ablation: Ablation) -> Maker:
-    return Maker(ablation.title, partial(_ablation, ablation), frozenset({"scale"}), trained=True)
+def _of_records(ablation: Ablation, trained_with: str = "") -> Maker:
+    return Maker(ablation.title, partial(_ablation, ablation), frozenset({"scale"}), trained_with)
 
 
 MAKERS: Mapping[str, Maker] = {
-    "table1": Maker(table1.TITLE, _classification, _OF_CLASSIFIERS, trained=True),
+    "table1": Maker(table1.TITLE, _classification, _OF_CLASSIFIERS),
     "table4": Maker(table4.TITLE, partial(_promptable, "table4"), _ALL),
     "table5": Maker(table5.TITLE, partial(_promptable, "table5"), _ALL),
     "table6": _of_records(table6.TABLE),
     "table7": _of_records(table7.TABLE),
-    "ablations": _of_records(section44.TABLE),
-    "figure7": Maker(figure7.TITLE, _figure7, frozenset({"scale"}), trained=True),
+    "ablations": _of_records(section44.TABLE, "table6"),
+    "figure7": Maker(figure7.TITLE, _figure7, frozenset({"scale"})),
 }
 """Everything that `bench run` makes."""

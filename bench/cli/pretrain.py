@@ -34,7 +34,7 @@ from models.errors import BenchError
 from models.sam.image_encoder import ImageEncoder
 from models.sami.build import masked_autoencoder
 from models.sami.targets import Target, pixel_target, sam_target, token_target
-from models.training.loop import train
+from models.training.loop import steps_done, train
 from models.training.masked import masked_stage
 from models.training.prefetch import Prefetched, read_ahead
 from models.training.promptable import normalise
@@ -97,7 +97,7 @@ def pretrain(model: tyro.conf.Positional[str], /, options: Annotated[Options, ty
     if not processes.is_main_process:
         run()
         return
-    with progress(model, total=recipe.steps, unit="steps") as advance:
+    with progress(model, total=recipe.steps, unit="steps", done=steps_done(folder)) as advance:
         run(advance=advance)
     record = {
         "model": model,

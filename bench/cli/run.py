@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from bench.cli.makers import MAKERS, Options, make, say
-from models.errors import BenchError, unknown_name
+from models.errors import unknown_name
 from protocols.plan import Scale
 from reports.terminal import print_table
 from reports.write import write_report
@@ -73,11 +73,9 @@ def run(
 
 
 def _train(table: str) -> None:
-    if not MAKERS[table].trained:
-        raise BenchError(f"--train trains what only {table} needs, which is nothing: use `nox -s train_micro`")
-    from bench.cli.train import train_table  # training's imports take a second
+    from bench.cli.train_all import train_table  # training's imports take a second
 
-    train_table(table)
+    train_table(MAKERS[table].trained_with or table)
 
 
 __all__ = ["run", "say"]

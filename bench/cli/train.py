@@ -26,7 +26,7 @@ from bench.provenance import provenance
 from models.engine import exact_engine
 from models.errors import BenchError, unknown_name
 from models.sami.network import MaskedAutoencoder
-from models.training.loop import plain_recipe
+from models.training.loop import plain_recipe, steps_done
 from models.training.loop import train as train_network
 from models.training.micro import FIGURE7, MICRO_RUNS, is_classifier
 from models.training.recipes import FINETUNE_SCENES, PromptableRecipe, Recipe
@@ -77,7 +77,7 @@ def train(
     if not processes.is_main_process:
         train_network(trainer, stage, batches, job.recipe, job.folder, **options)
         return
-    with progress(run, total=job.recipe.steps, unit="steps") as advance:
+    with progress(run, total=job.recipe.steps, unit="steps", done=steps_done(job.folder)) as advance:
         train_network(trainer, stage, batches, job.recipe, job.folder, advance=advance, **options)
     record = {
         "model": run,

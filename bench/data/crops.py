@@ -158,4 +158,5 @@ class CropBatches:
 
     def _crop(self, index: int, view: int) -> np.ndarray:
         image = self.images[index]
-        return crop_to(image, crop_of(self.crop_seed, index, view, *image.shape[:2], self.scale), self.size)
+        crop = crop_of(self.crop_seed, index, view, image.shape[0], image.shape[1], self.scale)
+        return crop_to(image, crop, self.size)

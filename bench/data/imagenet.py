@@ -118,7 +118,7 @@ def _classes(folder: Path, wnids: tuple[str, ...]) -> np.ndarray:
     """Return the label of each folder, int64."""
     if not any(map(_WORDNET_ID.fullmatch, wnids)):
         return np.arange(len(wnids))
-    from timm.data import ImageNetInfo  # not above: it imports torch, two seconds
+    from timm.data.imagenet_info import ImageNetInfo  # not above: it imports torch, two seconds
 
     label = {wnid: number for number, wnid in enumerate(ImageNetInfo("imagenet-1k").label_names())}
     strangers = [wnid for wnid in wnids if wnid not in label]

@@ -67,7 +67,7 @@ def train(
         batches: this process's data, indexed by micro-batch.
         recipe: optimiser, schedule, seed.
         out: folder of the run.
-        advance: told how many steps were done; for a progress bar.
+        advance: told of steps as they are done, those before a resume left out (`steps_done`); for a progress bar.
         train_on: False loads the newest checkpoint and stops there.
         visits: called with the network, in evaluation mode, after that many steps; again if a run is resumed from
             before them.
@@ -93,7 +93,6 @@ def train(
         if not done:
             raise BenchError(f"{out} has no checkpoint: train first")
         return accelerator.unwrap_model(model).eval()
-    advance(done)
     log = _Log(out, done) if accelerator.is_main_process else None
     if trackers:
         accelerator.init_trackers(out.name, config=_flat(plain_recipe(recipe)))
@@ -199,7 +198,7 @@ def _resume(accelerator: Accelerator, recipe: Recipe, out: Path) -> int:
     Raises:
         BenchError: if it was made by another recipe.
     """
-    folder = next((out / name for name in ("checkpoint", "checkpoint.old") if (out / name).exists()), None)
+    folder = _newest(out)
     if folder is None:
         return 0
     state = json.loads((folder / "step.json").read_text())
@@ -207,6 +206,16 @@ def _resume(accelerator: Accelerator, recipe: Recipe, out: Path) -> int:
         raise BenchError(f"{folder} was made by another recipe: remove {out} to start again")
     accelerator.load_state(str(folder))
     return int(state["done"])
+
+
+def steps_done(out: Path) -> int:
+    """Return how many steps the newest checkpoint of a run has done, 0 without one."""
+    folder = _newest(out)
+    return 0 if folder is None else int(json.loads((folder / "step.json").read_text())["done"])
+
+
+def _newest(out: Path) -> Path | None:
+    return next((out / name for name in ("checkpoint", "checkpoint.old") if (out / name).exists()), None)
 
 
 def plain_recipe(recipe: Recipe) -> dict[str, Any]:

@@ -123,7 +123,7 @@ MICRO_RUNS: dict[str, MicroRun] = {
 }
 """Every run by name."""
 
-FIGURE7 = ("efficientsam-ti-micro",)
+FIGURE7 = ("efficientsam-ti-micro", "efficientsam-s-micro")
 """Runs whose mIoU is measured on the way."""
 FIGURE7_EPOCHS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -69,7 +69,7 @@ class MaskBatches:
         images, masks = [], []
         for scene in chosen.tolist():
             objects = self.scenes.masks(scene, rng, self.masks_per_image)  # [P, H, W]
-            turn = rng.integers(8)
+            turn = int(rng.integers(8))
             images.append(_turned(self.scenes.images[scene].transpose(2, 0, 1), turn))
             masks.append(_turned(objects, turn))
         return {"images": np.stack(images), "masks": np.stack(masks)}
@@ -78,7 +78,7 @@ class MaskBatches:
 def _turned(maps: np.ndarray, turn: int) -> np.ndarray:
     """Return maps [..., S, S] in one of the eight symmetries of a square, 0 as they are."""
     turned = np.rot90(maps, turn % 4, axes=(-2, -1))
-    return turned.swapaxes(-2, -1) if turn >= 4 else turned
+    return np.ascontiguousarray(turned.swapaxes(-2, -1) if turn >= 4 else turned)
 
 
 def _draw(index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -100,7 +100,7 @@ def training_scenes(count: int) -> TrainingScenes:
     return TrainingScenes(images, maps, objects)
 
 
-ArrayKinds = dict[str, tuple[tuple[int, ...], type]]
+ArrayKinds = Mapping[str, tuple[tuple[int, ...], type]]
 """Name of each array: its shape for one scene, and its type."""
 
 _ARRAYS: ArrayKinds = {

@@ -32,10 +32,25 @@ def batches(scenes: TrainingScenes, *, images: int = 4, masks: int = 6, seed: in
     return MaskBatches(scenes, images=images, masks=masks, seed=seed)
 
 
+def symmetries(maps: np.ndarray) -> list[np.ndarray]:
+    """Return maps [..., S, S] in the eight symmetries of a square."""
+    turned = [np.rot90(maps, k, axes=(-2, -1)) for k in range(4)]
+    return turned + [maps[..., ::-1] for maps in turned]
+
+
+def scene_and_turn(scenes: TrainingScenes, images: np.ndarray) -> list[tuple[int, int]]:
+    """Tell which scenes a batch of images [B, 3, SIZE, SIZE] shows, and in which of the eight symmetries."""
+    known = {
+        turned.tobytes(): (number, turn)
+        for number, scene in enumerate(scenes.images)
+        for turn, turned in enumerate(symmetries(scene.transpose(2, 0, 1)))
+    }
+    return [known[image.tobytes()] for image in images]
+
+
 def scene_numbers(scenes: TrainingScenes, images: np.ndarray) -> list[int]:
-    """Tell which scenes a batch of images [B, 3, SIZE, SIZE] shows."""
-    known = {scene.tobytes(): number for number, scene in enumerate(scenes.images)}
-    return [known[image.transpose(1, 2, 0).tobytes()] for image in images]
+    """Tell which scenes a batch of images shows."""
+    return [number for number, _ in scene_and_turn(scenes, images)]
 
 
 def test_scenes_are_those_of_the_training_world(scenes: TrainingScenes) -> None:
@@ -115,6 +130,17 @@ def test_an_epoch_shows_every_scene_once_and_the_next_one_in_another_order(scene
     assert epochs[0] != epochs[1]
 
 
+def test_scenes_are_seen_turned_and_mirrored(scenes: TrainingScenes) -> None:
+    turns = {turn for step in range(2 * COUNT) for _, turn in scene_and_turn(scenes, batches(scenes)[step]["images"])}
+    assert turns == set(range(8))
+
+
+def test_the_first_scenes_are_the_first_scenes(scenes: TrainingScenes) -> None:
+    few = scenes.first(3)
+    assert len(few.images) == len(few.maps) == len(few.objects) == 3
+    assert (few.images == scenes.images[:3]).all()
+
+
 def test_arrays_are_as_the_network_wants_them(scenes: TrainingScenes) -> None:
     batch = batches(scenes, images=2, masks=5)[0]
     assert batch["images"].shape == (2, 3, SIZE, SIZE)
@@ -127,9 +153,9 @@ def test_arrays_are_as_the_network_wants_them(scenes: TrainingScenes) -> None:
 def test_masks_are_objects_of_their_image(scenes: TrainingScenes) -> None:
     for step in range(COUNT // 4):
         batch = batches(scenes)[step]
-        for number, masks in zip(scene_numbers(scenes, batch["images"]), batch["masks"], strict=True):
+        for (number, turn), masks in zip(scene_and_turn(scenes, batch["images"]), batch["masks"], strict=True):
             scene = draw_scene(TRAINING_SEED, number)
-            objects = {scene.mask(n).tobytes() for n in scene.objects()}
+            objects = {symmetries(scene.mask(n))[turn].tobytes() for n in scene.objects()}
             assert {mask.tobytes() for mask in masks} <= objects
             assert masks.sum(axis=(1, 2)).min() >= SMALLEST_VISIBLE
 

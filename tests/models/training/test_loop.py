@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from models.errors import BenchError
 from models.training import loop
-from models.training.loop import train
+from models.training.loop import steps_done, train
 from models.training.recipes import Recipe
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -168,9 +168,10 @@ class TestResumed:
     ) -> None:
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path / "resumed", stage=Stage(dies_at=dies_at))
+        assert steps_done(tmp_path / "resumed") == goes_on_from
         advances: list[int] = []
         network = run(tmp_path / "resumed", advance=advances.append)
-        assert advances == [goes_on_from, *[1] * (12 - goes_on_from)]
+        assert advances == [1] * (12 - goes_on_from)
         assert (weights(network), log_of(tmp_path / "resumed")) == straight
 
     def test_log_lines_past_the_checkpoint_are_dropped(self, tmp_path: Path) -> None:
@@ -287,9 +288,9 @@ def prepare(moment):
 def work(out, moment):
     prepare(moment)
     stage = cases.Stage(dies_at=7 if moment == "in a step" else None, fate=kill)
-    advances = []
-    network = cases.run(out, stage=stage, advance=advances.append)
-    end = {"began": advances[0], "weights": cases.weights(network), "log": cases.log_of(out)}
+    began = cases.steps_done(out)
+    network = cases.run(out, stage=stage)
+    end = {"began": began, "weights": cases.weights(network), "log": cases.log_of(out)}
     (out / "end.json").write_text(json.dumps(end))
 
 def in_child(*arguments):
@@ -335,9 +336,8 @@ def test_an_old_checkpoint_alone_is_resumed_from(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "old", stage=Stage(dies_at=7))
     (tmp_path / "old" / "checkpoint").rename(tmp_path / "old" / "checkpoint.old")
-    advances: list[int] = []
-    assert weights(run(tmp_path / "old", advance=advances.append)) == straight
-    assert advances[0] == 5
+    assert steps_done(tmp_path / "old") == 5
+    assert weights(run(tmp_path / "old")) == straight
 
 
 def test_without_its_checkpoint_a_run_begins_again(tmp_path: Path) -> None:
