@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from models.errors import BenchError
 from models.sami.decoder import DecoderBlock
@@ -135,7 +136,7 @@ def reconstruction_loss(
         mask: [B, N] of 0 and 1, the tokens that count; None for all N, as equation 1 has it.
     """
     if loss == "mse":
-        errors = ((predicted - target) ** 2).mean(-1)  # [B, N]
+        errors = F.mse_loss(predicted, target, reduction="none").mean(-1)  # [B, N]
     else:
-        errors = 1 - nn.functional.cosine_similarity(predicted, target, dim=-1)
+        errors = 1 - F.cosine_similarity(predicted, target, dim=-1)
     return errors.mean() if mask is None else (errors * mask).sum() / mask.sum()

@@ -55,7 +55,8 @@ def pixel_target(*, patch_size: int = 16, norm: bool = False) -> Target:
         if not norm:
             return patches
         centred = patches - patches.mean(-1, keepdim=True)
-        return centred / (patches.var(-1, keepdim=True) + 1e-6) ** 0.5  # type: ignore[no-any-return]
+        variance = torch.linalg.vecdot(centred, centred).unsqueeze(-1) / (centred.shape[-1] - 1)
+        return centred * torch.rsqrt(variance + 1e-6)
 
     return Target(features, 3 * patch_size**2, f"pixels{', normalised by patch' if norm else ''}")
 
