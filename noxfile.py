@@ -74,8 +74,14 @@ for _table, _what in OTHERS.items():
 
 @shared()
 def train_micro(session: nox.Session) -> None:
-    """Train the micro models again, two at a time on two cores (over an hour); goes on after a kill."""
+    """Train the committed micro models again, two at a time on two cores (over two hours); goes on after a kill."""
     session.run(python(session), "-m", "bench", "train-micro", *session.posargs)
+
+
+@shared()
+def train_ablations(session: nox.Session) -> None:
+    """Train the arms of Tables 6 and 7 and of Figure 7 again, three seeds each; leaves records, no weights."""
+    session.run(python(session), "-m", "bench", "train-ablations", *session.posargs)
 
 
 @shared()

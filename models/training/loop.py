@@ -161,7 +161,7 @@ def _optimizers(network: nn.Module, recipe: Recipe) -> list[Optimizer]:
 
     Matrices decay; norms, biases and embeddings of one dimension do not.
     """
-    if isinstance(recipe, ClassifyRecipe):
+    if isinstance(recipe, ClassifyRecipe) and recipe.muon_learning_rate is None:
         return [AdamW(layer_decay_groups(network, recipe), betas=recipe.betas)]
     linear = {id(m.weight) for m in network.modules() if isinstance(m, nn.Linear)}
     of_muon = linear if recipe.muon_learning_rate is not None else set()
