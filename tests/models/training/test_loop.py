@@ -115,6 +115,43 @@ class TestArithmetic:
         trained = train(toy(dropout=0), Stage(), batches, RECIPE, tmp_path)
         assert weights(trained) == weights(network)
 
+    def test_muon_takes_the_matrices_of_linear_layers_and_adamw_the_rest(self, tmp_path: Path) -> None:
+        network, batches, stage = toy(dropout=0), Batches(), Stage()
+        matrices = [p for p in network.parameters() if p.ndim == 2]
+        others = [p for p in network.parameters() if p.ndim == 1]
+        muon = torch.optim.Muon(matrices, lr=0.02, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+        adamw = torch.optim.AdamW(others, lr=0.05, weight_decay=0)
+        for step in range(12):
+            rate = (step + 1) / 3 if step < 3 else 1 - (step - 3) / 9
+            muon.param_groups[0]["lr"], adamw.param_groups[0]["lr"] = 0.02 * rate, 0.05 * rate
+            generator = torch.Generator().manual_seed(3 * 1_000_003 + step)
+            stage(network, batches[step], generator)["loss"].backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 0.5)
+            for optimizer in (muon, adamw):
+                optimizer.step()
+                optimizer.zero_grad()
+        recipe = replace(RECIPE, muon_learning_rate=0.02)
+        assert weights(train(toy(dropout=0), Stage(), batches, recipe, tmp_path)) == weights(network)
+
+    def test_a_run_with_muon_resumes_to_the_same_bits(self, tmp_path: Path) -> None:
+        recipe = replace(RECIPE, muon_learning_rate=0.02)
+        straight = weights(run(tmp_path / "straight", recipe))
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "resumed", recipe, Stage(dies_at=7))
+        assert weights(run(tmp_path / "resumed", recipe)) == straight
+
+    def test_visits_see_the_network_after_their_steps(self, tmp_path: Path) -> None:
+        seen: dict[int, tuple[bool, list[Any]]] = {}
+
+        def look(network: nn.Module, step: int) -> None:
+            seen[step] = network.training, weights(network)
+
+        trained = run(tmp_path / "long", visits={4: look, 12: look})
+        assert {step: training for step, (training, _) in seen.items()} == {4: False, 12: False}
+        assert seen[12][1] == weights(trained)
+        assert seen[4][1] != seen[12][1]
+        assert weights(run(tmp_path / "unseen")) == weights(trained)
+
     def test_two_half_batches_are_a_whole_one(self, tmp_path: Path) -> None:
         whole = train(toy(0), Stage(noise=0), Batches(4), RECIPE, tmp_path / "whole")
         halves = train(toy(0), Stage(noise=0), Batches(2), replace(RECIPE, accumulate=2), tmp_path / "halves")
