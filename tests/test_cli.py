@@ -55,8 +55,8 @@ def test_a_table_is_measured_printed_and_written_in_every_form(bench, tmp_path, 
     }  # fmt: skip
     result = json.loads((tmp_path / f"reports/out/{table}.json").read_text())
     measured = {cell["row"] for cell in result["cells"] if cell["status"] == "measured"}
-    assert measured == MICRO_ROWS
-    assert all(row in printed for row in MICRO_ROWS)
+    assert measured == (MICRO_ROWS | {"SAM-MAE-Ti"} if table == "table4" else MICRO_ROWS)
+    assert all(row in printed for row in measured)
     assert result["scale"] == "micro"
     assert not result["comparable"]
     assert result["provenance"]["models"]["SAM"]["checkpoint_sha256"] == zoo.card("sam-micro").sha256
@@ -144,7 +144,7 @@ def test_a_killed_run_goes_on_and_says_what_it_resumed(tmp_path):
         (("run", "table4", "--checkpoint", "sam-micro=nowhere.pt"), "there is no checkpoint 'nowhere.pt'"),
         (("run", "table4", "--limit", "0"), "--limit must be at least 1"),
         (("run", "table4", "--scale", "paper"), "BENCH_DATA"),
-        (("train", "sam-nano"), "unknown micro model 'sam-nano'"),
+        (("train", "sam-nano"), "unknown run 'sam-nano'"),
         (("data", "verify"), "set BENCH_DATA"),
         (("weights", "fetch", "efficientsam-tee"), "did you mean 'efficientsam-ti'"),
     ],
