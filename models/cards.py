@@ -59,6 +59,8 @@ class ModelCard:
     """Whose weights these are."""
     input: str = ""
     """How an image becomes the network's input."""
+    threads: int | None = None
+    """CPU threads that are fastest, None for all there are: a small network loses more to waiting than it gains."""
     note: str = ""
     """What a reader of a table must know."""
 
@@ -132,6 +134,7 @@ def _micro(name: str, paper_row: str, segmenter: str, input_convention: str, bui
         licence="Apache-2.0",
         source="this project",
         input=input_convention.replace("1024", "256"),
+        threads=1,
         note=_MICRO_NOTE if segmenter == _SAM_SEGMENTER else f"{_pretraining(facts)}; {_MICRO_NOTE}",
     )
 

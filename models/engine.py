@@ -8,6 +8,8 @@ TF32.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -29,6 +31,19 @@ def exact_engine() -> dict[str, str | float | bool]:
         else:
             torch.set_float32_matmul_precision("highest")
     return {"float32_matmul_precision": precision, "matmul_relative_error": error, "tf32": False}
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Compute with so many CPU threads inside the block; None changes nothing."""
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if count is not None:
+            torch.set_num_threads(before)
 
 
 def matmul_error() -> float:

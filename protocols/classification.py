@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from bench.data.published import FOLDER_SETS
-from bench.store import RunStore
 from models.errors import BenchError
 from protocols import table1
 from protocols.ablations import METHOD, difference
@@ -22,7 +21,8 @@ from protocols.paper import claims, paper_difference, paper_value
 from protocols.results import Cell, Comparison, TableResult
 from protocols.rows import TABLE1_COMPARED, TABLE1_RUNS
 from protocols.scores import CellRun, Scores
-from protocols.shards import SKIPPED, Progress, code_digest, run_shards
+from protocols.settings import Settings as CommonSettings
+from protocols.shards import SKIPPED, code_digest, run_shards
 from protocols.training_records import RECORDS, read_records
 from protocols.verdicts import compared, compared_over_seeds
 
@@ -58,18 +58,10 @@ class Photos(Protocol):
         """Return uint8 [H, W, 3] RGB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How the table is made, besides the plan."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(CommonSettings):
+    """Settings of Table 1; a limit is spread evenly over the classes."""
 
-    limit: int | None
-    """Photos, evenly spread over the classes; None for all."""
-    device: str
-    store: RunStore
-    progress: Progress
-    say: Callable[[str], None]
-    command: str
-    provenance: Mapping[str, Any]
     records: Path = RECORDS
     """Folder of the training records, which tell of other seeds."""
 

@@ -20,9 +20,8 @@ from bench.data import (
 )
 from bench.data.published import BOX_SETS, missing
 from bench.metrics.interval import Interval
-from bench.store import RunStore
 from models import zoo
-from models.engine import exact_engine
+from models.engine import exact_engine, threads
 from models.errors import BenchError, MissingData, UnsupportedPrompt, unknown_name
 from protocols import boxes, instance, interactive, table4, table5
 from protocols.answers import FRAMES, Answerer, ModelAnswerer
@@ -34,7 +33,7 @@ from protocols.plan import Plan, Subject
 from protocols.results import Cell, Comparison, TableResult
 from protocols.rows import COMPARED, TABLE4, TABLE5, PaperRow
 from protocols.scores import CellRun, Scores
-from protocols.shards import Progress
+from protocols.settings import Settings as CommonSettings
 from protocols.verdicts import compared
 
 PROTOCOLS: dict[str, ModuleType] = {"table4": table4, "table5": table5}
@@ -60,21 +59,12 @@ class DataSet:
         return whole and (self.detections is None or is_published_boxes(self.detections))
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How a table is made, besides the plan."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(CommonSettings):
+    """Settings of a promptable table; a limit takes the first images by id."""
 
     axes: Axes
     preset: str
-    limit: int | None
-    """Images of each data set, the first by id; None for all."""
-    device: str
-    store: RunStore
-    progress: Progress
-    say: Callable[[str], None]
-    """Told in one line what is skipped or resumed."""
-    command: str
-    provenance: Mapping[str, Any]
 
 
 def protocol_of(table: str) -> ModuleType:
@@ -113,7 +103,8 @@ def make_table(table: str, plan: Plan, settings: Settings) -> TableResult | None
                 axes=settings.axes,
                 detections=data_set.detections,
             )
-            runs[subject.row, name] = _run(work, settings)
+            with threads(None if subject.is_frame else zoo.card(subject.model).threads):
+                runs[subject.row, name] = _run(work, settings)
     if os.environ.get("RANK", "0") != "0":
         return None
     scores = {

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
 from bench.data.crops import CropBatches
@@ -18,7 +19,7 @@ from bench.data.feature_cache import FeatureCache, write_features
 from models.checkpoints import sha256_of
 from models.errors import BenchError
 from models.sami.encoder import to_efficientsam
-from models.sami.targets import IMAGENET_MEAN, IMAGENET_STD, Target, pixel_target, sam_target, token_target
+from models.sami.targets import Target, pixel_target, sam_target, token_target
 from models.training.classify import classify_stage
 from models.training.distill import EncoderTrainer, distill_stage
 from models.training.loop import Batches, Stage
@@ -33,7 +34,7 @@ from models.training.recipes import (
     DistillRecipe,
     MaskedRecipe,
     PromptableRecipe,
-    Recipe,
+    images_per_batch,
 )
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "models" / "weights"
@@ -63,6 +64,11 @@ class Job:
         return self.out / (self.name if self.seed == 0 else f"{self.name}-seed{self.seed}")
 
     @property
+    def weights_file(self) -> Path:
+        """Its final weights; how they were made is in the json beside them."""
+        return self.folder / "weights.safetensors"
+
+    @property
     def recipe(self) -> Any:
         """With its seed."""
         return replace(self.run.recipe, seed=self.seed)
@@ -73,7 +79,7 @@ class Job:
         Raises:
             BenchError: if there are none.
         """
-        own = replace(self, name=name, seed=seed).folder / "weights.safetensors"
+        own = replace(self, name=name, seed=seed).weights_file
         committed = self.weights / f"{name}.safetensors"
         for path in (own, committed) if seed == 0 else (own,):
             if path.is_file():
@@ -92,14 +98,7 @@ def parts(job: Job, network: nn.Module, *, processes: int) -> Parts:
     Raises:
         BenchError: if the images of a step cannot be shared equally, or another run must come first.
     """
-    recipe: Recipe = job.recipe
-    images, rest = divmod(recipe.images_per_step, processes * recipe.accumulate)
-    if rest:
-        raise BenchError(
-            f"{recipe.images_per_step} images a step cannot be shared equally by {processes} processes with "
-            f"{recipe.accumulate} micro-batches each: start another number of processes"
-        )
-    return STAGES[type(recipe)](job, network, images)
+    return STAGES[type(job.recipe)](job, network, images_per_batch(job.recipe, processes))
 
 
 def _promptable(job: Job, network: Any, images: int) -> Parts:
@@ -153,6 +152,13 @@ def _masked(job: Job, network: Any, images: int) -> Parts:
 def _classify(job: Job, network: Any, images: int) -> Parts:
     recipe: ClassifyRecipe = job.recipe
     if job.run.start:
+        log = replace(job, name=job.run.start).folder / "log.jsonl"
+        if not log.is_file():
+            with_seed = f" --seed {job.seed}" if job.seed else ""
+            raise BenchError(
+                f"no log of {job.run.start} at {log}, which the record of this run holds too: run "
+                f"`python -m bench train {job.run.start}{with_seed}` first"
+            )
         state = _float(load_file(job.made(job.run.start, seed=job.seed)))
         own = network.state_dict()
         taken = {name: value for name, value in state.items() if name in own}
@@ -208,7 +214,7 @@ def features_folder(job: Job, teacher: str) -> Path:
     return job.out / f"features-{teacher}"
 
 
-def make_features(job: Job, teacher: str, *, rank: int = 0, world: int = 1) -> None:
+def make_features(job: Job, teacher: str) -> None:
     """Let a teacher see every crop of pretraining once, and keep what it says."""
     network = _trained(job, teacher)
     target = sam_target(network.image_encoder, size=CROP_SIZE) if teacher == "sam-micro" else _tokens(network, teacher)
@@ -222,13 +228,11 @@ def make_features(job: Job, teacher: str, *, rank: int = 0, world: int = 1) -> N
         size=CROP_SIZE,
         batch=16,
         teacher_sha256=sha256_of(job.made(teacher)),
-        rank=rank,
-        world=world,
     )
 
 
 def _tokens(network: nn.Module, name: str) -> Target:
-    network.pretrained_cfg = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}  # type: ignore[assignment]
+    network.pretrained_cfg = {"mean": IMAGENET_DEFAULT_MEAN, "std": IMAGENET_DEFAULT_STD}  # type: ignore[assignment]
     return token_target(network, name)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import numpy as np
-import timm
 import torch
 import tyro
 from accelerate import PartialState
@@ -22,7 +20,7 @@ from torch import Tensor, nn
 
 from bench import paths
 from bench.cli.pretrain_cost import dry_run
-from bench.cli.pretrain_options import CLIP, SIZE, Options, Precision, adapt, chosen_pretraining
+from bench.cli.pretrain_options import SIZE, Options, Precision, adapt, chosen_pretraining
 from bench.data.crops import CropBatches
 from bench.data.feature_cache import FeatureCache, write_features
 from bench.data.photos import PhotoFolder
@@ -33,12 +31,12 @@ from models.engine import exact_engine
 from models.errors import BenchError
 from models.sam.image_encoder import ImageEncoder
 from models.sami.build import masked_autoencoder
-from models.sami.targets import Target, pixel_target, sam_target, token_target
-from models.training.loop import steps_done, train
+from models.sami.targets import CLIP, Target, clip_target, pixel_target, sam_target
+from models.training.loop import seconds_trained, steps_done, train
 from models.training.masked import masked_stage
 from models.training.prefetch import Prefetched, read_ahead
 from models.training.promptable import normalise
-from models.training.recipes import MaskedRecipe
+from models.training.recipes import MaskedRecipe, images_per_batch
 
 ENCODER = "encoder.safetensors"
 TEACHER_BATCH = 64
@@ -79,12 +77,12 @@ def pretrain(model: tyro.conf.Positional[str], /, options: Annotated[Options, ty
     processes = PartialState(cpu=not torch.cuda.is_available())
     photos = PhotoFolder(options.data or _imagenet())
     recipe = adapt(chosen.recipe, chosen.teacher, options, images=len(photos))
-    images = _share(recipe, processes.num_processes)
+    images = images_per_batch(recipe, processes.num_processes)
     engine, made_with = exact_engine(), provenance()
     source = _source(chosen.teacher, photos, recipe, options, processes)
     torch.manual_seed(recipe.seed)
     network = masked_autoencoder(chosen.size, recipe, source.width)
-    folder, started = options.out / model, time.monotonic()
+    folder = options.out / model
     run = partial(
         train,
         network,
@@ -108,7 +106,7 @@ def pretrain(model: tyro.conf.Positional[str], /, options: Annotated[Options, ty
         "teacher_identity": source.identity,
         "features_cached": source.features is not None,
         "processes": processes.num_processes,
-        "seconds": round(time.monotonic() - started),
+        "seconds": seconds_trained(folder),
         "engine": engine,
         "made_with": {key: made_with[key] for key in ("git", "versions", "hardware", "threads")},
     }
@@ -143,17 +141,6 @@ def _imagenet() -> Path:
     if root is None:
         raise BenchError("no photos to train on: give --data, or set BENCH_DATA to the folder of imagenet/train")
     return root / "imagenet" / "train"
-
-
-def _share(recipe: MaskedRecipe, processes: int) -> int:
-    """Return the images of one micro-batch of one process."""
-    images, rest = divmod(recipe.images_per_step, processes * recipe.accumulate)
-    if rest:
-        raise BenchError(
-            f"{recipe.images_per_step} images a step cannot be shared equally by {processes} processes with "
-            f"{recipe.accumulate} micro-batches each: change --images-per-step, --accumulate or the processes"
-        )
-    return images
 
 
 def _source(
@@ -195,7 +182,7 @@ def _target(teacher: str, recipe: MaskedRecipe, options: Options, device: torch.
     if teacher == "none":
         return pixel_target(norm=recipe.norm_pixels)
     if teacher == "clip":
-        return token_target(timm.create_model(CLIP, pretrained=True, num_classes=0).to(device), CLIP)
+        return clip_target(device=device)
     network = getattr(zoo.load(teacher, device=str(device)), "network", None)
     encoder = getattr(network, "image_encoder", None)
     if not isinstance(encoder, ImageEncoder):

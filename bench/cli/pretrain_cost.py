@@ -8,13 +8,13 @@ from accelerate import PartialState
 from rich.console import Console
 from rich.table import Table
 
-from bench.cli.pretrain_options import CLIP, SIZE, Options, Pretraining, adapt
+from bench.cli.pretrain_options import SIZE, Options, Pretraining, adapt
 from bench.data.feature_cache import disk_need
 from bench.data.photos import PhotoFolder
 from models import zoo
 from models.cards import resolve
 from models.sami.build import masked_autoencoder
-from models.sami.targets import Target, pixel_target, sam_target, token_target
+from models.sami.targets import CLIP, Target, pixel_target, sam_target, token_target
 from models.training.estimate import Estimate, estimate
 from models.training.recipes import IMAGENET_IMAGES, MaskedRecipe
 

@@ -14,8 +14,6 @@ from models.training.recipes import IMAGENET_IMAGES, MAE_PAPER, SAMI_PAPER, Mask
 
 SIZE = 224
 """Side of a crop, px (section 4.1)."""
-CLIP = "vit_base_patch16_clip_224.openai"
-"""CLIP's image encoder with the student's patches, in timm."""
 Precision = Literal["no", "bf16", "fp16"]
 
 

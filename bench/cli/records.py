@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from bench.data.imagenet import open_imagenet
 from bench.data.images import read_rgb
 from bench.data.instances import open_coco
 from bench.progress import progress
+from bench.store.disk import write_whole
 from models import zoo
 from models.classifier import evaluate_classifier
 from models.training.loop import Visit
@@ -38,7 +40,7 @@ def ablation_record(job: Job, network: nn.Module, training: dict[str, Any], fold
         answers = evaluate_classifier(network, photos, advance=advance)
     correct = answers[:, 0] == photos.labels
     variant = VARIANTS[name].recipe
-    pretraining = Job(str(job.run.start), job.run, job.seed, job.out, job.weights).folder
+    pretraining = replace(job, name=str(job.run.start)).folder
     record = {
         "run": name,
         "seed": job.seed,
@@ -53,7 +55,7 @@ def ablation_record(job: Job, network: nn.Module, training: dict[str, Any], fold
         "seconds": _facts(pretraining)["seconds"] + training["seconds"],
         "made_with": training["made_with"],
     }
-    write_json(folder / f"{name}-seed{job.seed}.json", record)
+    _write(folder / f"{name}-seed{job.seed}.json", record)
 
 
 def _facts(folder: Path) -> dict[str, Any]:
@@ -88,7 +90,7 @@ def _visited(job: Job, step: int) -> Path:
     return job.folder / "figure7" / f"step{step}.safetensors"
 
 
-def write_figure7(job: Job, folder: Path) -> None:
+def write_figure7(job: Job, training: dict[str, Any], folder: Path) -> None:
     """Ask the weights kept on the way about the held-out objects, and write down each IoU of a box prompt."""
     instances = open_coco(world_root())
     points = []
@@ -109,15 +111,12 @@ def write_figure7(job: Job, folder: Path) -> None:
         "model": job.name,
         "seed": job.seed,
         "points": points,
-        "recipe": _facts(job.folder)["recipe"],
-        "made_with": _facts(job.folder)["made_with"],
+        "recipe": training["recipe"],
+        "made_with": training["made_with"],
     }
-    write_json(folder / f"figure7-{job.name}-seed{job.seed}.json", record)
+    _write(folder / f"figure7-{job.name}-seed{job.seed}.json", record)
 
 
-def write_json(path: Path, record: dict[str, Any]) -> None:
-    """Write a record whole or not at all."""
+def _write(path: Path, record: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(json.dumps(record) + "\n")
-    unfinished.replace(path)
+    write_whole(path, (json.dumps(record) + "\n").encode())

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import time
+import sys
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,10 @@ from bench.provenance import provenance
 from models.engine import exact_engine
 from models.errors import BenchError, unknown_name
 from models.sami.network import MaskedAutoencoder
-from models.training.loop import plain_recipe, steps_done
+from models.training.loop import Visit, plain_recipe, seconds_trained, steps_done
 from models.training.loop import train as train_network
-from models.training.micro import FIGURE7, MICRO_RUNS, is_classifier
-from models.training.recipes import FINETUNE_SCENES, PromptableRecipe, Recipe
+from models.training.micro import FIGURE7, MICRO_RUNS
+from models.training.recipes import FINETUNE_SCENES, ClassifyRecipe, PromptableRecipe, Recipe
 
 
 def train(
@@ -44,10 +45,10 @@ def train(
 ) -> None:
     """Train one micro model on dead leaves, on as many threads as OMP_NUM_THREADS says.
 
-    Under `torchrun -m bench train` the images of a step are shared among the processes. Goes on
-    from its newest checkpoint. At the end writes <out>/<run>/weights.safetensors (half precision) and .json (command,
-    seed, data, time, hash), and of seed 0 of the committed models a copy into <weights>. `nox -s train_micro` trains
-    all of these, `nox -s train_ablations` all others.
+    Under `torchrun -m bench train` the images of a step are shared among the processes. Goes on from its newest
+    checkpoint, and leaves a finished run alone. At the end writes <out>/<run>/weights.safetensors (half precision)
+    and .json (command, seed, data, time, hash), and of seed 0 of the committed models a copy into <weights>.
+    `nox -s train_micro` trains all of these, `nox -s train_ablations` all others.
 
     Args:
         run: sam-micro, mobilesam-micro, efficientsam-ti-micro, sami-ti-micro, sami-ti-micro-classify, ...;
@@ -64,46 +65,71 @@ def train(
     job = Job(run, MICRO_RUNS[run], seed, out, weights)
     if steps is not None:
         job = replace(job, run=replace(job.run, recipe=replace(job.run.recipe, steps=steps)))
-    engine, made_with = exact_engine(), provenance()
+    if is_finished(job) and not export_only:
+        print(f"{run}: trained before, {job.weights_file} is kept; remove {job.folder} to train again", file=sys.stderr)
+        return
+    facts = {"engine": exact_engine(), "provenance": provenance()}
     processes = PartialState(cpu=not torch.cuda.is_available())
-    torch.manual_seed(seed)
+    visits = figure7_visits(job) if run in FIGURE7 and steps is None else None
+    network = _trained(job, processes, visits, train_on=not export_only)
+    if processes.is_main_process:
+        _keep(job, network, _record(job, processes.num_processes, facts), records, figure7=visits is not None)
+
+
+def is_finished(job: Job) -> bool:
+    """Whether a run of this very recipe has left its weights, so that a second start changes no record of it."""
+    made = job.weights_file.with_suffix(".json")
+    return made.is_file() and json.loads(made.read_text())["recipe"] == plain_recipe(job.recipe)
+
+
+def _trained(job: Job, processes: PartialState, visits: dict[int, Visit] | None, *, train_on: bool) -> nn.Module:
+    """Train a job's network, with a progress bar on the first process."""
+    torch.manual_seed(job.seed)
     network = job.run.build()
     with processes.local_main_process_first():  # the others find the scenes drawn
         trainer, stage, batches = parts(job, network, processes=processes.num_processes)
-    started = time.monotonic()
-    options: dict[str, Any] = {"train_on": not export_only}
-    if run in FIGURE7 and steps is None:
-        options["visits"] = figure7_visits(job)
+    run = partial(train_network, trainer, stage, batches, job.recipe, job.folder, visits=visits, train_on=train_on)
     if not processes.is_main_process:
-        train_network(trainer, stage, batches, job.recipe, job.folder, **options)
-        return
-    with progress(run, total=job.recipe.steps, unit="steps", done=steps_done(job.folder)) as advance:
-        train_network(trainer, stage, batches, job.recipe, job.folder, advance=advance, **options)
-    record = {
-        "model": run,
-        "command": _command(job, processes.num_processes),
+        run()
+        return network
+    with progress(job.name, total=job.recipe.steps, unit="steps", done=steps_done(job.folder)) as advance:
+        run(advance=advance)
+    return network
+
+
+def _record(job: Job, processes: int, facts: dict[str, Any]) -> dict[str, Any]:
+    """Return how a job's weights were made. `made_with` is of the last session, if there were several."""
+    return {
+        "model": job.name,
+        "command": _command(job, processes),
         "recipe": plain_recipe(job.recipe),
         "data": _data(job),
         "teacher": job.run.teacher,
         "start": job.run.start,
-        "seconds": round(time.monotonic() - started),
-        "processes": processes.num_processes,
+        "seconds": seconds_trained(job.folder),
+        "processes": processes,
         "last_log_line": json.loads((job.folder / "log.jsonl").read_text().splitlines()[-1]),
         "date": datetime.now(timezone.utc).date().isoformat(),
-        "engine": engine,
-        "made_with": {key: made_with[key] for key in ("git", "versions", "hardware", "threads")},
+        "engine": facts["engine"],
+        "made_with": {key: facts["provenance"][key] for key in ("git", "versions", "hardware", "threads")},
     }
+
+
+def _keep(job: Job, network: nn.Module, record: dict[str, Any], records: Path, *, figure7: bool) -> None:
+    """Write a job's records and weights, the run's own copy last: where it is, everything else is."""
     kept = network.encoder if isinstance(network, MaskedAutoencoder) else network
-    final = job.folder / "weights.safetensors"
-    export(kept, final, record)
-    if job.run.committed and seed == 0:
-        weights.mkdir(parents=True, exist_ok=True)
-        for suffix in (".safetensors", ".json"):
-            shutil.copyfile(final.with_suffix(suffix), weights / f"{run}{suffix}")
-    if is_classifier(job.run) and job.run.start:
+    unfinished = job.folder / "unfinished.safetensors"
+    export(kept, unfinished, record)
+    if isinstance(job.run.recipe, ClassifyRecipe) and job.run.start:
         ablation_record(job, network, record, records)
-    if "visits" in options:
-        write_figure7(job, records)
+    if figure7:
+        write_figure7(job, record, records)
+    for suffix in (".safetensors", ".json"):
+        made = unfinished.with_suffix(suffix)
+        if job.run.committed and job.seed == 0:
+            job.weights.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(made, job.weights / f"{job.name}{suffix}")
+        made.replace(job.weights_file.with_suffix(suffix))
 
 
 def micro_features(

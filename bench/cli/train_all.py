@@ -26,6 +26,10 @@ PARALLEL = ("sam-micro",)
 """Runs that others wait for: alone, on all processes."""
 
 
+FOLDERS = {"train": ("out", "weights", "records"), "micro-features": ("out", "weights")}
+"""Folders that each command is told."""
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """One command, and what must be done before it."""
@@ -47,18 +51,18 @@ def train_micro(out: Path = Path("training"), weights: Path = WEIGHTS, records: 
 
 
 def train_ablations(out: Path = Path("training"), weights: Path = WEIGHTS, records: Path = RECORDS) -> None:
-    """Train every arm of Tables 6, 7 and the ablations of section 4.4, three seeds each, two at a time.
+    """Train the arms of Tables 6, 7 and the ablations of section 4.4 and Figure 7, three seeds each, two at a time.
 
-    Leaves records and no weights. Needs micro SAM: trained here, or the committed one. Goes on after a kill.
+    Leaves records and no weights. The first seed of the committed models is `bench train-micro`'s. Goes on after a
+    kill.
 
     Args:
         out: Folder of checkpoints, logs and weights of all runs.
         weights: Folder of the committed weights.
         records: Folder of the records.
     """
-    wanted = [(f"{name}-micro-classify", seed) for seed in SEEDS for name in VARIANTS]
-    wanted += [(name, seed) for name in FIGURE7 for seed in SEEDS[1:]]
-    have = [name for name in ("sam-micro",) if (weights / f"{name}.safetensors").is_file()]
+    wanted = [(f"{name}-micro-classify", seed) for seed in SEEDS for name in VARIANTS] + OF_TABLE["figure7"]
+    have = [name for name, run in MICRO_RUNS.items() if run.committed and (weights / f"{name}.safetensors").is_file()]
     run_all(tasks(wanted, have=have), out, weights, records)
 
 
@@ -140,12 +144,11 @@ def run_all(todo: Mapping[str, Task], out: Path, weights: Path, records: Path) -
     """
     training_scenes(SCENES)  # once, before two processes want them
     imagenet_training(OBJECTS + CLIP_OBJECTS)
-    folders = {"--out": out, "--weights": weights, "--records": records}
+    folders = {"out": out, "weights": weights, "records": records}
 
     def run(name: str) -> None:
         task = todo[name]
-        known = {k: v for k, v in folders.items() if k != "--records" or task.arguments[0] == "train"}
-        options = [part for key, value in known.items() for part in (key, str(value))]
+        options = [part for kind in FOLDERS[task.arguments[0]] for part in (f"--{kind}", str(folders[kind]))]
         command = [*_launcher(task.processes), "bench", *task.arguments, *options]
         subprocess.run(command, check=True, env={**os.environ, **ENV, "OMP_NUM_THREADS": "1"})
 

@@ -12,7 +12,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from models.errors import BenchError
-from models.training.patches import sine_cosine_positions
+from models.sami.positions import positions_with_class
 
 NORM_EPS = 1e-6
 
@@ -88,12 +88,6 @@ def start(module: nn.Module) -> None:
     elif isinstance(module, nn.LayerNorm):
         nn.init.ones_(module.weight)
         nn.init.zeros_(module.bias)
-
-
-def positions_with_class(grid: int, channels: int) -> Tensor:
-    """Return positions [1, 1 + grid * grid, channels] whose first row, the class token's, is zero."""
-    waves = sine_cosine_positions(grid, channels).flatten(0, 1)  # [N, C]
-    return torch.cat([waves.new_zeros(1, channels), waves])[None]
 
 
 ONLY_IN_PRETRAINING = ("cls_token", "norm.weight", "norm.bias")

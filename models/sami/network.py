@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from models.errors import BenchError
 from models.sami.decoder import DecoderBlock
-from models.sami.encoder import NORM_EPS, ViTEncoder, positions_with_class, start
+from models.sami.encoder import NORM_EPS, ViTEncoder, start
+from models.sami.positions import positions_with_class
 
 
 class Masking(NamedTuple):

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import timm
 import torch
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -90,20 +92,21 @@ def sam_target(encoder: ImageEncoder, *, size: int = 224, input: Input = "224", 
     return Target(features, width, f"SAM's image encoder, {how}, {layer.replace('-', ' ')}")
 
 
-def clip_target(name: str = "vit_base_patch16_clip_224.openai", *, checkpoint: str | None = None) -> Target:
-    """Return the patch tokens of CLIP's image encoder from timm, after its last norm (section 4.4).
+CLIP = "vit_base_patch16_clip_224.openai"
+"""CLIP's image encoder in timm."""
 
-    CLIP's own pixel statistics are put in place of ImageNet's.
+
+def clip_target(name: str = CLIP, *, checkpoint: str | None = None, device: str | torch.device = "cpu") -> Target:
+    """Return the patch tokens of CLIP's image encoder from timm, after its last norm (section 4.4).
 
     Args:
         name: in timm.
         checkpoint: a local file of weights; None takes timm's, which it downloads once.
+        device: where it runs.
     """
-    import timm
-
     overlay = {"file": checkpoint} if checkpoint else None
-    encoder = timm.create_model(name, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay).eval()
-    return token_target(encoder, name)
+    encoder = timm.create_model(name, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay)
+    return token_target(encoder.to(device), name)
 
 
 def token_target(encoder: Any, name: str) -> Target:
@@ -111,7 +114,8 @@ def token_target(encoder: Any, name: str) -> Target:
     encoder.eval().requires_grad_(False)
     config = encoder.pretrained_cfg
     own_mean, own_std, mean, std = (
-        torch.tensor(values)[:, None, None] for values in (config["mean"], config["std"], IMAGENET_MEAN, IMAGENET_STD)
+        torch.tensor(values)[:, None, None]
+        for values in (config["mean"], config["std"], IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
     )
     skipped = encoder.num_prefix_tokens
 
@@ -120,10 +124,6 @@ def token_target(encoder: Any, name: str) -> Target:
         return encoder.forward_features(own)[:, skipped:]  # type: ignore[no-any-return]
 
     return Target(features, encoder.embed_dim, name)
-
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def at_size(encoder: ImageEncoder, size: int) -> ImageEncoder:

@@ -26,7 +26,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from models.errors import BenchError
 from models.training.classify import layer_decay_groups
-from models.training.recipes import ClassifyRecipe, Recipe
+from models.training.recipes import ClassifyRecipe, PromptableRecipe, Recipe
 
 LOG_EVERY = 20
 
@@ -60,8 +60,8 @@ def train(
 ) -> nn.Module:
     """Train a network to the end of its recipe, resuming from the newest checkpoint in `out`.
 
-    Writes `log.jsonl` (step, losses, learning rate, seconds) and `checkpoint/` there. Started with `torchrun`
-    or `accelerate launch` it runs on every process.
+    Writes `log.jsonl` (step, losses, learning rate, seconds over all sessions) and `checkpoint/` there. Started with
+    `torchrun` or `accelerate launch` it runs on every process.
 
     Args:
         network: changed in place.
@@ -83,7 +83,9 @@ def train(
         cpu=not torch.cuda.is_available(),
         log_with=list(trackers) or None,
         project_dir=out,
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],  # prompts not asked this step
+        kwargs_handlers=[  # a promptable step does not ask for every mask token
+            DistributedDataParallelKwargs(find_unused_parameters=isinstance(recipe, PromptableRecipe))
+        ],
     )
     set_seed(recipe.seed)
     optimizers = _optimizers(network, recipe)
@@ -108,11 +110,11 @@ def train(
         if log and (step % LOG_EVERY == 0 or step == recipe.steps - 1):
             log.write(step, losses, rate)
             accelerator.log({**losses, "learning_rate": rate}, step=step)
-        if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps:
-            _save(accelerator, recipe, out, step + 1)
         if visits and step + 1 in visits and accelerator.is_main_process:
             visits[step + 1](accelerator.unwrap_model(model).eval(), step + 1)
             model.train()
+        if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps:
+            _save(accelerator, recipe, out, step + 1)
     accelerator.end_training()
     return accelerator.unwrap_model(model).eval()
 
@@ -131,7 +133,7 @@ def _step(
     for part in range(recipe.accumulate):
         micro = (step * recipe.accumulate + part) * accelerator.num_processes + accelerator.process_index
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + micro)
-        with accelerator.autocast(), _attention_kernel(accelerator.device):
+        with accelerator.autocast(), attention_kernel(accelerator.device):
             losses = stage(model, batches[micro], generator)
         accelerator.backward(losses["loss"] / recipe.accumulate)
         for name, value in losses.items():
@@ -148,7 +150,7 @@ def _step(
     return totals
 
 
-def _attention_kernel(device: torch.device) -> AbstractContextManager[None]:
+def attention_kernel(device: torch.device) -> AbstractContextManager[None]:
     """Return a context in which attention trains fast: on CPUs plain products are.
 
     The fused kernel's backward is 4 to 6 times as slow there for heads of 14 to 32 channels and 200 tokens.
@@ -224,6 +226,11 @@ def steps_done(out: Path) -> int:
     return 0 if folder is None else int(json.loads((folder / "step.json").read_text())["done"])
 
 
+def seconds_trained(out: Path) -> int:
+    """Return how long a run has trained up to its last log line, over all its sessions."""
+    return round(json.loads((out / "log.jsonl").read_text().splitlines()[-1])["seconds"])
+
+
 def _newest(out: Path) -> Path | None:
     return next((out / name for name in ("checkpoint", "checkpoint.old") if (out / name).exists()), None)
 
@@ -244,13 +251,17 @@ class _Log:
 
     def __init__(self, out: Path, done: int) -> None:
         out.mkdir(parents=True, exist_ok=True)
-        self.path, self.started, self.first = out / "log.jsonl", time.monotonic(), done
+        self.path, self.started, self.first, self.before = out / "log.jsonl", time.monotonic(), done, 0.0
         if self.path.exists():
             lines = [line for line in self.path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-            self.path.write_text("".join(line for line in lines if json.loads(line)["step"] < done))
+            kept = [line for line in lines if json.loads(line)["step"] < done]
+            self.path.write_text("".join(kept))
+            self.before = json.loads(kept[-1])["seconds"] if kept else 0.0
 
     def write(self, step: int, losses: dict[str, float], rate: float) -> None:
-        seconds = (time.monotonic() - self.started) / max(1, step + 1 - self.first)
+        seconds = time.monotonic() - self.started
         entry = {"step": step, **{k: round(v, 6) for k, v in losses.items()}, "learning_rate": rate}
         with self.path.open("a") as file:
-            file.write(json.dumps({**entry, "seconds_per_step": round(seconds, 4)}) + "\n")
+            per_step = round(seconds / max(1, step + 1 - self.first), 4)
+            times = {"seconds_per_step": per_step, "seconds": round(self.before + seconds, 1)}
+            file.write(json.dumps({**entry, **times}) + "\n")

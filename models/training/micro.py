@@ -23,7 +23,6 @@ from models.training.recipes import (
     PROMPTABLE_MICRO,
     SAM_MICRO,
     SAMI_MICRO,
-    ClassifyRecipe,
     MaskedRecipe,
     Recipe,
 )
@@ -126,8 +125,3 @@ MICRO_RUNS: dict[str, MicroRun] = {
 FIGURE7 = ("efficientsam-ti-micro", "efficientsam-s-micro")
 """Runs whose mIoU is measured on the way."""
 FIGURE7_EPOCHS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-
-
-def is_classifier(run: MicroRun) -> bool:
-    """Whether a run ends in a classifier of Table 1."""
-    return isinstance(run.recipe, ClassifyRecipe)

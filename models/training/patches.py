@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from models.sami.positions import sine_cosine_positions
+
 
 @torch.no_grad()
 def start_from_cosines(projection: nn.Conv2d) -> None:
@@ -47,16 +49,3 @@ def start_from_waves(positions: nn.Parameter) -> None:
     else:
         positions[:, 1:].copy_(waves.flatten(0, 1)[None])
         positions[:, :1] = 0
-
-
-def sine_cosine_positions(side: int, channels: int) -> torch.Tensor:
-    """Return MAE's fixed positions [side, side, channels]: half for the column, half for the row, sines first.
-
-    Frequencies fall geometrically from 1 to 1 / 10,000; computed in float64 as the public code does.
-    """
-    frequencies = 1 / 10_000 ** (np.arange(channels // 4) / (channels // 4))
-    angles = np.arange(side)[:, None] * frequencies  # [side, C / 4]
-    waves = np.concatenate([np.sin(angles), np.cos(angles)], axis=1)  # [side, C / 2]
-    shape = (side, side, channels // 2)
-    table = np.concatenate([np.broadcast_to(waves[None], shape), np.broadcast_to(waves[:, None], shape)], axis=2)
-    return torch.from_numpy(table).float()

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from models.errors import BenchError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
@@ -40,6 +42,21 @@ class Recipe:
     """Of initialisation, data order and prompts."""
     checkpoint_every: int = 250
     """Steps between checkpoints."""
+
+
+def images_per_batch(recipe: Recipe, processes: int) -> int:
+    """Return the images of one micro-batch of one process.
+
+    Raises:
+        BenchError: if a step's images cannot be shared equally.
+    """
+    images, rest = divmod(recipe.images_per_step, processes * recipe.accumulate)
+    if rest:
+        raise BenchError(
+            f"{recipe.images_per_step} images a step cannot be shared equally by {processes} processes with "
+            f"{recipe.accumulate} micro-batches each: change --images-per-step, --accumulate or the processes"
+        )
+    return images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,17 +192,6 @@ DISTILL_MICRO = DistillRecipe(
 
 FINETUNE_SCENES = 2400
 """Dead leaves scenes of one "epoch" of micro finetuning."""
-SAM_MICRO = PromptableRecipe(
-    steps=4500,
-    images_per_step=16,
-    learning_rate=2e-3,
-    muon_learning_rate=6e-3,
-    weight_decay=0.05,
-    warmup_steps=100,
-    clip_norm=1.0,
-    masks_per_prompt=4,
-    single_mask_share=0.1,
-)
 PROMPTABLE_MICRO = PromptableRecipe(
     steps=5 * FINETUNE_SCENES // 8,  # 5 epochs, as section 4.1
     images_per_step=8,
@@ -196,6 +202,7 @@ PROMPTABLE_MICRO = PromptableRecipe(
     clip_norm=1.0,
     masks_per_prompt=4,
 )
+SAM_MICRO = replace(PROMPTABLE_MICRO, steps=4500, images_per_step=16, single_mask_share=0.1)
 SAMI_MICRO = MaskedRecipe(
     steps=1000,
     images_per_step=32,

@@ -10,6 +10,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
+from bench.paths import cache_dir
 from bench.progress import progress
 
 T = TypeVar("T")
@@ -24,6 +25,14 @@ def drawn(draw: Callable[[int], T], count: int) -> Iterator[T]:
         for scene in pool.imap(draw, range(count), chunksize=32):
             yield scene
             advance(1)
+
+
+def rendered(name: str, render: Callable[[Path], None]) -> Path:
+    """Return a folder of the cache, rendering it first if it is not there."""
+    root = cache_dir() / "dead_leaves" / name
+    if not root.exists():
+        render(root)
+    return root
 
 
 @contextmanager

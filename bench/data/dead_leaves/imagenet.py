@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bench.data.dead_leaves.drawing import drawn, whole_or_not_at_all
+from bench.data.dead_leaves.drawing import drawn, rendered, whole_or_not_at_all
 from bench.data.dead_leaves.render import check_published
 from bench.data.dead_leaves.scene import SIZE, Paint, Placement, finish, paint_leaves
 from bench.data.dead_leaves.shapes import SHAPE_NAMES, TEXTURE_NAMES
@@ -89,10 +89,7 @@ def imagenet_root() -> Path:
     Raises:
         BenchError: if this machine draws other pixels than the published hash says.
     """
-    root = cache_dir() / "dead_leaves" / f"imagenet-{IMAGENET_SHA256[:12]}"
-    if not root.exists():
-        render_imagenet(root)
-    return root
+    return rendered(f"imagenet-{IMAGENET_SHA256[:12]}", render_imagenet)
 
 
 def render_imagenet(root: Path) -> None:

@@ -11,9 +11,8 @@ from typing import Any
 from PIL import Image
 
 from bench.data.dead_leaves import coco, lvis
-from bench.data.dead_leaves.drawing import whole_or_not_at_all
+from bench.data.dead_leaves.drawing import rendered, whole_or_not_at_all
 from bench.data.dead_leaves.scene import Scene, draw_scene
-from bench.paths import cache_dir
 from bench.progress import progress
 from models.errors import BenchError
 
@@ -36,10 +35,7 @@ def world_root() -> Path:
     Raises:
         BenchError: if this machine draws other pixels than the published hash says.
     """
-    root = cache_dir() / "dead_leaves" / f"val-{WORLD_SHA256[:12]}"
-    if not root.exists():
-        render_world(root)
-    return root
+    return rendered(f"val-{WORLD_SHA256[:12]}", render_world)
 
 
 def render_world(root: Path) -> None:

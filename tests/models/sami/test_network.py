@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor
 
 from models.efficientsam import efficientsam
@@ -17,7 +18,7 @@ from models.errors import BenchError
 from models.sami.build import PIXELS, SIZES, from_mae
 from models.sami.encoder import ViTEncoder, from_efficientsam, to_efficientsam
 from models.sami.network import MaskedAutoencoder, Masking, mask_patches, reconstruction_loss
-from models.sami.targets import IMAGENET_MEAN, IMAGENET_STD, pixel_target
+from models.sami.targets import pixel_target
 from tests.models.recipe import fill, image, value
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -77,7 +78,7 @@ class TestMaeParity:
     @staticmethod
     def images(seed: int) -> np.ndarray:
         photos = np.stack([image(240, 240, seed + i)[:224, :224] for i in range(2)]) / 255
-        return ((photos - IMAGENET_MEAN) / IMAGENET_STD).transpose(0, 3, 1, 2).astype(np.float32)
+        return ((photos - IMAGENET_DEFAULT_MEAN) / IMAGENET_DEFAULT_STD).transpose(0, 3, 1, 2).astype(np.float32)
 
 
 class TestMasking:

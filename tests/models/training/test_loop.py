@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from models.errors import BenchError
 from models.training import loop
-from models.training.loop import steps_done, train
+from models.training.loop import seconds_trained, steps_done, train
 from models.training.recipes import Recipe
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -86,6 +86,7 @@ def log_of(out: Path) -> list[dict[str, float]]:
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     for line in lines:
         assert line.pop("seconds_per_step") >= 0
+        assert line.pop("seconds") >= 0
     return lines
 
 
@@ -151,6 +152,28 @@ class TestArithmetic:
         assert seen[12][1] == weights(trained)
         assert seen[4][1] != seen[12][1]
         assert weights(run(tmp_path / "unseen")) == weights(trained)
+
+    def test_a_run_killed_at_its_last_visit_makes_it_again(self, tmp_path: Path) -> None:
+        """The checkpoint of a step is written after its visit, so no visit can be lost between the two."""
+        seen: list[int] = []
+
+        def dies(network: nn.Module, step: int) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, visits={12: dies})
+        run(tmp_path, visits={12: lambda network, step: seen.append(step)})
+        assert seen == [12]
+
+    def test_seconds_add_up_over_sessions(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        clock = iter(range(1000))
+        monkeypatch.setattr(loop.time, "monotonic", lambda: float(next(clock)))  # a second between two looks
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, stage=Stage(dies_at=7))
+        run(tmp_path)
+        lines = [json.loads(line)["seconds"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+        assert lines == [float(step + 1) for step in range(12)]
+        assert seconds_trained(tmp_path) == 12
 
     def test_two_half_batches_are_a_whole_one(self, tmp_path: Path) -> None:
         whole = train(toy(0), Stage(noise=0), Batches(4), RECIPE, tmp_path / "whole")

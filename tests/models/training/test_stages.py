@@ -226,6 +226,16 @@ class TestCommand:
         assert record["data"]["seed"] == TRAINING_SEED
         assert record["made_with"]["versions"]["torch"]
 
+    def test_a_finished_run_keeps_its_record(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """Starting a run again, as every resumed `train-micro` does, must not say that it took no time."""
+        command.train("sam-micro", out=tmp_path / "out", weights=tmp_path)
+        record = tmp_path / "sam-micro.json"
+        before, own = record.read_bytes(), tmp_path / "out" / "sam-micro" / "weights.json"
+        assert json.loads(before) == json.loads(own.read_text())
+        command.train("sam-micro", out=tmp_path / "out", weights=tmp_path)
+        assert record.read_bytes() == before
+        assert "trained before" in capsys.readouterr().err
+
     def test_weights_can_be_written_again_without_training(self, tmp_path: Path) -> None:
         command.train("sam-micro", out=tmp_path / "out", weights=tmp_path / "first")
         command.train("sam-micro", out=tmp_path / "out", weights=tmp_path / "again", export_only=True)
