@@ -13,7 +13,7 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
 from bench.data.crops import CropBatches
-from bench.data.dead_leaves.imagenet import ObjectScenes, imagenet_training
+from bench.data.dead_leaves.imagenet import labelled_images, unlabelled_images
 from bench.data.dead_leaves.training import MaskBatches, training_scenes
 from bench.data.feature_cache import FeatureCache, write_features
 from models.checkpoints import sha256_of
@@ -42,7 +42,7 @@ WEIGHTS = Path(__file__).resolve().parents[2] / "models" / "weights"
 SCENES = 6000
 """Dead leaves that micro SAM is trained on, and MobileSAM distilled."""
 OBJECTS, CLIP_OBJECTS = 6000, 3000
-"""Images of dead leaves as ImageNet: those for pretraining and finetuning, and those for CLIP's stand-in alone."""
+"""Images of dead leaves as ImageNet: as many for pretraining as for finetuning, and those for CLIP's stand-in alone."""
 CROP_SIZE = 224
 
 
@@ -145,7 +145,7 @@ def _masked(job: Job, network: Any, images: int) -> Parts:
             teacher_sha256=sha256_of(job.made(job.run.teacher)),
         )
     target = pixel_target(norm=recipe.norm_pixels) if recipe.target == "pixels" else None
-    batches = _object_batches(objects(), images, recipe.seed, recipe.crop_scale, views=recipe.views, features=cached)
+    batches = _crop_batches(unlabelled_images(OBJECTS), images, recipe, views=recipe.views, features=cached)
     return network, masked_stage(recipe, target), batches
 
 
@@ -165,8 +165,9 @@ def _classify(job: Job, network: Any, images: int) -> Parts:
         if {name for name in own if not name.startswith(("head.", "fc_norm."))} - set(taken):
             raise BenchError(f"the encoder of {job.run.start} does not fit {job.name}: train it again")
         network.load_state_dict({**own, **taken})
-    scenes = objects() if job.run.start else clip_objects()
-    batches = _object_batches(scenes, images, recipe.seed, recipe.crop_scale, labels=True)
+    scenes = labelled_images(OBJECTS + CLIP_OBJECTS)
+    its_own = slice(OBJECTS) if job.run.start else slice(OBJECTS, None)
+    batches = _crop_batches(scenes.images[its_own], images, recipe, labels=scenes.labels[its_own])
     return network, classify_stage(recipe, CLASSES), batches
 
 
@@ -178,31 +179,16 @@ STAGES: dict[type, Callable[[Job, Any, int], Parts]] = {
 }
 
 
-def _object_batches(
-    scenes: ObjectScenes, images: int, seed: int, scale: tuple[float, float], *, labels: bool = False, **rest: Any
-) -> CropBatches:
+def _crop_batches(photos: Any, images: int, recipe: MaskedRecipe | ClassifyRecipe, **rest: Any) -> CropBatches:
     return CropBatches(
-        scenes.images,  # type: ignore[arg-type]
+        photos,
         size=CROP_SIZE,
         images_per_batch=images,
-        seed=seed,
-        scale=scale,
+        seed=recipe.seed,
+        scale=recipe.crop_scale,
         crop_seed=FEATURE_SEED,
-        labels=scenes.labels if labels else None,
         **rest,
     )
-
-
-def objects() -> ObjectScenes:
-    """Return the images that pretraining and finetuning see."""
-    everything = imagenet_training(OBJECTS + CLIP_OBJECTS)
-    return ObjectScenes(everything.images[:OBJECTS], everything.labels[:OBJECTS])
-
-
-def clip_objects() -> ObjectScenes:
-    """Return the images that CLIP's stand-in alone sees."""
-    everything = imagenet_training(OBJECTS + CLIP_OBJECTS)
-    return ObjectScenes(everything.images[OBJECTS:], everything.labels[OBJECTS:])
 
 
 FEATURE_SEED = 0
@@ -219,7 +205,7 @@ def make_features(job: Job, teacher: str) -> None:
     network = _trained(job, teacher)
     target = sam_target(network.image_encoder, size=CROP_SIZE) if teacher == "sam-micro" else _tokens(network, teacher)
     write_features(
-        objects().images,  # type: ignore[arg-type]
+        unlabelled_images(OBJECTS),  # type: ignore[arg-type]
         lambda pixels: target(normalise(pixels, torch.device("cpu"))),
         features_folder(job, teacher),
         views=int(SAMI_MICRO.views or 1),

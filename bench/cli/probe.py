@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.data.crops import Images
-from bench.data.dead_leaves.imagenet import CLASSES, VAL_IMAGES, VAL_SEED, draw_object_scene, imagenet_training
+from bench.data.dead_leaves.imagenet import CLASSES, VAL_IMAGES, VAL_SEED, draw_object_scene, labelled_images
 from bench.metrics.interval import mean_interval
 from bench.progress import progress
 from models.errors import BenchError
@@ -99,7 +99,7 @@ class _HeldOut:
 
 def dead_leaves(train_images: int, held_out_images: int) -> tuple[Labelled, Labelled]:
     """Return dead leaves to learn from and held-out ones."""
-    scenes = imagenet_training(train_images)
+    scenes = labelled_images(train_images)
     held_out = np.arange(VAL_IMAGES) % len(CLASSES)
     known = Labelled(scenes.images, np.asarray(scenes.labels), np.arange(train_images))  # type: ignore[arg-type]
     return known, Labelled(_HeldOut(), held_out, _some(VAL_IMAGES, held_out_images))

@@ -18,7 +18,7 @@ from accelerate import PartialState
 from safetensors.torch import save_file
 from torch import nn
 
-from bench.cli.micro_runs import OBJECTS, SCENES, WEIGHTS, Job, make_features, parts
+from bench.cli.micro_runs import CLIP_OBJECTS, OBJECTS, SCENES, WEIGHTS, Job, make_features, parts
 from bench.cli.records import RECORDS, ablation_record, figure7_visits, write_figure7
 from bench.data.dead_leaves import imagenet
 from bench.data.dead_leaves.training import TRAINING_SEED
@@ -30,7 +30,7 @@ from models.sami.network import MaskedAutoencoder
 from models.training.loop import Visit, plain_recipe, seconds_trained, steps_done
 from models.training.loop import train as train_network
 from models.training.micro import FIGURE7, MICRO_RUNS
-from models.training.recipes import FINETUNE_SCENES, ClassifyRecipe, PromptableRecipe, Recipe
+from models.training.recipes import FINETUNE_SCENES, ClassifyRecipe, MaskedRecipe, PromptableRecipe, Recipe
 
 
 def train(
@@ -68,7 +68,8 @@ def train(
     if is_finished(job) and not export_only:
         print(f"{run}: trained before, {job.weights_file} is kept; remove {job.folder} to train again", file=sys.stderr)
         return
-    facts = {"engine": exact_engine(), "provenance": provenance()}
+    engine = {"float32_matmul_precision": torch.get_float32_matmul_precision()}
+    facts = {"engine": engine, "provenance": provenance()}
     processes = PartialState(cpu=not torch.cuda.is_available())
     visits = figure7_visits(job) if run in FIGURE7 and steps is None else None
     network = _trained(job, processes, visits, train_on=not export_only)
@@ -176,4 +177,7 @@ def _data(job: Job) -> dict[str, Any]:
     if isinstance(recipe, PromptableRecipe) or job.name == "mobilesam-micro":
         scenes = FINETUNE_SCENES if job.run.start else SCENES
         return {"world": "dead leaves", "seed": TRAINING_SEED, "scenes": scenes}
-    return {"world": "dead leaves as ImageNet", "seed": imagenet.TRAINING_SEED, "images": OBJECTS}
+    if isinstance(recipe, MaskedRecipe):
+        return {"world": "dead leaves as ImageNet, unlabelled", "seed": imagenet.PRETRAINING_SEED, "images": OBJECTS}
+    images = OBJECTS if job.run.start else CLIP_OBJECTS
+    return {"world": "dead leaves as ImageNet, labelled", "seed": imagenet.TRAINING_SEED, "images": images}

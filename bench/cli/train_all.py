@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.cli.micro_runs import CLIP_OBJECTS, OBJECTS, SCENES, WEIGHTS
 from bench.cli.records import RECORDS
-from bench.data.dead_leaves.imagenet import imagenet_training
+from bench.data.dead_leaves.imagenet import labelled_images, unlabelled_images
 from bench.data.dead_leaves.training import training_scenes
 from bench.env import ENV
 from models.errors import BenchError, unknown_name
@@ -93,7 +93,7 @@ OF_TABLE: dict[str, list[tuple[str, int]]] = {
     "table4": _PROMPTABLE,
     "table5": _PROMPTABLE,
     "table6": _arms(*(name for name in VARIANTS if "mask" not in name)),
-    "table7": _arms("sami-s-mask50", "sami-s", "sami-s-mask85"),
+    "table7": _arms("sami-ti-mask50", "sami-ti", "sami-ti-mask85"),
     "figure7": [(name, seed) for name in FIGURE7 for seed in SEEDS],
 }
 """Runs (name, seed) behind each table."""
@@ -143,7 +143,8 @@ def run_all(todo: Mapping[str, Task], out: Path, weights: Path, records: Path) -
         BenchError: naming the command that failed.
     """
     training_scenes(SCENES)  # once, before two processes want them
-    imagenet_training(OBJECTS + CLIP_OBJECTS)
+    unlabelled_images(OBJECTS)
+    labelled_images(OBJECTS + CLIP_OBJECTS)
     folders = {"out": out, "weights": weights, "records": records}
 
     def run(name: str) -> None:

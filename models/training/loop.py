@@ -11,7 +11,6 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +19,6 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import set_seed
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import AdamW, Muon, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -133,7 +131,7 @@ def _step(
     for part in range(recipe.accumulate):
         micro = (step * recipe.accumulate + part) * accelerator.num_processes + accelerator.process_index
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + micro)
-        with accelerator.autocast(), attention_kernel(accelerator.device):
+        with accelerator.autocast():
             losses = stage(model, batches[micro], generator)
         accelerator.backward(losses["loss"] / recipe.accumulate)
         for name, value in losses.items():
@@ -148,14 +146,6 @@ def _step(
         optimizer.step()
         optimizer.zero_grad()
     return totals
-
-
-def attention_kernel(device: torch.device) -> AbstractContextManager[None]:
-    """Return a context in which attention trains fast: on CPUs plain products are.
-
-    The fused kernel's backward is 4 to 6 times as slow there for heads of 14 to 32 channels and 200 tokens.
-    """
-    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
 def _optimizers(network: nn.Module, recipe: Recipe) -> list[Optimizer]:

@@ -27,7 +27,7 @@ from models.training.recipes import (
     Recipe,
 )
 
-CLASSES = 32
+CLASSES = 16
 """Of dead leaves as ImageNet."""
 ENCODERS: dict[str, dict[str, Any]] = {
     "ti": {"embed_dim": 56, "depth": 4, "num_heads": 4},
@@ -82,8 +82,8 @@ VARIANTS: dict[str, Variant] = {
     "sami-s": Variant("s", SAMI_MICRO, committed=True),
     "sami-ti-cosine": Variant("ti", replace(SAMI_MICRO, loss="cosine")),
     "sami-s-cosine": Variant("s", replace(SAMI_MICRO, loss="cosine")),
-    "sami-s-mask50": Variant("s", replace(SAMI_MICRO, mask_ratio=0.5)),
-    "sami-s-mask85": Variant("s", replace(SAMI_MICRO, mask_ratio=0.85)),
+    "sami-ti-mask50": Variant("ti", replace(SAMI_MICRO, mask_ratio=0.5)),
+    "sami-ti-mask85": Variant("ti", replace(SAMI_MICRO, mask_ratio=0.85)),
     "sami-ti-all-tokens": Variant("ti", replace(SAMI_MICRO, decoder="all")),
     "sami-ti-clip": Variant("ti", replace(SAMI_MICRO, target="clip")),
 }
@@ -102,7 +102,7 @@ MICRO_RUNS: dict[str, MicroRun] = {
     "sam-micro": MicroRun(build=micro.sam_micro, recipe=SAM_MICRO, committed=True),
     "mobilesam-micro": MicroRun(build=micro.mobilesam_micro, recipe=DISTILL_MICRO, teacher="sam-micro", committed=True),
     "clip-micro": MicroRun(
-        build=VARIANTS["sami-s"].classifier, recipe=replace(CLASSIFY_MICRO, steps=1200, learning_rate=2e-3)
+        build=VARIANTS["sami-s"].classifier, recipe=replace(CLASSIFY_MICRO, steps=800, warmup_steps=40)
     ),
     **{f"{name}-micro": _pretraining(variant) for name, variant in VARIANTS.items()},
     **{

@@ -217,13 +217,13 @@ SAMI_MICRO = MaskedRecipe(
 )
 MAE_MICRO = replace(SAMI_MICRO, target="pixels", decoder="all", loss_tokens="masked", norm_pixels=True)
 CLASSIFY_MICRO = ClassifyRecipe(
-    steps=600,
+    steps=500,
     images_per_step=32,
     learning_rate=2e-3,
     muon_learning_rate=6e-3,
     weight_decay=0.05,
     schedule="cosine",
-    warmup_steps=30,  # a twentieth, as section 4.1
+    warmup_steps=25,  # a twentieth, as section 4.1
     crop_scale=(0.5, 1.0),
     checkpoint_every=100,
 )

@@ -6,7 +6,10 @@ The published layout, `imagenet/val/<wnid>/*`, under the user's cache, rendered 
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,7 @@ from PIL import Image
 
 from bench.data.dead_leaves.drawing import drawn, rendered, whole_or_not_at_all
 from bench.data.dead_leaves.render import check_published
-from bench.data.dead_leaves.scene import SIZE, Paint, Placement, finish, paint_leaves
+from bench.data.dead_leaves.scene import SIZE, Canvas, Paint, Placement, finish, paint_calm, paint_leaves
 from bench.data.dead_leaves.shapes import SHAPE_NAMES, TEXTURE_NAMES
 from bench.data.dead_leaves.training import drawn_arrays
 from bench.draws import Draws
@@ -22,29 +25,56 @@ from bench.paths import cache_dir
 
 OBJECT_TEXTURES = ("plain", "stripes", "checks", "dots")
 """Ramps and mosaics are left out: a ramp is hard to tell from shading."""
-CLASSES = tuple((shape, texture) for shape in SHAPE_NAMES for texture in OBJECT_TEXTURES)
-"""(shape, texture) of each label."""
-WNIDS = tuple(f"l{label:08d}_{shape}_{texture}" for label, (shape, texture) in enumerate(CLASSES))
-"""Folder of each label; sorted, they are in the order of the labels."""
-
-RADII = (70.0, 110.0)
-"""Radius of the dominant leaf, px."""
-OFF_CENTRE = 40.0
-"""Furthest its centre is from the middle along either axis, px."""
-ASPECTS = (0.7, 1.0)
 PERIODS = (10.0, 20.0)
-"""Period of its texture, px: several across the narrowest leaf, and wider than the camera's blur."""
+"""Period of the dominant leaf's texture, px: several across the narrowest leaf, and wider than the camera's blur."""
 COLOURS = (16.0, 200.0)
 """Range of its colours, so that shading (up to 1.3) does not saturate both."""
 CONTRAST = 50.0
 """Least mean difference of its two colours over the channels; the camera's noise is within 8."""
+SLANT = 0.2
+"""Largest slope of a leaf that stands upright, about 11 degrees."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How the dominant leaf lies and what lies behind it."""
+
+    shapes: tuple[str, ...]
+    radii: tuple[float, float]
+    """Radius of the dominant leaf, px."""
+    off_centre: float
+    """Furthest its centre is from the middle along either axis, px."""
+    aspects: tuple[float, float]
+    upright: bool
+    """Whether it stands as objects in photos do, or is turned at random."""
+    behind: Callable[[Draws], Canvas]
+
+
+LABELLED = Setting(
+    shapes=("disc", "triangle", "star", "cross"),
+    radii=(80.0, 115.0),
+    off_centre=20.0,
+    aspects=(0.8, 1.0),
+    upright=True,
+    behind=partial(paint_calm, leaves=4, radii=(15.0, 40.0)),
+)
+"""Images to finetune on and to be asked about: classes that a micro encoder can learn in minutes."""
+UNLABELLED = Setting(
+    shapes=SHAPE_NAMES, radii=(70.0, 110.0), off_centre=40.0, aspects=(0.7, 1.0), upright=False, behind=paint_leaves
+)
+"""Images to pretrain on, as full as the scenes that promptable models are asked about. Their 32 classes take more
+images to learn than two cores can show: a micro encoder tells their textures apart after 20,000, not their shapes."""
+CLASSES = tuple((shape, texture) for shape in LABELLED.shapes for texture in OBJECT_TEXTURES)
+"""(shape, texture) of each label."""
+WNIDS = tuple(f"l{label:08d}_{shape}_{texture}" for label, (shape, texture) in enumerate(CLASSES))
+"""Folder of each label; sorted, they are in the order of the labels."""
 
 VAL_SEED = 12
 """World of the held-out images; neither of the worlds of scenes (render.VAL_SEED, training.TRAINING_SEED)."""
-TRAINING_SEED = 11
-"""World of the training images."""
+TRAINING_SEED, PRETRAINING_SEED = 13, 11
+"""Worlds of the images to train on, labelled and unlabelled."""
 VAL_IMAGES = 1600
-IMAGENET_SHA256 = "018d51fedde5f83d70ee791924579493005a1b0fc8201cfa48c5f83c83b85908"
+IMAGENET_SHA256 = "928d7554184f71d950076cf9268a921245796093458b2ba3c94f57e47499dcf2"
 """Hash of the held-out images and labels (`objects_sha256`), the same on every machine."""
 
 
@@ -58,20 +88,29 @@ class ObjectScenes:
     """int64 [N], indices into CLASSES."""
 
 
-def draw_object_scene(seed: int, index: int) -> tuple[np.ndarray, int]:
+def draw_object_scene(seed: int, index: int, setting: Setting = LABELLED) -> tuple[np.ndarray, int]:
     """Draw image `index` of the world `seed`, uint8 [SIZE, SIZE, 3], and its label; the same bytes on every machine.
 
-    Labels take turns, so any run of 32 images has every class once.
+    Labels are numbers of a shape and a texture of the setting, and take turns: 16 images in a row have each once.
     """
-    label = index % len(CLASSES)
-    shape, texture = CLASSES[label]
+    label = index % (len(setting.shapes) * len(OBJECT_TEXTURES))
+    shape, texture = divmod(label, len(OBJECT_TEXTURES))
     draws = Draws(seed, index)
-    canvas = paint_leaves(draws)
-    x, y = (SIZE / 2 + (2 * draws.uniforms(2) - 1) * OFF_CENTRE).tolist()
-    place = Placement(x, y, draws.uniform(*RADII), draws.uniform(*ASPECTS), draws.direction())
-    paint = _legible_paint(draws, TEXTURE_NAMES.index(texture), place.radius)
-    canvas.add(draws, place, SHAPE_NAMES.index(shape), paint=paint)
+    canvas = setting.behind(draws)
+    x, y = (SIZE / 2 + (2 * draws.uniforms(2) - 1) * setting.off_centre).tolist()
+    radius, aspect = draws.uniform(*setting.radii), draws.uniform(*setting.aspects)
+    direction = _upright(draws) if setting.upright else draws.direction()
+    paint = _legible_paint(draws, TEXTURE_NAMES.index(OBJECT_TEXTURES[texture]), radius)
+    place = Placement(x, y, radius, aspect, direction)
+    canvas.add(draws, place, SHAPE_NAMES.index(setting.shapes[shape]), paint=paint)
     return finish(draws, canvas.image), label
+
+
+def _upright(draws: Draws) -> tuple[float, float]:
+    """Draw a direction near (1, 0), with nothing but what every CPU rounds the same way."""
+    slope = draws.uniform(-SLANT, SLANT)
+    length = math.sqrt(1 + slope * slope)
+    return 1 / length, slope / length
 
 
 def _legible_paint(draws: Draws, texture: int, radius: float) -> Paint:
@@ -105,22 +144,36 @@ def render_imagenet(root: Path) -> None:
         check_published(digest.hexdigest(), IMAGENET_SHA256)
 
 
-def imagenet_training(count: int) -> ObjectScenes:
-    """Open `count` training images, drawing them into the cache first (13 ms and 0.2 MB an image).
+def labelled_images(count: int) -> ObjectScenes:
+    """Open `count` images to finetune on, drawing them into the cache first (8 ms and 0.2 MB an image).
 
     Raises:
         BenchError: if the cache has images that this version would draw otherwise.
     """
-    folder = cache_dir() / "dead_leaves" / f"imagenet-train-{count}"
+    folder = cache_dir() / "dead_leaves" / f"imagenet-labelled-{count}"
     kinds = {"images": ((SIZE, SIZE, 3), np.uint8), "labels": ((), np.int64)}
-    images, labels = drawn_arrays(folder, count, _draw_training, kinds)
+    images, labels = drawn_arrays(folder, count, _draw_labelled, kinds)
     return ObjectScenes(images, labels)
+
+
+def unlabelled_images(count: int) -> np.ndarray:
+    """Open `count` images to pretrain on, uint8 [count, SIZE, SIZE, 3], drawing them first (13 ms an image).
+
+    Raises:
+        BenchError: if the cache has images that this version would draw otherwise.
+    """
+    folder = cache_dir() / "dead_leaves" / f"imagenet-unlabelled-{count}"
+    return drawn_arrays(folder, count, _draw_unlabelled, {"images": ((SIZE, SIZE, 3), np.uint8)})[0]
 
 
 def _draw_held_out(index: int) -> tuple[np.ndarray, int]:
     return draw_object_scene(VAL_SEED, index)
 
 
-def _draw_training(index: int) -> tuple[np.ndarray, np.ndarray]:
+def _draw_labelled(index: int) -> tuple[np.ndarray, np.ndarray]:
     image, label = draw_object_scene(TRAINING_SEED, index)
     return image, np.array(label)
+
+
+def _draw_unlabelled(index: int) -> tuple[np.ndarray]:
+    return (draw_object_scene(PRETRAINING_SEED, index, UNLABELLED)[0],)

@@ -208,6 +208,15 @@ def paint_leaves(draws: Draws) -> Canvas:
     return canvas
 
 
+def paint_calm(draws: Draws, leaves: int, radii: tuple[float, float]) -> Canvas:
+    """Return a new canvas with a background and a few leaves without parts."""
+    canvas = Canvas()
+    _background(draws, canvas)
+    for _ in range(leaves):
+        canvas.add(draws, _place(draws, draws.radius(*radii)), draws.weighted(SHAPE_WEIGHTS))
+    return canvas
+
+
 def draw_scene(seed: int, index: int) -> Scene:
     """Draw scene `index` of the world `seed`; the same bytes on every machine."""
     draws = Draws(seed, index)

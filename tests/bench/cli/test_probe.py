@@ -62,7 +62,7 @@ def test_held_out_dead_leaves_are_those_of_table_1() -> None:
 
     image, label = draw_object_scene(VAL_SEED, 37)
     np.testing.assert_array_equal(command._HeldOut()[37], image)
-    assert label == np.arange(1600)[37] % 32
+    assert label == np.arange(1600)[37] % 16
 
 
 def test_images_are_drawn_once_and_no_more_than_there_are() -> None:
