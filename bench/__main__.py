@@ -8,7 +8,7 @@ from typing import Any
 
 import tyro
 
-from bench.cli import data, listing, pretrain, probe, run, speed, train, train_all, weights
+from bench.cli import data, finetune, listing, pretrain, probe, run, speed, train, train_all, weights
 from models.errors import BenchError
 
 GROUPS: dict[str, dict[str, Callable[..., Any]]] = {
@@ -24,6 +24,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "list": listing.list_all,
     "runs": listing.list_runs,
     "pretrain": pretrain.pretrain,
+    "finetune": finetune.finetune,
     "probe": probe.probe,
     "speed": speed.speed,
     "train": train.train,

@@ -40,11 +40,28 @@ def ask_image(
         return []
     answerer.look(image)
     return [
-        _record(annotation, prompt, repeat, answer, row, iou)
+        record
         for prompt, repeat, answer in _answers(answerer, truths, axes)
-        for row, (annotation, iou) in enumerate(
-            zip(truths.annotations, mask_iou(answer.masks, truths.masks), strict=True)
-        )
+        for record in _records(truths, prompt, repeat, answer)
+    ]
+
+
+def ask_boxes(
+    answerer: Answerer, image: np.ndarray, info: ImageInfo, annotations: Sequence[Annotation], axes: Axes
+) -> list[dict[str, object]]:
+    """Ask for every object of an image by box alone; the records that `ask_image` makes of them."""
+    truths = _truths(info, annotations)
+    if not truths.annotations:
+        return []
+    answerer.look(image)
+    return _records(truths, "box", 0, answerer.answer(_boxes(truths, axes), truths.masks))
+
+
+def _records(truths: Truths, prompt: str, repeat: int, answer: Answer) -> list[dict[str, object]]:
+    ious = mask_iou(answer.masks, truths.masks)
+    return [
+        _record(annotation, prompt, repeat, answer, row, iou)
+        for row, (annotation, iou) in enumerate(zip(truths.annotations, ious, strict=True))
     ]
 
 

@@ -18,7 +18,7 @@ from bench.data.dead_leaves.training import MaskBatches, training_scenes
 from bench.data.feature_cache import FeatureCache, write_features
 from models.checkpoints import sha256_of
 from models.errors import BenchError
-from models.sami.encoder import to_efficientsam
+from models.sami.encoder import into_efficientsam
 from models.sami.targets import Target, pixel_target, sam_target, token_target
 from models.training.classify import classify_stage
 from models.training.distill import EncoderTrainer, distill_stage
@@ -104,10 +104,7 @@ def parts(job: Job, network: nn.Module, *, processes: int) -> Parts:
 def _promptable(job: Job, network: Any, images: int) -> Parts:
     recipe: PromptableRecipe = job.recipe
     if job.run.start:
-        state = to_efficientsam(load_file(job.made(job.run.start)))
-        missing, unexpected = network.image_encoder.load_state_dict(_float(state), strict=False)
-        if unexpected or any(not name.startswith("neck.") for name in missing):
-            raise BenchError(f"the encoder of {job.run.start} does not fit {job.name}: train it again")
+        into_efficientsam(network.image_encoder, load_file(job.made(job.run.start)))
     else:
         start_from_cosines(network.image_encoder.patch_embed.proj)
         start_from_waves(network.image_encoder.pos_embed)

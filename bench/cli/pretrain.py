@@ -27,7 +27,6 @@ from bench.data.photos import PhotoFolder
 from bench.progress import progress
 from bench.provenance import provenance
 from models import zoo
-from models.engine import exact_engine
 from models.errors import BenchError
 from models.sam.image_encoder import ImageEncoder
 from models.sami.build import masked_autoencoder
@@ -78,7 +77,7 @@ def pretrain(model: tyro.conf.Positional[str], /, options: Annotated[Options, ty
     photos = PhotoFolder(options.data or _imagenet())
     recipe = adapt(chosen.recipe, chosen.teacher, options, images=len(photos))
     images = images_per_batch(recipe, processes.num_processes)
-    engine, made_with = exact_engine(), provenance()
+    made_with = provenance()
     source = _source(chosen.teacher, photos, recipe, options, processes)
     torch.manual_seed(recipe.seed)
     network = masked_autoencoder(chosen.size, recipe, source.width)
@@ -107,7 +106,7 @@ def pretrain(model: tyro.conf.Positional[str], /, options: Annotated[Options, ty
         "features_cached": source.features is not None,
         "processes": processes.num_processes,
         "seconds": seconds_trained(folder),
-        "engine": engine,
+        "engine": {"float32_matmul_precision": torch.get_float32_matmul_precision()},
         "made_with": {key: made_with[key] for key in ("git", "versions", "hardware", "threads")},
     }
     _export(network.encoder, folder, record)

@@ -131,6 +131,11 @@ def chosen_pretraining(model: str, options: Options) -> Pretraining:
     ):
         if value is not None and value < least:
             raise BenchError(f"--{name} must be at least {least}, got {value}")
-    if options.tracker != "none" and importlib.util.find_spec(options.tracker) is None:
-        raise BenchError(f"--tracker {options.tracker} needs a package: pip install {options.tracker}")
+    check_tracker(options.tracker)
     return chosen._replace(teacher=teacher)
+
+
+def check_tracker(tracker: str) -> None:
+    """Raise if a tracker is wanted that is not installed."""
+    if tracker != "none" and importlib.util.find_spec(tracker) is None:
+        raise BenchError(f"--tracker {tracker} needs a package: pip install {tracker}")

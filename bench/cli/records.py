@@ -26,7 +26,7 @@ from models.training.micro import FIGURE7_EPOCHS, VARIANTS
 from models.training.recipes import FINETUNE_SCENES
 from protocols.answers import ModelAnswerer
 from protocols.axes import PRESETS
-from protocols.interactive import ask_image
+from protocols.interactive import ask_boxes
 
 RECORDS = Path(__file__).resolve().parents[2] / "protocols" / "records"
 """Committed records."""
@@ -100,8 +100,8 @@ def write_figure7(job: Job, training: dict[str, Any], folder: Path) -> None:
             ious, image_ids = [], []
             for info in instances.images:
                 annotations = instances.annotations(info.id)
-                for row in ask_image(answerer, read_rgb(info.path), info, annotations, PRESETS["paper"]):
-                    if row["prompt"] == "box" and not row["iscrowd"]:
+                for row in ask_boxes(answerer, read_rgb(info.path), info, annotations, PRESETS["paper"]):
+                    if not row["iscrowd"]:
                         ious.append(round(float(row["iou"]), 4))  # type: ignore[arg-type]
                         image_ids.append(info.id)
                 advance(1)

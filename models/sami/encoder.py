@@ -102,6 +102,24 @@ def to_efficientsam(encoder_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value for name, value in encoder_state.items() if name not in ONLY_IN_PRETRAINING}
 
 
+def into_efficientsam(image_encoder: nn.Module, encoder_state: Mapping[str, Tensor]) -> None:
+    """Load a pretrained encoder into an EfficientSAM image encoder, whose neck stays as it is.
+
+    Raises:
+        BenchError: if it is of another size.
+    """
+    own = image_encoder.state_dict()
+    vit = {name: value.float() for name, value in to_efficientsam(encoder_state).items()}
+    wanted = {name for name in own if not name.startswith("neck.")}
+    wrong = sorted(wanted ^ set(vit)) or [name for name in sorted(vit) if vit[name].shape != own[name].shape]
+    if wrong:
+        raise BenchError(
+            f"the pretrained encoder does not fit this EfficientSAM: '{wrong[0]}' has another shape or is missing, "
+            "take the encoder of its size"
+        )
+    image_encoder.load_state_dict({**own, **vit})
+
+
 def from_efficientsam(encoder: ViTEncoder, image_encoder_state: Mapping[str, Tensor]) -> None:
     """Load the ViT of an EfficientSAM image encoder, whose neck is left out.
 

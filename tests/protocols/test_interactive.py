@@ -5,7 +5,7 @@ from bench.data import ImageInfo, open_coco, read_rgb
 from models.errors import UnsupportedPrompt
 from protocols.answers import Ceiling, Floor, ModelAnswerer
 from protocols.axes import PAPER, Axes, preset
-from protocols.interactive import ask_image
+from protocols.interactive import ask_boxes, ask_image
 from tests.protocols.fakes import DiscModel, disc, write_coco
 
 
@@ -24,6 +24,14 @@ def test_every_object_is_asked_by_box_one_click_and_three(coco):
     records = ask(coco, ModelAnswerer(DiscModel(), PAPER))
     asked = {(r["annotation_id"], r["prompt"], r["repeat"]) for r in records}
     assert asked == {(a, p, 0) for a in (1, 2) for p in ("box", "1click", "3click")}
+
+
+def test_asking_by_box_alone_gives_the_same_records(coco):
+    info, model = coco.images[0], DiscModel()
+    boxes = ask_boxes(ModelAnswerer(model, PAPER), read_rgb(info.path), info, coco.annotations(info.id), PAPER)
+    assert boxes == [r for r in ask(coco, ModelAnswerer(DiscModel(), PAPER)) if r["prompt"] == "box"]
+    assert (len(boxes), len(model.seen)) == (2, 1)
+    assert ask_boxes(ModelAnswerer(model, PAPER), read_rgb(info.path), info, [], PAPER) == []
 
 
 def test_boxes_are_tight_and_inside_the_image(coco):

@@ -1,0 +1,153 @@
+"""Finetuning from the command line, with networks of toy width on a few photos of dead leaves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import tyro
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from timm.models.vision_transformer import VisionTransformer
+
+from bench.cli import finetune as command
+from bench.cli.finetune import FINETUNINGS, Options, adapt
+from bench.data.dead_leaves.sa1b import write_sa1b_tars
+from models.efficientsam.build import efficientsam
+from models.efficientsam.network import EfficientSamNetwork
+from models.errors import BenchError, MissingData
+from models.sami.encoder import ViTEncoder
+
+WIDTH = {"embed_dim": 24, "depth": 1, "num_heads": 2}
+TOY = ["--steps", "2", "--images-per-step", "2", "--precision", "no", "--workers", "0"]
+
+
+def toy_efficientsam() -> EfficientSamNetwork:
+    return efficientsam(img_size=64, prompt_dim=16, decoder_heads=2, decoder_mlp_dim=16, iou_head_hidden_dim=8, **WIDTH)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    write_sa1b_tars(4, root / "sa1b", per_tar=2)
+    for index, wnid in enumerate(("n01440764", "n01443537", "n01440764")):
+        path = root / "imagenet" / "train" / wnid / f"{index}.JPEG"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(index).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(path)
+    return root
+
+
+@pytest.fixture
+def run(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Run `bench finetune` from a toy encoder and return the folder it wrote to."""
+    monkeypatch.setenv("BENCH_DATA", str(data))
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(command, "NETWORKS", {"ti": toy_efficientsam})
+    monkeypatch.setattr(command, "SIZES", {"ti": WIDTH})
+
+    def bench_finetune(model: str, *arguments: str) -> Path:
+        encoder = tmp_path / "training" / "sami-ti" / "encoder.safetensors"
+        if not encoder.exists():
+            encoder.parent.mkdir(parents=True)
+            torch.manual_seed(3)
+            save_file(ViTEncoder(**WIDTH).state_dict(), encoder)
+        tyro.cli(command.finetune, args=[model, *TOY, "--out", str(tmp_path / "training"), *arguments])
+        return tmp_path / "training" / model
+
+    return bench_finetune
+
+
+def pretrained(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder.parent / "sami-ti" / "encoder.safetensors")
+
+
+def test_sa1b_finetuning_writes_weights_of_the_promptable_model(run: Callable[..., Path]) -> None:
+    folder = run("efficientsam-ti", "--accumulate", "2")
+    network = toy_efficientsam()
+    network.load_state_dict(load_file(folder / "weights.safetensors"))
+    record = json.loads((folder / "finetune.json").read_text())
+    assert (record["model"], record["skipped"]) == ("efficientsam-ti", {})
+    losses = [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert len(losses) == 2
+
+
+def test_finetuning_starts_from_the_pretrained_encoder(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, torch.Tensor] = {}
+
+    def looked_at(trainer: Any, *_: Any, **__: Any) -> None:
+        seen.update(trainer.network.image_encoder.state_dict())
+        raise BenchError("seen")
+
+    monkeypatch.setattr(command, "train", looked_at)
+    with pytest.raises(BenchError, match=r"^seen$"):
+        run("efficientsam-ti")
+    torch.manual_seed(3)
+    encoder = ViTEncoder(**WIDTH)
+    assert (seen["blocks.0.attn.qkv.weight"] == encoder.state_dict()["blocks.0.attn.qkv.weight"]).all()
+    assert (seen["pos_embed"] == encoder.pos_embed).all()
+
+
+def test_a_broken_sample_of_sa1b_is_skipped_and_counted(run: Callable[..., Path], tmp_path: Path, data: Path) -> None:
+    folder = tmp_path / "broken" / "sa1b"
+    write_sa1b_tars(4, folder, per_tar=2)
+    first = sorted(folder.glob("*.tar"))[0]
+    first.write_bytes(first.read_bytes()[:-30_000])
+    written = run("efficientsam-ti", "--data", str(folder.parent))
+    assert sum(json.loads((written / "finetune.json").read_text())["skipped"].values()) >= 1
+
+
+def test_imagenet_finetuning_writes_weights_that_fit_a_vit_by_name(run: Callable[..., Path]) -> None:
+    folder = run("sami-ti-classify")
+    vit = VisionTransformer(num_classes=1000, global_pool="avg", **WIDTH)
+    vit.load_state_dict(load_file(folder / "weights.safetensors"))
+    assert json.loads((folder / "finetune.json").read_text())["recipe"]["label_smoothing"] == 0.1
+
+
+def test_a_finished_run_is_resumed_at_its_end(run: Callable[..., Path]) -> None:
+    first = load_file(run("sami-ti-classify") / "weights.safetensors")
+    again = load_file(run("sami-ti-classify") / "weights.safetensors")
+    assert all((again[name] == value).all() for name, value in first.items())
+
+
+def test_an_encoder_of_another_width_is_refused(run: Callable[..., Path], tmp_path: Path) -> None:
+    other = tmp_path / "other.safetensors"
+    save_file(ViTEncoder(**{**WIDTH, "embed_dim": 32}).state_dict(), other)
+    with pytest.raises(BenchError, match=r"does not fit this EfficientSAM: '.*' has another shape"):
+        run("efficientsam-ti", "--encoder", str(other))
+    with pytest.raises(BenchError, match="the encoder is not one of sami-ti: give the one"):
+        run("sami-ti-classify", "--encoder", str(other))
+
+
+def test_without_encoder_or_data_it_says_what_to_do(
+    run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(MissingData, match="run `bench pretrain mae-ti` first, or give --encoder"):
+        run("sam-mae-ti")
+    monkeypatch.delenv("BENCH_DATA")
+    with pytest.raises(MissingData, match="give --data, or set BENCH_DATA"):
+        run("efficientsam-ti")
+    with pytest.raises(BenchError, match="unknown finetuning 'efficientsam-x'"):
+        run("efficientsam-x")
+
+
+def test_a_smaller_batch_keeps_the_epochs_and_the_rate_of_an_image() -> None:
+    of_sa1b = FINETUNINGS["efficientsam-s"].recipe
+    half = adapt(of_sa1b, Options(images_per_step=64))
+    assert half.steps == 2 * of_sa1b.steps
+    assert half.learning_rate == pytest.approx(2e-4)
+    short = adapt(FINETUNINGS["sami-s-classify"].recipe, Options(steps=100))
+    assert (short.steps, short.warmup_steps) == (100, 5)
+
+
+def test_layers_of_tiny_classifiers_learn_alike_and_of_larger_ones_do_not() -> None:
+    rates = {name: run.recipe.layer_decay for name, run in FINETUNINGS.items() if name.endswith("classify")}  # type: ignore[union-attr]
+    assert rates["sami-ti-classify"] is None
+    assert rates["sami-s-classify"] == rates["mae-b-classify"] == 0.75
