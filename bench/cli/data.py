@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import tyro
 
 from bench import data, paths
 from bench.data.dead_leaves import world_root
-from models.errors import BenchError
+from bench.data.dead_leaves.imagenet import imagenet_root
+from models.errors import BenchError, unknown_name
 
 
 def verify(names: tyro.conf.Positional[tuple[str, ...]] = ("coco", "lvis"), root: Path | None = None) -> None:
@@ -31,6 +33,18 @@ def verify(names: tyro.conf.Positional[tuple[str, ...]] = ("coco", "lvis"), root
         raise SystemExit(1)
 
 
-def render() -> None:
-    """Draw the dead leaves, the micro scale's data, into the cache and say where they are."""
-    print(world_root())
+WORLDS: dict[str, Callable[[], Path]] = {"coco": world_root, "imagenet": imagenet_root}
+"""Dead leaves by the data set whose layout they have; LVIS comes with COCO."""
+
+
+def render(names: tyro.conf.Positional[tuple[str, ...]] = tuple(WORLDS)) -> None:
+    """Draw the dead leaves, the micro scale's data, into the cache and say where they are.
+
+    Args:
+        names: coco (with lvis) and imagenet; all if none is named.
+    """
+    strangers = [name for name in names if name not in WORLDS]
+    if strangers:
+        raise unknown_name("world", strangers[0], WORLDS)
+    for name in names:
+        print(WORLDS[name]())
