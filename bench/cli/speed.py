@@ -31,11 +31,11 @@ def speed(
 ) -> None:
     """Time a SAMI training step against the same step with all tokens decoded, and against timm's blocks.
 
-    Student only: forward, loss, backward and AdamW at 224 px, mask ratio 0.75, fp32 on the CPU. Steps take turns, so that what
-    else the machine does hits all alike; the median counts. FLOPs are torch's count, forward and backward.
+    Student only: forward, loss, backward and AdamW at 224 px, mask ratio 0.75, fp32 on the CPU. Steps take turns, so
+    that what else the machine does hits all alike; the median counts. FLOPs are torch's count, forward and backward.
 
-    Of ViT-Ti's step with all tokens decoded, 1.25 times the FLOPs are to be done: keys and values are made of all
-    tokens either way, and the encoder works the same.
+    Keys and values are made of all tokens either way and the encoder works the same, so that decoding all tokens takes
+    no more than 1.25 times the FLOPs (ViT-Tiny).
 
     Args:
         what: What to time.
