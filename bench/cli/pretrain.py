@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -20,20 +18,18 @@ from torch import Tensor, nn
 
 from bench import paths
 from bench.cli.pretrain_cost import dry_run
-from bench.cli.pretrain_options import SIZE, Options, Precision, adapt, chosen_pretraining
+from bench.cli.pretrain_options import SIZE, Options, adapt, chosen_pretraining
+from bench.cli.training_options import Precision, train_to_the_end
 from bench.data.crops import CropBatches
 from bench.data.feature_cache import FeatureCache, write_features
 from bench.data.photos import PhotoFolder
-from bench.progress import progress
-from bench.provenance import provenance
 from models import zoo
 from models.errors import BenchError
 from models.sam.image_encoder import ImageEncoder
 from models.sami.build import masked_autoencoder
 from models.sami.targets import CLIP, Target, clip_target, pixel_target, sam_target
-from models.training.loop import seconds_trained, steps_done, train
 from models.training.masked import masked_stage
-from models.training.prefetch import Prefetched, read_ahead
+from models.training.prefetch import read_ahead
 from models.training.promptable import normalise
 from models.training.recipes import MaskedRecipe, images_per_batch
 
@@ -77,51 +73,9 @@ def pretrain(model: tyro.conf.Positional[str], /, options: Annotated[Options, ty
     photos = PhotoFolder(options.data or _imagenet())
     recipe = adapt(chosen.recipe, chosen.teacher, options, images=len(photos))
     images = images_per_batch(recipe, processes.num_processes)
-    made_with = provenance()
     source = _source(chosen.teacher, photos, recipe, options, processes)
     torch.manual_seed(recipe.seed)
     network = masked_autoencoder(chosen.size, recipe, source.width)
-    folder = options.out / model
-    run = partial(
-        train,
-        network,
-        masked_stage(recipe, source.target),
-        _batches(photos, source, recipe, images, options.workers, processes.num_processes),
-        recipe,
-        folder,
-        trackers=() if options.tracker == "none" else (options.tracker,),
-    )
-    if not processes.is_main_process:
-        run()
-        return
-    with progress(model, total=recipe.steps, unit="steps", done=steps_done(folder)) as advance:
-        run(advance=advance)
-    record = {
-        "model": model,
-        "command": f"python -m bench {shlex.join(sys.argv[1:])}",
-        "recipe": asdict(recipe),
-        "images": len(photos),
-        "teacher": chosen.teacher,
-        "teacher_identity": source.identity,
-        "features_cached": source.features is not None,
-        "processes": processes.num_processes,
-        "seconds": seconds_trained(folder),
-        "engine": {"float32_matmul_precision": torch.get_float32_matmul_precision()},
-        "made_with": {key: made_with[key] for key in ("git", "versions", "hardware", "threads")},
-    }
-    _export(network.encoder, folder, record)
-
-
-def _export(encoder: nn.Module, folder: Path, record: dict[str, object]) -> None:
-    save_file({name: value.contiguous() for name, value in encoder.state_dict().items()}, folder / ENCODER)
-    (folder / "pretrain.json").write_text(json.dumps(record, indent=1) + "\n")
-    print(f"wrote {folder / ENCODER}", file=sys.stderr)
-
-
-def _batches(
-    photos: PhotoFolder, source: Source, recipe: MaskedRecipe, images: int, workers: int, processes: int
-) -> Prefetched:
-    """Return this process's micro-batches, read ahead."""
     batches = CropBatches(
         photos,
         size=SIZE,
@@ -131,8 +85,22 @@ def _batches(
         views=recipe.views,
         features=source.features,
     )
-    stop = recipe.steps * recipe.accumulate * processes
-    return Prefetched(batches, workers=workers, stride=processes, stop=stop)
+    stage = masked_stage(recipe, source.target)
+    record = train_to_the_end(model, network, stage, batches, recipe, options, processes)
+    if record is not None:
+        facts = {
+            "images": len(photos),
+            "teacher": chosen.teacher,
+            "teacher_identity": source.identity,
+            "features_cached": source.features is not None,
+        }
+        _export(network.encoder, options.out / model, {**record, **facts})
+
+
+def _export(encoder: nn.Module, folder: Path, record: dict[str, object]) -> None:
+    save_file({name: value.contiguous() for name, value in encoder.state_dict().items()}, folder / ENCODER)
+    (folder / "pretrain.json").write_text(json.dumps(record, indent=1) + "\n")
+    print(f"wrote {folder / ENCODER}", file=sys.stderr)
 
 
 def _imagenet() -> Path:

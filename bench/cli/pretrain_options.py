@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+from bench.cli.training_options import TrainingOptions, adapted, check
 from models import zoo
 from models.errors import BenchError, unknown_name
 from models.sami.targets import Input, Layer
@@ -14,7 +14,6 @@ from models.training.recipes import IMAGENET_IMAGES, MAE_PAPER, SAMI_PAPER, Mask
 
 SIZE = 224
 """Side of a crop, px (section 4.1)."""
-Precision = Literal["no", "bf16", "fp16"]
 
 
 class Pretraining(NamedTuple):
@@ -35,8 +34,8 @@ PRETRAININGS = {
 }
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Options(TrainingOptions):
     """Settings of a pretraining; the defaults are the paper's."""
 
     data: Path | None = None
@@ -55,22 +54,6 @@ class Options:
     """Crops of each photo, with --features."""
     dry_run: bool = False
     """Print what it costs and stop; needs neither data nor weights."""
-    steps: int | None = None
-    """Instead of 400 epochs; a tenth of them warm up."""
-    images_per_step: int | None = None
-    """Instead of 4096; the learning rate follows in proportion, as in the paper."""
-    accumulate: int = 1
-    """Parts in which each process does its share of a step, to save memory."""
-    precision: Precision | None = None
-    """Instead of the recipe's bf16."""
-    seed: int = 0
-    """Of initialisation, order, crops and masks."""
-    tracker: Literal["tensorboard", "wandb", "none"] = "none"
-    """Where losses are shown while it trains; they are in log.jsonl at any rate."""
-    workers: int = 8
-    """Processes that read photos, for each training process."""
-    out: Path = Path("training")
-    """Folder of checkpoints, logs and the finished encoder."""
     gpus: int | None = None
     """For --dry-run: GPUs that share the work."""
     gpu_tflops: float = 312.0
@@ -84,20 +67,8 @@ def adapt(recipe: MaskedRecipe, teacher: str, options: Options, *, images: int) 
 
     Epochs stay the same, and so does the learning rate of an image (section 4.1: 1.5e-4 x batch / 256).
     """
-    batch = options.images_per_step or recipe.images_per_step
-    epochs, warmup = (
-        round(count * recipe.images_per_step / IMAGENET_IMAGES) for count in (recipe.steps, recipe.warmup_steps)
-    )
-    steps = options.steps or max(1, epochs * images // batch)
     return replace(
-        recipe,
-        steps=steps,
-        warmup_steps=steps // 10 if options.steps else warmup * images // batch,
-        images_per_step=batch,
-        learning_rate=recipe.learning_rate * batch / recipe.images_per_step,
-        accumulate=options.accumulate,
-        precision=options.precision or recipe.precision,
-        seed=options.seed,
+        adapted(recipe, options, images=images, published=IMAGENET_IMAGES),
         target="pixels" if teacher == "none" else "clip" if teacher == "clip" else "sam",
         views=options.views if options.features else None,
     )
@@ -121,21 +92,5 @@ def chosen_pretraining(model: str, options: Options) -> Pretraining:
         raise BenchError(f"'{model}' reconstructs pixels, which no teacher makes: leave out --features")
     if teacher not in ("none", "clip"):
         zoo.card(teacher)
-    for name, value, least in (
-        ("steps", options.steps, 1),
-        ("images-per-step", options.images_per_step, 1),
-        ("accumulate", options.accumulate, 1),
-        ("views", options.views, 1),
-        ("gpus", options.gpus, 1),
-        ("workers", options.workers, 0),
-    ):
-        if value is not None and value < least:
-            raise BenchError(f"--{name} must be at least {least}, got {value}")
-    check_tracker(options.tracker)
+    check(options, views=options.views, gpus=options.gpus)
     return chosen._replace(teacher=teacher)
-
-
-def check_tracker(tracker: str) -> None:
-    """Raise if a tracker is wanted that is not installed."""
-    if tracker != "none" and importlib.util.find_spec(tracker) is None:
-        raise BenchError(f"--tracker {tracker} needs a package: pip install {tracker}")

@@ -16,12 +16,14 @@ from safetensors.torch import load_file, save_file
 from timm.models.vision_transformer import VisionTransformer
 
 from bench.cli import finetune as command
-from bench.cli.finetune import FINETUNINGS, Options, adapt
+from bench.cli.finetune import FINETUNINGS, Options
+from bench.cli.training_options import adapted
 from bench.data.dead_leaves.sa1b import write_sa1b_tars
 from models.efficientsam.build import efficientsam
 from models.efficientsam.network import EfficientSamNetwork
 from models.errors import BenchError, MissingData
 from models.sami.encoder import ViTEncoder
+from models.training.recipes import IMAGENET_IMAGES, SA1B_IMAGES
 
 WIDTH = {"embed_dim": 24, "depth": 1, "num_heads": 2}
 TOY = ["--steps", "2", "--images-per-step", "2", "--precision", "no", "--workers", "0"]
@@ -82,11 +84,11 @@ def test_finetuning_starts_from_the_pretrained_encoder(
 ) -> None:
     seen: dict[str, torch.Tensor] = {}
 
-    def looked_at(trainer: Any, *_: Any, **__: Any) -> None:
+    def looked_at(name: str, trainer: Any, *_: Any) -> None:
         seen.update(trainer.network.image_encoder.state_dict())
         raise BenchError("seen")
 
-    monkeypatch.setattr(command, "train", looked_at)
+    monkeypatch.setattr(command, "train_to_the_end", looked_at)
     with pytest.raises(BenchError, match=r"^seen$"):
         run("efficientsam-ti")
     torch.manual_seed(3)
@@ -140,10 +142,13 @@ def test_without_encoder_or_data_it_says_what_to_do(
 
 def test_a_smaller_batch_keeps_the_epochs_and_the_rate_of_an_image() -> None:
     of_sa1b = FINETUNINGS["efficientsam-s"].recipe
-    half = adapt(of_sa1b, Options(images_per_step=64))
-    assert half.steps == 2 * of_sa1b.steps
+    half = adapted(of_sa1b, Options(images_per_step=64), images=SA1B_IMAGES, published=SA1B_IMAGES)
+    assert half.steps == pytest.approx(2 * of_sa1b.steps, abs=1)
     assert half.learning_rate == pytest.approx(2e-4)
-    short = adapt(FINETUNINGS["sami-s-classify"].recipe, Options(steps=100))
+    some = adapted(of_sa1b, Options(), images=128_000, published=SA1B_IMAGES)
+    assert some.steps == 5 * 1000
+    of_imagenet = FINETUNINGS["sami-s-classify"].recipe
+    short = adapted(of_imagenet, Options(steps=100), images=10, published=IMAGENET_IMAGES)
     assert (short.steps, short.warmup_steps) == (100, 5)
 
 
