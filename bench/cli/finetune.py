@@ -107,7 +107,7 @@ def finetune(model: tyro.conf.Positional[str], /, options: Annotated[Options, ty
         )
     torch.manual_seed(options.seed)
     parts = _promptable if isinstance(chosen.recipe, PromptableRecipe) else _classify
-    network, trainer, stage, batches, recipe = parts(chosen, options, load_file(encoder), processes)
+    network, trainer, stage, batches, recipe = parts(model, options, load_file(encoder), processes)
     record = train_to_the_end(model, trainer, stage, batches, recipe, options, processes)
     if record is None:
         return
@@ -122,7 +122,8 @@ Parts = tuple[nn.Module, nn.Module, Stage, Batches, Recipe]
 """The network that is kept, the module that is trained, its losses, its data and its recipe."""
 
 
-def _promptable(chosen: Finetuning, options: Options, state: dict[str, Tensor], processes: PartialState) -> Parts:
+def _promptable(model: str, options: Options, state: dict[str, Tensor], processes: PartialState) -> Parts:
+    chosen = FINETUNINGS[model]
     network: Any = NETWORKS[_size(chosen)]()
     into_efficientsam(network.image_encoder, state)
     folder = _root(options) / "sa1b"
@@ -136,11 +137,13 @@ def _promptable(chosen: Finetuning, options: Options, state: dict[str, Tensor], 
         masks=recipe.masks_per_prompt * len(recipe.prompts),
         size=network.image_encoder.img_size,
         seed=recipe.seed,
+        log=options.out / model / "skipped.jsonl",
     )
     return network, PromptableTrainer(network), promptable_stage(recipe), batches, recipe
 
 
-def _classify(chosen: Finetuning, options: Options, state: dict[str, Tensor], processes: PartialState) -> Parts:
+def _classify(model: str, options: Options, state: dict[str, Tensor], processes: PartialState) -> Parts:
+    chosen = FINETUNINGS[model]
     encoder = ViTEncoder(**SIZES[_size(chosen)])
     try:
         encoder.load_state_dict(state)

@@ -56,6 +56,7 @@ class Sa1bBatches:
         seed: of the order and the masks.
         rank: of this process, if processes count their own batches; models.training.loop counts those of all.
         world: number of processes.
+        log: file that gets a line of JSON for each broken sample, from all processes that read.
 
     Raises:
         BenchError: if there is no sample at all.
@@ -71,7 +72,9 @@ class Sa1bBatches:
         seed: int,
         rank: int = 0,
         world: int = 1,
+        log: Path | None = None,
     ) -> None:
+        self._log = log
         self.images_per_batch, self.masks, self.size, self.seed = images_per_batch, masks, size, seed
         self._rank, self._world = rank, world
         self._shards = [shard for shard in open_shards(tars, EXTENSIONS)]
@@ -86,8 +89,12 @@ class Sa1bBatches:
 
     @property
     def skipped(self) -> Counter[str]:
-        """What was left out so far: reason and how often; a worker process that reads ahead has its own."""
-        return sum((shard.skipped for shard in self._shards), Counter(self._broken.values()))
+        """What was left out so far: reason and how often; without a log, only what this process came upon."""
+        broken = Counter(self._broken.values())
+        if self._log is not None and self._log.is_file():
+            lines = set(self._log.read_text().splitlines())  # two processes may come upon one sample
+            broken = Counter(json.loads(line)["reason"] for line in lines)
+        return sum((shard.skipped for shard in self._shards), broken)
 
     def __getitem__(self, micro: int, /) -> MaskBatch:
         """Return a batch.
@@ -112,10 +119,17 @@ class Sa1bBatches:
                 return decode_sample(files["jpg"], files["json"], masks=self.masks, size=self.size, rng=rng)
             except BrokenSample as problem:
                 self._broken[sample] = str(problem)
+                self._note(self._shards[shard].name(sample - self._starts[shard]), str(problem))
         raise BenchError(
             f"no usable sample is left among {min(TRIES + 1, len(self)):,} of {len(self):,} that were tried "
             f"({_listed(self.skipped)}): check the download of {self._shards[0].path.parent}"
         )
+
+    def _note(self, sample: str, reason: str) -> None:
+        if self._log is not None:
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            with self._log.open("a") as file:  # one short write a line, so that lines of processes do not mix
+                file.write(json.dumps({"sample": sample, "reason": reason}) + "\n")
 
     def _candidates(self, position: int) -> Iterator[int]:
         epoch, place = divmod(position, len(self))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,13 +99,18 @@ def test_finetuning_starts_from_the_pretrained_encoder(
     assert (seen["pos_embed"] == encoder.pos_embed).all()
 
 
-def test_a_broken_sample_of_sa1b_is_skipped_and_counted(run: Callable[..., Path], tmp_path: Path, data: Path) -> None:
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_broken_sample_of_sa1b_is_skipped_and_counted(run: Callable[..., Path], tmp_path: Path, workers: str) -> None:
     folder = tmp_path / "broken" / "sa1b"
     write_sa1b_tars(4, folder, per_tar=2)
-    first = sorted(folder.glob("*.tar"))[0]
-    first.write_bytes(first.read_bytes()[:-30_000])
-    written = run("efficientsam-ti", "--data", str(folder.parent))
-    assert sum(json.loads((written / "finetune.json").read_text())["skipped"].values()) >= 1
+    with tarfile.open(folder / "sa_000009.tar", "w") as tar:
+        for name, content in (("sa_9.jpg", b"no photo"), ("sa_9.json", b"{}")):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    written = run("efficientsam-ti", "--data", str(folder.parent), "--steps", "5", "--workers", workers)
+    skipped = json.loads((written / "finetune.json").read_text())["skipped"]
+    assert skipped == {"photo that is broken or cut short": 1}
 
 
 def test_imagenet_finetuning_writes_weights_that_fit_a_vit_by_name(run: Callable[..., Path]) -> None:
