@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from models.errors import BenchError
-from models.vitdet.backbone import start_from_encoder
 from models.vitdet.build import vitdet
 from models.vitdet.convert import from_detectron2, to_detectron2
 from models.vitdet.network import VitDet
