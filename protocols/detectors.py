@@ -148,7 +148,7 @@ def _missing(
     if card is None:
         full = next((one for one in registry.CARDS if one.paper_row == label), None)
         if full is not None and full.filename is not None:
-            return "not requested", f"no micro stand-in; {full.name} has public weights, use --scale paper"
+            return "quoted", f"no micro stand-in; {full.name} has public weights, use --scale paper"
         return "no public weights", f"no micro stand-in either; {full.why if full else ''}"
     if card.name in checkpoints:
         return None
