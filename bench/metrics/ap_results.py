@@ -68,7 +68,9 @@ def clean_boxes(results: Sequence[ResultDict], truth: Truth) -> Results:
                 "[x, y, width, height]"
             ) from error
         if len(numbers) != 5 or not all(map(math.isfinite, numbers)) or min(numbers[2:4]) < 0:
-            raise BenchError(f"result {i} has bbox {box!r} and score {score!r}: give four finite numbers, and a score")
+            raise BenchError(
+                f"result {i} has bbox {box!r} and score {score!r}: give finite numbers, sides of at least 0"
+            )
         if image_id not in truth.sizes:
             raise BenchError(f"result {i} is of image {image_id!r}, which {truth.path} lacks: match the splits")
         if category_id not in category_ids:

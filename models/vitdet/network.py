@@ -21,6 +21,7 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 
+from models.errors import BenchError
 from models.vitdet.backbone import Backbone
 from models.vitdet.pooling import CANONICAL_PX, BoxPool, mask_targets
 from models.vitdet.pyramid import SimpleFeaturePyramid
@@ -122,6 +123,9 @@ class VitDet(nn.Module):
             pixels: [B, 3, S, S] normalised, padded at the right and at the bottom.
             targets: in training.
             sizes: (height, width) of each image without padding, to which boxes are clipped; None: S x S.
+
+        Raises:
+            BenchError: in evaluation, if a logit is NaN or infinite.
         """
         sizes = [(self.img_size, self.img_size)] * len(pixels) if sizes is None else list(sizes)
         features = self.features(pixels)
@@ -160,6 +164,8 @@ class VitDet(nn.Module):
         self, features: dict[str, Tensor], proposals: list[Tensor], sizes: list[tuple[int, int]]
     ) -> list[dict[str, Tensor]]:
         logits, regressed = self.classify(features, proposals)
+        if not all(torch.isfinite(one).all() for one in (features["p2"], logits, regressed)):
+            raise BenchError("the detector's logits are NaN or infinite: its weights are damaged or it diverged")
         boxes, scores, labels = self.roi_heads.postprocess_detections(logits, regressed, proposals, sizes)
         masks = self.mask_logits(features, boxes).sigmoid()
         of_class = masks[torch.arange(len(masks), device=masks.device), torch.cat(labels)]

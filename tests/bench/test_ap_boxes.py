@@ -102,10 +102,10 @@ def test_a_replicate_is_the_evaluation_of_a_data_set_with_its_images_repeated(tm
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"bbox": [1, 2, 3]}, "four finite numbers"),
-        ({"bbox": [1, 2, -3, 4]}, "four finite numbers"),
-        ({"bbox": [1, 2, math.nan, 4]}, "four finite numbers"),
-        ({"score": math.inf}, "four finite numbers"),
+        ({"bbox": [1, 2, 3]}, "give finite numbers, sides of at least 0"),
+        ({"bbox": [1, 2, -3, 4]}, "give finite numbers, sides of at least 0"),
+        ({"bbox": [1, 2, math.nan, 4]}, "give finite numbers, sides of at least 0"),
+        ({"score": math.inf}, "give finite numbers, sides of at least 0"),
         ({"bbox": None}, "is not a box detection"),
         ({"image_id": 10**6}, "which .* lacks: match the splits"),
         ({"category_id": 10**6}, "which .* lacks: map classes"),

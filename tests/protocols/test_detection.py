@@ -50,7 +50,7 @@ class Cheat:
                 if one.iscrowd or rng.random() < 0.2:
                     continue
                 by = rng.integers(-shift, shift + 1, 2)
-                boxes.append(np.array(one.box_xyxy) + rng.uniform(-shift, shift, 4) / 2)
+                boxes.append(np.array(one.box_xyxy) + np.tile(rng.uniform(-shift, shift, 2), 2) / 2)
                 masks.append(np.roll(one.mask(info.height, info.width), by, (0, 1)))
                 labels.append(1 + (ids.index(one.category_id) if rng.random() < 0.8 else rng.integers(len(ids))))
             said = Said(

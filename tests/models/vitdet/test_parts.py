@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from timm.layers.pos_embed import resample_abs_pos_embed
 
 from models import detectors
 from models.cards import ModelCard
@@ -69,14 +70,10 @@ class TestBackbone:
         with torch.inference_mode():
             np.testing.assert_allclose(plain(pixels).numpy(), biased(pixels).numpy(), atol=1e-5)
 
-    def test_positions_of_a_ramp_stay_a_ramp_on_a_finer_grid(self) -> None:
+    def test_positions_on_a_finer_grid_are_timm_s(self) -> None:
         ours = tiny(img_size=448)
-        ramp = torch.linspace(0, 1, 14)[None, :, None].expand(14, 14, 32)
-        with torch.no_grad():
-            ours.pos_embed[0, 1:] = ramp.flatten(0, 1)
-        found = ours.positions()[0, 5, :, 0]
-        assert found.shape == (28,)
-        assert (found[3:-3].diff() - found[14].sub(found[13])).abs().max() < 1e-5
+        theirs = resample_abs_pos_embed(ours.pos_embed.detach(), [28, 28], antialias=False)
+        np.testing.assert_allclose(ours.positions().detach().flatten(1, 2), theirs[:, 1:], atol=1e-6)
 
     @pytest.mark.parametrize(
         ("change", "sentence"),
@@ -102,19 +99,22 @@ class TestBackbone:
 
 
 class TestGeometry:
-    def test_what_is_cut_out_of_a_mask_and_pasted_again_is_the_mask(self) -> None:
-        """A disc, at sizes and places that are no whole pixels; half a pixel of shift would cost 4 % here."""
+    @pytest.mark.parametrize("radius", [13.2, 28.0, 40.7])
+    def test_what_is_cut_out_of_a_mask_and_pasted_again_is_the_mask(self, radius: float) -> None:
+        """A disc at ten places between two pixels: a mask of 28 cells may be off by part of a cell, their mean not."""
         y, x = torch.meshgrid(torch.arange(128) + 0.5, torch.arange(128) + 0.5, indexing="ij")
-        for centre, radius in ((60.3, 28.0), (64.0, 40.7), (71.9, 13.2)):
+        shifts = []
+        for centre in np.arange(60, 61, 0.1).tolist():
             mask = (x - centre) ** 2 + (y - centre) ** 2 < radius**2
             box = torch.tensor([[centre - radius, centre - radius, centre + radius, centre + radius]])
             cut = mask_targets(mask[None], torch.zeros(1, dtype=torch.int64), box, 28)
             pasted = paste(cut, box, (128, 128))[0]
             truth = mask.numpy()
-            assert (pasted & truth).sum() / (pasted | truth).sum() > 0.97
-            rows, columns = np.nonzero(pasted)
-            assert rows.mean() + 0.5 == pytest.approx(centre, abs=0.15)
-            assert columns.mean() + 0.5 == pytest.approx(centre, abs=0.15)
+            assert (pasted & truth).sum() / (pasted | truth).sum() > 0.94
+            shifts.append(
+                [found.mean() - true.mean() for found, true in zip(pasted.nonzero(), truth.nonzero(), strict=True)]
+            )
+        assert np.abs(np.mean(shifts, axis=0)).max() < 0.05  # px; half a pixel without `aligned`
 
     def test_a_full_mask_fills_its_box_and_nothing_else(self) -> None:
         boxes = torch.tensor([[2.0, 3.0, 10.0, 7.0], [-5.0, -5.0, 4.0, 4.0], [30.0, 30.0, 40.0, 40.0]])
