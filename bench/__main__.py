@@ -8,7 +8,7 @@ from typing import Any
 
 import tyro
 
-from bench.cli import data, listing, pretrain, probe, run, speed, train, train_all, weights
+from bench.cli import data, detector, listing, pretrain, probe, run, speed, train, train_all, weights
 from models.errors import BenchError
 
 GROUPS: dict[str, dict[str, Callable[..., Any]]] = {
@@ -27,6 +27,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "probe": probe.probe,
     "speed": speed.speed,
     "train": train.train,
+    "train-detector": detector.train_detector,
     "train-micro": train_all.train_micro,
     "train-ablations": train_all.train_ablations,
     "micro-features": train.micro_features,
