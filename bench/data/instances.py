@@ -24,7 +24,7 @@ from bench.data.index import cached_table, file_sha256, numbers
 from bench.data.jsonstream import Source
 from bench.data.masks import Segmentation, to_mask, to_rle
 from bench.data.problems import Problem, Tally
-from bench.data.published import COCO, COCO_TRAIN, LVIS, InstanceSet, missing
+from bench.data.published import COCO, COCO_TRAIN, INSTANCE_SETS, LVIS, InstanceSet, missing
 from models.errors import BenchError, unknown_name
 
 PHOTOS = "coco"
@@ -190,7 +190,8 @@ def _open(published: InstanceSet, form: Format, root: Path) -> Instances:
     path = root / published.annotation_file
     if not path.is_file():
         raise missing(path, root, (published.annotations_from, *published.images_from))
-    source = Source(path, f"download it again (bench data verify {form.name})")
+    checked = f" (bench data verify {form.name})" if form.name in INSTANCE_SETS else ""
+    source = Source(path, f"download it again{checked}")
     sha256 = file_sha256(path)
     columns, notes = cached_table(
         f"{form.name}-{sha256[:32]}-v{annotation_index.FORMAT}",

@@ -107,6 +107,7 @@ class VitDet(nn.Module):
             mask_head=MaskRCNNHeads(channels, [channels] * mask_convolutions, 1, LayerNorm2d),
             mask_predictor=MaskRCNNPredictor(channels, channels, 1 + classes),
         )
+        self.rpn.head.register_forward_hook(_in_float32)
         nn.init.normal_(self.roi_heads.box_predictor.cls_score.weight, std=0.01)
         nn.init.normal_(self.roi_heads.box_predictor.bbox_pred.weight, std=0.001)
 
@@ -145,7 +146,7 @@ class VitDet(nn.Module):
     ) -> dict[str, Tensor]:
         boxes, objects, labels, deltas = self.roi_heads.select_training_samples(proposals, targets)
         logits, regressed = self.classify(features, boxes)
-        class_loss, box_loss = fastrcnn_loss(logits.float(), regressed.float(), labels, deltas)
+        class_loss, box_loss = fastrcnn_loss(logits, regressed, labels, deltas)
         found = [torch.where(one > 0)[0] for one in labels]
         cut = [one[index] for one, index in zip(boxes, found, strict=True)]
         masks = self.mask_logits(features, cut).float()  # [P, 1 + classes, 28, 28]
@@ -179,12 +180,21 @@ class VitDet(nn.Module):
     def classify(self, features: dict[str, Tensor], boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Return what the box head says of boxes [N_b, 4]: logits [N, 1 + classes], deltas [N, 4 + 4 classes]."""
         heads: Any = self.roi_heads
-        return heads.box_predictor(heads.box_head(heads.box_roi_pool(features, boxes)))  # type: ignore[no-any-return]
+        logits, deltas = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, boxes)))
+        return logits.float(), deltas.float()
 
     def mask_logits(self, features: dict[str, Tensor], boxes: Sequence[Tensor]) -> Tensor:
         """Return what the mask head says of boxes [N_b, 4], [N, 1 + classes, 28, 28]."""
         heads: Any = self.roi_heads
         return heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(features, boxes)))  # type: ignore[no-any-return]
+
+
+def _in_float32(
+    head: nn.Module, given: Any, said: tuple[list[Tensor], list[Tensor]]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Take logits and deltas out of mixed precision: in bfloat16 a box at 1,000 px is 4 px off."""
+    logits, deltas = said
+    return [one.float() for one in logits], [one.float() for one in deltas]
 
 
 def _anchors(sides: Sequence[float]) -> AnchorGenerator:

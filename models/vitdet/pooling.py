@@ -36,12 +36,12 @@ class BoxPool(nn.Module):
         rois = torch.cat([_numbered(image, one) for image, one in enumerate(boxes)])  # [N, 5]
         levels = self._level_of(list(boxes))
         first = features[POOLED_LEVELS[0]]
-        pooled = first.new_zeros(len(rois), first.shape[1], self.side, self.side)
+        pooled = rois.new_zeros(len(rois), first.shape[1], self.side, self.side)
         for level, name in enumerate(POOLED_LEVELS):
             chosen = torch.where(levels == level)[0]
-            maps = features[name]
-            cells = roi_align(maps, rois[chosen].to(maps), self.side, 2.0 ** -(level + 2), -1, aligned=True)
-            pooled = pooled.index_put((chosen,), cells.to(pooled.dtype))
+            maps = features[name].to(rois)  # boxes keep their precision, in mixed precision too
+            cells = roi_align(maps, rois[chosen], self.side, 2.0 ** -(level + 2), -1, aligned=True)
+            pooled = pooled.index_put((chosen,), cells)
         return pooled
 
 

@@ -131,6 +131,35 @@ def micro():
     return vitdet_micro(ENCODERS["ti"], classes=3).eval()
 
 
+class TestTraining:
+    def targets(self, count: int) -> list[dict[str, torch.Tensor]]:
+        masks = torch.zeros(count, 256, 256, dtype=torch.bool)
+        masks[:, 40:120, 60:200] = True
+        boxes = torch.tensor([[60.0, 40.0, 200.0, 120.0]]).expand(count, -1)
+        return [{"boxes": boxes, "labels": torch.ones(count, dtype=torch.int64), "masks": masks}]
+
+    @pytest.mark.parametrize("objects", [0, 1])
+    def test_every_weight_gets_a_gradient_with_and_without_objects(self, objects: int) -> None:
+        """What jitter leaves of a photo may hold no object; distributed training needs all gradients then too."""
+        torch.manual_seed(0)
+        network = vitdet_micro(ENCODERS["ti"], classes=3).train()
+        losses = network(torch.randn(1, 3, 256, 256), self.targets(objects))
+        assert set(losses) == {"rpn_class", "rpn_box", "class", "box", "mask"}
+        torch.stack(list(losses.values())).sum().backward()
+        assert all(torch.isfinite(p.grad).all() for p in network.parameters())
+
+    def test_boxes_keep_their_precision_in_mixed_precision(self) -> None:
+        torch.manual_seed(0)
+        network = vitdet_micro(ENCODERS["ti"], classes=3).train()
+        proposed: list[torch.Tensor] = []
+        network.rpn.register_forward_hook(lambda module, given, said: proposed.extend(said[0]))
+        with torch.autocast("cpu", torch.bfloat16):
+            losses = network(torch.randn(1, 3, 256, 256), self.targets(1))
+        assert all(torch.isfinite(one) and one.dtype == torch.float32 for one in losses.values())
+        assert proposed[0].dtype == torch.float32
+        assert not torch.equal(proposed[0], proposed[0].bfloat16().float())
+
+
 class TestDetect:
     def test_answers_are_in_the_photo_s_pixels_whatever_its_size(self, micro) -> None:
         photo = np.random.default_rng(0).integers(0, 256, (90, 160, 3), dtype=np.uint8)
