@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from bench.cli import train_all
 from bench.cli.micro_runs import Job, parts
+from bench.data.dead_leaves.detection import detection_scenes
 from models.errors import BenchError
 from models.sami.encoder import ViTEncoder
 from models.training.micro import MICRO_RUNS
@@ -28,10 +29,16 @@ def start(cache: Path, out: Path) -> subprocess.Popen[str]:
     return start_driver(cache, *f"train {RUN} --steps 9 --out {out} --weights {WEIGHTS}".split())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 on this system")
-def test_a_killed_detector_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+def test_a_killed_detector_training_goes_on_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """kill -9 in the middle: the resumed run ends in the very bits of the one that was left alone."""
     cache = tmp_path / "cache"
+    monkeypatch.setenv("BENCH_CACHE", str(cache))
+    monkeypatch.setattr("bench.data.dead_leaves.training.drawn", lambda draw, count: map(draw, range(count)))
+    detection_scenes(8)
     finish(start(cache, tmp_path / "whole"))
     killed = start(cache, tmp_path / "killed")
     log = tmp_path / "killed" / RUN / "log.jsonl"
