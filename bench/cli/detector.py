@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import tyro
@@ -16,7 +16,6 @@ from accelerate import PartialState
 from safetensors.torch import save_file
 
 from bench import paths
-from bench.cli.pretrain_options import Precision
 from bench.data.detection import CocoPhotos, DetectionBatches
 from bench.data.instances import open_coco_train
 from bench.progress import progress
@@ -33,6 +32,7 @@ from models.training.recipes import DETECT_PAPER, DetectRecipe, images_per_batch
 from models.vitdet.backbone import start_from_encoder
 from models.vitdet.build import vitdet
 
+Precision = Literal["no", "bf16", "fp16"]
 WARMUP_SHARE = 0.1
 """Of the steps: 10 of 100 epochs (section 4.1)."""
 
