@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -12,7 +13,7 @@ from bench import paths, store
 from bench.cli.makers import MAKERS
 from bench.data import open_instances
 from bench.data.published import INSTANCE_SETS
-from models import classifiers, zoo
+from models import classifiers, detectors, zoo
 from models.errors import BenchError
 from protocols.axes import PRESETS
 from protocols.tables import PAPER_ROWS
@@ -26,7 +27,8 @@ def list_all() -> None:
         console.print(f"  {name:9}  {maker.title}: `bench run {name}`", highlight=False, soft_wrap=True)
     console.print(f"[bold]presets[/]\n  {', '.join(PRESETS)}", highlight=False)
     console.print(_models())
-    console.print(_classifiers())
+    console.print(_of_rows("classifier", classifiers))
+    console.print(_of_rows("detector", detectors))
     console.print("[bold]data sets[/]")
     for line in _data_sets():
         console.print(f"  {line}", highlight=False, soft_wrap=True)
@@ -45,14 +47,14 @@ def _models() -> Table:
     return table
 
 
-def _classifiers() -> Table:
-    """Return a line for each classifier of Table 1 that weights exist for."""
-    table = Table("classifier", "stands for", "here", "what is missing", box=None, title_justify="left")
-    table.title = "[bold]classifiers[/]"
-    for name in classifiers.names():
-        card, (usable, why) = classifiers.card(name), classifiers.available(name)
+def _of_rows(kind: str, registry: Any) -> Table:
+    """Return a line for each classifier of Table 1, or detector of Table 2, that weights exist for."""
+    table = Table(kind, "stands for", "here", "what is missing", box=None, title_justify="left")
+    table.title = f"[bold]{kind}s[/]"
+    for card in (one for one in registry.CARDS if one.filename is not None):
+        usable, why = registry.available(card.name)
         row = card.paper_row if card.scale == "paper" else f"{card.paper_row} (micro)"
-        table.add_row(name, row, "[green]yes[/]" if usable else "no", escape(why))
+        table.add_row(card.name, row, "[green]yes[/]" if usable else "no", escape(why))
     return table
 
 

@@ -15,17 +15,32 @@ from bench import paths
 from bench.data.dead_leaves import world_root
 from bench.data.dead_leaves.imagenet import imagenet_root
 from bench.data.imagenet import open_imagenet
+from bench.data.instances import open_coco
 from bench.progress import progress
 from bench.provenance import provenance
 from bench.store import RunStore
-from models import classifiers
+from models import classifiers, detectors
 from models.errors import BenchError
 from protocols import axes as choices
-from protocols import classification, figure7, section44, table1, table4, table5, table6, table7, tables
+from protocols import (
+    classification,
+    detection,
+    figure7,
+    section44,
+    table1,
+    table2,
+    table4,
+    table5,
+    table6,
+    table7,
+    tables,
+)
 from protocols.ablations import Ablation, make_ablation
 from protocols.classifiers import make_plan as plan_classifiers
+from protocols.detectors import make_plan as plan_detectors
 from protocols.plan import Scale, make_plan
 from protocols.results import TableResult
+from protocols.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +115,19 @@ def _classification(options: Options) -> TableResult | None:
     return classification.make_table(plan, classifiers, open_imagenet(plan.root), settings)
 
 
+def _detection(options: Options) -> TableResult | None:
+    plan = plan_detectors(
+        detectors,
+        scale=options.scale,
+        models=options.models,
+        checkpoints=_checkpoints(options.checkpoint),
+        data_root=paths.data_root(),
+        micro_root=world_root,
+    )
+    say(f"{table2.NAME}: {plan.world}")
+    return detection.make_table(plan, detectors, open_coco(plan.root), Settings(**_settings(options)))
+
+
 def _ablation(ablation: Ablation, options: Options) -> TableResult | None:
     if os.environ.get("RANK", "0") != "0":
         return None
@@ -162,6 +190,7 @@ def _of_records(ablation: Ablation, trained_with: str = "") -> Maker:
 
 MAKERS: Mapping[str, Maker] = {
     "table1": Maker(table1.TITLE, _classification, _OF_CLASSIFIERS),
+    "table2": Maker(table2.TITLE, _detection, _OF_CLASSIFIERS),
     "table4": Maker(table4.TITLE, partial(_promptable, "table4"), _ALL),
     "table5": Maker(table5.TITLE, partial(_promptable, "table5"), _ALL),
     "table6": _of_records(table6.TABLE),

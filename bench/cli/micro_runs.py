@@ -13,14 +13,17 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
 from bench.data.crops import CropBatches
+from bench.data.dead_leaves.detection import detection_scenes
 from bench.data.dead_leaves.imagenet import labelled_images, unlabelled_images
 from bench.data.dead_leaves.training import MaskBatches, training_scenes
+from bench.data.detection import DetectionBatches
 from bench.data.feature_cache import FeatureCache, write_features
 from models.checkpoints import sha256_of
 from models.errors import BenchError
 from models.sami.encoder import into_efficientsam
 from models.sami.targets import Target, pixel_target, sam_target, token_target
 from models.training.classify import classify_stage
+from models.training.detect import detect_stage
 from models.training.distill import EncoderTrainer, distill_stage
 from models.training.loop import Batches, Stage
 from models.training.masked import masked_stage
@@ -31,11 +34,13 @@ from models.training.recipes import (
     FINETUNE_SCENES,
     SAMI_MICRO,
     ClassifyRecipe,
+    DetectRecipe,
     DistillRecipe,
     MaskedRecipe,
     PromptableRecipe,
     images_per_batch,
 )
+from models.vitdet.backbone import start_from_encoder
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "models" / "weights"
 """Committed weights."""
@@ -43,6 +48,8 @@ SCENES = 6000
 """Dead leaves that micro SAM is trained on, and MobileSAM distilled."""
 OBJECTS, CLIP_OBJECTS = 6000, 3000
 """Images of dead leaves as ImageNet: as many for pretraining as for finetuning, and those for CLIP's stand-in alone."""
+DETECTION_SCENES = 2000
+"""Dead leaves that micro detectors are trained on."""
 CROP_SIZE = 224
 
 
@@ -168,11 +175,26 @@ def _classify(job: Job, network: Any, images: int) -> Parts:
     return network, classify_stage(recipe, CLASSES), batches
 
 
+def _detect(job: Job, network: Any, images: int) -> Parts:
+    recipe: DetectRecipe = job.recipe
+    start = str(job.run.start)
+    start_from_encoder(network.backbone, _float(load_file(job.made(start))), start)
+    batches = DetectionBatches(
+        detection_scenes(DETECTION_SCENES),
+        images=images,
+        side=recipe.image_size,
+        scale=recipe.jitter,
+        seed=recipe.seed,
+    )
+    return network, detect_stage(), batches
+
+
 STAGES: dict[type, Callable[[Job, Any, int], Parts]] = {
     PromptableRecipe: _promptable,
     DistillRecipe: _distill,
     MaskedRecipe: _masked,
     ClassifyRecipe: _classify,
+    DetectRecipe: _detect,
 }
 
 

@@ -18,9 +18,9 @@ from accelerate import PartialState
 from safetensors.torch import save_file
 from torch import nn
 
-from bench.cli.micro_runs import CLIP_OBJECTS, OBJECTS, SCENES, WEIGHTS, Job, make_features, parts
+from bench.cli.micro_runs import CLIP_OBJECTS, DETECTION_SCENES, OBJECTS, SCENES, WEIGHTS, Job, make_features, parts
 from bench.cli.records import RECORDS, ablation_record, figure7_visits, write_figure7
-from bench.data.dead_leaves import imagenet
+from bench.data.dead_leaves import detection, imagenet
 from bench.data.dead_leaves.training import TRAINING_SEED
 from bench.progress import progress
 from bench.provenance import provenance
@@ -30,7 +30,14 @@ from models.sami.network import MaskedAutoencoder
 from models.training.loop import Visit, plain_recipe, seconds_trained, steps_done
 from models.training.loop import train as train_network
 from models.training.micro import FIGURE7, MICRO_RUNS
-from models.training.recipes import FINETUNE_SCENES, ClassifyRecipe, MaskedRecipe, PromptableRecipe, Recipe
+from models.training.recipes import (
+    FINETUNE_SCENES,
+    ClassifyRecipe,
+    DetectRecipe,
+    MaskedRecipe,
+    PromptableRecipe,
+    Recipe,
+)
 
 
 def train(
@@ -177,6 +184,8 @@ def _data(job: Job) -> dict[str, Any]:
     if isinstance(recipe, PromptableRecipe) or job.name == "mobilesam-micro":
         scenes = FINETUNE_SCENES if job.run.start else SCENES
         return {"world": "dead leaves", "seed": TRAINING_SEED, "scenes": scenes}
+    if isinstance(recipe, DetectRecipe):
+        return {"world": "dead leaves", "seed": detection.DETECTION_SEED, "scenes": DETECTION_SCENES}
     if isinstance(recipe, MaskedRecipe):
         return {"world": "dead leaves as ImageNet, unlabelled", "seed": imagenet.PRETRAINING_SEED, "images": OBJECTS}
     images = OBJECTS if job.run.start else CLIP_OBJECTS

@@ -18,7 +18,7 @@ from bench.data.dead_leaves.training import training_scenes
 from bench.env import ENV
 from models.errors import BenchError, unknown_name
 from models.training.micro import FIGURE7, MICRO_RUNS, SEEDS, VARIANTS
-from models.training.recipes import DistillRecipe, PromptableRecipe
+from models.training.recipes import DetectRecipe, DistillRecipe, PromptableRecipe
 
 TOGETHER = 2
 """Runs side by side, one thread each."""
@@ -70,7 +70,7 @@ def train_table(table: str, out: Path = Path("training")) -> None:
     """Train again what a table or figure at micro scale is made of, and all that this needs.
 
     Args:
-        table: table1, table4, table5, table6, table7 or figure7.
+        table: table1, table2, table4, table5, table6, table7 or figure7.
         out: Folder of checkpoints, logs and weights of all runs.
 
     Raises:
@@ -90,6 +90,7 @@ _PROMPTABLE = [
 ]
 OF_TABLE: dict[str, list[tuple[str, int]]] = {
     "table1": [(f"{name}-micro-classify", 0) for name, variant in VARIANTS.items() if variant.committed],
+    "table2": [(name, 0) for name, run in MICRO_RUNS.items() if isinstance(run.recipe, DetectRecipe)],
     "table4": _PROMPTABLE,
     "table5": _PROMPTABLE,
     "table6": _arms(*(name for name in VARIANTS if "mask" not in name)),

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,7 @@ from bench.data.index import cached_table, file_sha256, numbers
 from bench.data.jsonstream import Source
 from bench.data.masks import Segmentation, to_mask, to_rle
 from bench.data.problems import Problem, Tally
-from bench.data.published import COCO, LVIS, InstanceSet, missing
+from bench.data.published import COCO, COCO_TRAIN, INSTANCE_SETS, LVIS, InstanceSet, missing
 from models.errors import BenchError, unknown_name
 
 PHOTOS = "coco"
@@ -85,6 +85,17 @@ class Annotation:
             raise BenchError(f"annotation {self.id} of image {self.image_id}: {problem}") from None
 
 
+class Labels(NamedTuple):
+    """What is annotated where, without the masks: one entry for each annotation that has a pixel."""
+
+    image_id: np.ndarray
+    """int64 [N]."""
+    category_id: np.ndarray
+    """int64 [N]."""
+    iscrowd: np.ndarray
+    """bool [N]."""
+
+
 @dataclass(frozen=True)
 class Instances:
     """A data set of annotated instances."""
@@ -112,6 +123,10 @@ class Instances:
         """
         return self._rows.of(image_id)
 
+    def labels(self) -> Labels:
+        """Return what is annotated in all images at once, without reading a mask."""
+        return self._rows.labels()
+
 
 def open_instances(name: str, root: Path | str) -> Instances:
     """Open a data set by name.
@@ -133,6 +148,15 @@ def open_coco(root: Path | str) -> Instances:
     return open_instances("coco", root)
 
 
+def open_coco_train(root: Path | str) -> Instances:
+    """Open COCO train2017: root/coco/annotations/instances_train2017.json and root/coco/train2017/.
+
+    Raises:
+        BenchError: if it is not there, or its annotation file is damaged.
+    """
+    return open_instances("coco-train", root)
+
+
 def open_lvis(root: Path | str) -> Instances:
     """Open LVIS v1 val: root/lvis/annotations/lvis_v1_val.json and the photos under root/coco/.
 
@@ -146,6 +170,10 @@ def _coco_file(entry: dict[str, Any]) -> str:
     return f"val2017/{entry['file_name']}"
 
 
+def _coco_train_file(entry: dict[str, Any]) -> str:
+    return f"train2017/{entry['file_name']}"
+
+
 def _lvis_file(entry: dict[str, Any]) -> str:
     # LVIS has no file names; its images are in COCO's train2017 and val2017.
     return "/".join(entry["coco_url"].split("/")[-2:])
@@ -153,6 +181,7 @@ def _lvis_file(entry: dict[str, Any]) -> str:
 
 _FORMATS: dict[str, tuple[InstanceSet, Format]] = {
     "coco": (COCO, Format("coco", _coco_file)),
+    "coco-train": (COCO_TRAIN, Format("coco-train", _coco_train_file)),
     "lvis": (LVIS, Format("lvis", _lvis_file, federated=True)),
 }
 
@@ -161,7 +190,8 @@ def _open(published: InstanceSet, form: Format, root: Path) -> Instances:
     path = root / published.annotation_file
     if not path.is_file():
         raise missing(path, root, (published.annotations_from, *published.images_from))
-    source = Source(path, f"download it again (bench data verify {form.name})")
+    checked = f" (bench data verify {form.name})" if form.name in INSTANCE_SETS else ""
+    source = Source(path, f"download it again{checked}")
     sha256 = file_sha256(path)
     columns, notes = cached_table(
         f"{form.name}-{sha256[:32]}-v{annotation_index.FORMAT}",
@@ -228,6 +258,11 @@ class _Rows:
                 rows.tolist(), boxes.tolist(), *columns, strict=True
             )
         ]
+
+    def labels(self) -> Labels:
+        """Return what is annotated, by image."""
+        category_id, crowd = (self._light[name][self._order] for name in ("category_id", "iscrowd"))
+        return Labels(self._image_ids, category_id, crowd.astype(bool))
 
     def _segmentation(self, row: int) -> Segmentation:
         batch = bisect_right(self._starts, row) - 1

@@ -89,6 +89,16 @@ LVIS = InstanceSet(
     n_annotations=244_707,
     n_categories=1_203,
 )
+COCO_TRAIN = InstanceSet(
+    name="coco-train",
+    annotation_file="coco/annotations/instances_train2017.json",
+    annotations_from=COCO.annotations_from,
+    images_from=(Download(f"{_COCO_IMAGES}train2017.zip", "coco"),),
+    n_images=118_287,
+    n_annotations=860_001,
+    n_categories=80,
+)
+"""To train detectors on; tables ask about the sets below."""
 INSTANCE_SETS = {published.name: published for published in (COCO, LVIS)}
 
 BOX_SETS = {

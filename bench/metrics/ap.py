@@ -1,4 +1,4 @@
-"""Average precision of instance masks as COCO and LVIS define it: what Table 5 prints.
+"""Average precision of instance masks, and of boxes, as COCO and LVIS define it: what Tables 2 and 5 print.
 
 The engine is hotcoco. It agrees with pycocotools 2.0.11 and lvis 0.5.3 to the last bit of every precision and
 recall, fuzzed in tests/bench/test_ap_fuzz.py, but for these inputs, which never reach it as they are:
@@ -30,7 +30,7 @@ import numpy as np
 
 from bench.metrics.ap_averages import RULES
 from bench.metrics.ap_bootstrap import bootstrap_averages
-from bench.metrics.ap_results import ResultDict, clean_results
+from bench.metrics.ap_results import ResultDict, Results, clean_boxes, clean_results
 from bench.metrics.ap_truth import Truth, open_truth
 from bench.metrics.interval import Interval, centred_interval
 from models.errors import BenchError
@@ -107,6 +107,30 @@ def coco_ap(
     return _score("coco", annotation_path, results, replicates, seed, image_ids)
 
 
+def coco_box_ap(
+    annotation_path: str | PathLike[str],
+    results: Sequence[ResultDict],
+    *,
+    replicates: int = 0,
+    seed: int = 0,
+    image_ids: Sequence[int] | None = None,
+) -> ApResult:
+    """Score box results on COCO as pycocotools does.
+
+    Args:
+        annotation_path: instances_val2017.json or its like.
+        results: dicts of image_id, category_id, bbox (x, y, width, height in px) and score; areas come from the
+            boxes, a mask is not looked at.
+        replicates: see `coco_ap`.
+        seed: see `coco_ap`.
+        image_ids: see `coco_ap`.
+
+    Raises:
+        BenchError: if file or results are not what they should be; it says which one, and why.
+    """
+    return _score("coco", annotation_path, results, replicates, seed, image_ids, boxes=True)
+
+
 def lvis_ap(
     annotation_path: str | PathLike[str],
     results: Sequence[ResultDict],
@@ -151,14 +175,17 @@ def _score(
     replicates: int,
     seed: int,
     image_ids: Sequence[int] | None,
+    *,
+    boxes: bool = False,
 ) -> ApResult:
     rules = RULES[dataset]
     truth = open_truth(annotation_path, lvis=rules.lvis, image_ids=image_ids)
-    cleaned = clean_results(results, truth, lvis=rules.lvis)
+    cleaned: Results = clean_boxes(results, truth) if boxes else clean_results(results, truth, lvis=rules.lvis)
     detections = truth.dataset.load_res(cleaned.detections)
-    arrays = _evaluate(truth, detections, rules.lvis)
+    compared = "bbox" if boxes else "segm"
+    arrays = _evaluate(truth, detections, rules.lvis, compared)
     stats = {one.key: one.of(arrays["precision"][..., -1], truth.frequencies) for one in rules.averages}
-    draws = bootstrap_averages(truth, detections, rules, replicates=replicates, seed=seed)
+    draws = bootstrap_averages(truth, detections, rules, replicates=replicates, seed=seed, compared=compared)
     return ApResult(
         stats=stats | {one.key: one.of(arrays["recall"]) for one in rules.recalls},
         intervals={
@@ -183,9 +210,9 @@ def _within_bounds(interval: Interval) -> Interval:
     return interval._replace(low=float(low), high=float(high))
 
 
-def _evaluate(truth: Truth, detections: hotcoco.COCO, lvis: bool) -> dict[str, Any]:
+def _evaluate(truth: Truth, detections: hotcoco.COCO, lvis: bool, compared: str) -> dict[str, Any]:
     """Return the engine's arrays: precision [T, R, K, A, M] and recall [T, K, A, M]."""
-    evaluator = hotcoco.COCOeval(truth.dataset, detections, "segm", lvis_style=lvis)
+    evaluator = hotcoco.COCOeval(truth.dataset, detections, compared, lvis_style=lvis)
     evaluator.params.img_ids = list(truth.image_ids)
     evaluator.evaluate()
     evaluator.accumulate()

@@ -50,13 +50,18 @@ class Cell:
 
 
 def bootstrap_averages(
-    truth: Truth, detections: hotcoco.COCO, rules: Rules, *, replicates: int, seed: int
+    truth: Truth, detections: hotcoco.COCO, rules: Rules, *, replicates: int, seed: int, compared: str = "segm"
 ) -> dict[str, np.ndarray]:
-    """Return replicates of every AP*, float64 [B] each, NaN where a replicate has no object of its kind."""
+    """Return replicates of every AP*, float64 [B] each, NaN where a replicate has no object of its kind.
+
+    `compared` is what has an IoU, "segm" (masks) or "bbox".
+    """
     if not replicates or not truth.image_ids:
         return {average.key: np.empty(0) for average in rules.averages}
     weights = np.concatenate(list(image_weights(len(truth.image_ids), replicates, seed)))
-    return replicate_averages(cells(truth, detections, lvis=rules.lvis), weights, rules, truth.frequencies)
+    return replicate_averages(
+        cells(truth, detections, lvis=rules.lvis, compared=compared), weights, rules, truth.frequencies
+    )
 
 
 def replicate_averages(
@@ -168,13 +173,13 @@ class _Pool:
         self.ignored.append(b"".join(map(bytes, entry["dtIgnore"])))
 
 
-def cells(truth: Truth, detections: hotcoco.COCO, *, lvis: bool) -> list[Cell]:
+def cells(truth: Truth, detections: hotcoco.COCO, *, lvis: bool, compared: str = "segm") -> list[Cell]:
     """Match every image once and pool the matches by category and size class."""
     categories = {identity: place for place, identity in enumerate(truth.category_ids)}
     images = {identity: place for place, identity in enumerate(truth.image_ids)}
     pools: defaultdict[tuple[int, int], _Pool] = defaultdict(_Pool)
     for start in range(0, len(truth.image_ids), IMAGES_AT_ONCE):
-        evaluator = hotcoco.COCOeval(truth.dataset, detections, "segm", lvis_style=lvis)
+        evaluator = hotcoco.COCOeval(truth.dataset, detections, compared, lvis_style=lvis)
         evaluator.params.img_ids = list(truth.image_ids[start : start + IMAGES_AT_ONCE])
         areas = [tuple(bounds) for bounds in evaluator.params.area_rng]
         evaluator.evaluate()

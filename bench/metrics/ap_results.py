@@ -47,6 +47,42 @@ def clean_results(results: Sequence[ResultDict], truth: Truth, *, lvis: bool) ->
     return Results(detections, sum("bbox" in result for result in results))
 
 
+BOX_KEYS = ("image_id", "category_id", "bbox", "score")
+
+
+def clean_boxes(results: Sequence[ResultDict], truth: Truth) -> Results:
+    """Check box results and reduce them to the four fields of a box result, in their order.
+
+    Raises:
+        BenchError: naming the first result that is wrong and how.
+    """
+    category_ids, asked = set(truth.category_ids), set(truth.image_ids)
+    detections: list[ResultDict] = []
+    for i, result in enumerate(results):
+        try:
+            image_id, category_id, box, score = (result[key] for key in BOX_KEYS)
+            numbers = [float(number) for number in (*box, score)]
+        except (KeyError, TypeError, ValueError) as error:
+            raise BenchError(
+                f"result {i} is not a box detection ({error!r}): it needs image_id, category_id, score and bbox "
+                "[x, y, width, height]"
+            ) from error
+        if len(numbers) != 5 or not all(map(math.isfinite, numbers)) or min(numbers[2:4]) < 0:
+            raise BenchError(
+                f"result {i} has bbox {box!r} and score {score!r}: give finite numbers, sides of at least 0"
+            )
+        if image_id not in truth.sizes:
+            raise BenchError(f"result {i} is of image {image_id!r}, which {truth.path} lacks: match the splits")
+        if category_id not in category_ids:
+            raise BenchError(
+                f"result {i} is of category {category_id!r}, which {truth.path} lacks: map classes to its ids"
+            )
+        if image_id in asked:
+            fields = (int(image_id), int(category_id), numbers[:4], numbers[4])
+            detections.append(dict(zip(BOX_KEYS, fields, strict=True)))
+    return Results(detections, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class _Columns:
     image_ids: np.ndarray

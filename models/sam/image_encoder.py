@@ -117,14 +117,15 @@ class WindowAttention(nn.Module):
     """Self-attention inside windows of `side` x `side` patches, with a bias from relative rows and columns.
 
     A grid that is no multiple of the side is padded with zero tokens, which are attended to: the published
-    weights were trained so.
+    weights were trained so. Without `relative_positions` there is no bias.
     """
 
-    def __init__(self, width: int, heads: int, *, side: int) -> None:
+    def __init__(self, width: int, heads: int, *, side: int, relative_positions: bool = True) -> None:
         super().__init__()
-        self.heads, self.side = heads, side
-        self.rel_pos_h = nn.Parameter(torch.zeros(2 * side - 1, width // heads))
-        self.rel_pos_w = nn.Parameter(torch.zeros(2 * side - 1, width // heads))
+        self.heads, self.side, self.relative_positions = heads, side, relative_positions
+        if relative_positions:
+            self.rel_pos_h = nn.Parameter(torch.zeros(2 * side - 1, width // heads))
+            self.rel_pos_w = nn.Parameter(torch.zeros(2 * side - 1, width // heads))
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
         offset = torch.arange(side)[:, None] - torch.arange(side)[None, :] + side - 1
@@ -150,6 +151,8 @@ class WindowAttention(nn.Module):
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend over [W, heads, side * side, d], in slices of the heads so that the bias stays small."""
+        if not self.relative_positions:
+            return F.scaled_dot_product_attention(q, k, v)
         per_head = q.shape[0] * q.shape[2] * q.shape[2]
         step = self.heads if torch.is_grad_enabled() else max(1, _BIAS_BUDGET // per_head)
         by_row, by_column = self.rel_pos_h[self.offset], self.rel_pos_w[self.offset]  # [side, side, d]

@@ -40,7 +40,7 @@ def classify_stage(
             pixels, targets = _mixed(mixer, pixels, labels, generator)
         else:
             targets = mixup_target(labels, classes, smoothing=recipe.label_smoothing)
-        with _torch_seeded_by(generator, device) if recipe.drop_path else nullcontext():
+        with torch_seeded_by(generator, device) if recipe.drop_path else nullcontext():
             logits = network(pixels).float()  # [B, classes]
         result = {"loss": F.cross_entropy(logits, targets)}
         return result if mixes else {**result, "top1": (logits.argmax(1) == labels).float().mean()}
@@ -110,7 +110,7 @@ def _numpy_seeded_by(generator: torch.Generator) -> Iterator[None]:
 
 
 @contextmanager
-def _torch_seeded_by(generator: torch.Generator, device: torch.device) -> Iterator[None]:
+def torch_seeded_by(generator: torch.Generator, device: torch.device) -> Iterator[None]:
     """Let torch's global generators, which stochastic depth draws from, follow the step's for a while."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(_seed(generator))

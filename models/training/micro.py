@@ -18,6 +18,7 @@ from models.sami.encoder import ViTEncoder
 from models.sami.network import MaskedAutoencoder
 from models.training.recipes import (
     CLASSIFY_MICRO,
+    DETECT_MICRO,
     DISTILL_MICRO,
     MAE_MICRO,
     PROMPTABLE_MICRO,
@@ -26,9 +27,13 @@ from models.training.recipes import (
     MaskedRecipe,
     Recipe,
 )
+from models.vitdet.build import vitdet_micro
+from models.vitdet.network import VitDet
 
 CLASSES = 16
 """Of dead leaves as ImageNet."""
+DETECTED_CLASSES = 9
+"""Of dead leaves as COCO."""
 ENCODERS: dict[str, dict[str, Any]] = {
     "ti": {"embed_dim": 56, "depth": 4, "num_heads": 4},
     "s": {"embed_dim": 84, "depth": 6, "num_heads": 4},
@@ -67,6 +72,10 @@ class Variant:
         width = TARGET_DIMS[self.recipe.target]
         encoder = ViTEncoder(**ENCODERS[self.size])
         return MaskedAutoencoder(encoder, target_dim=width, decoder=self.recipe.decoder, **DECODER)
+
+    def detector(self) -> VitDet:
+        """Build the untrained detector around such an encoder."""
+        return vitdet_micro(ENCODERS[self.size], classes=DETECTED_CLASSES)
 
     def classifier(self) -> Classifier:
         """Build the untrained classifier around such an encoder."""
@@ -110,6 +119,10 @@ MICRO_RUNS: dict[str, MicroRun] = {
             build=variant.classifier, recipe=CLASSIFY_MICRO, start=f"{name}-micro", committed=variant.committed
         )
         for name, variant in VARIANTS.items()
+    },
+    **{
+        f"vitdet-{name}-micro": MicroRun(build=VARIANTS[name].detector, recipe=DETECT_MICRO, start=f"{name}-micro")
+        for name in ("mae-ti", "sami-ti", "mae-s", "sami-s")
     },
     **{
         name: MicroRun(build=build, recipe=PROMPTABLE_MICRO, start=start, committed=True)

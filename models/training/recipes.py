@@ -123,6 +123,18 @@ class ClassifyRecipe(Recipe):
     """Area of random resized crops."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectRecipe(Recipe):
+    """Section 4.1, finetuning on COCO."""
+
+    image_size: int = 1024
+    """Side of the square input, px (section 4.1)."""
+    jitter: tuple[float, float] = (0.1, 2.0)
+    """Large-scale jitter: the photo's longer side over the input's (Li et al. 2022)."""
+    drop_path: float = 0.0
+    """Stochastic depth of the last block."""
+
+
 SA1B_IMAGES = 11_185_362
 """Images of the published SA-1B."""
 
@@ -172,6 +184,21 @@ CLASSIFY_PAPER = ClassifyRecipe(
     random_erasing=0.25,
     precision="bf16",
     checkpoint_every=_EPOCH,
+)
+COCO_IMAGES = 118_287
+"""Photos of COCO train2017, as an epoch is counted; those without objects are kept out of training."""
+_COCO_EPOCH = COCO_IMAGES // 64  # steps of batch 64, section 4.1
+DETECT_PAPER = DetectRecipe(
+    steps=100 * _COCO_EPOCH,  # section 4.1, as the next six
+    images_per_step=64,
+    learning_rate=2e-4,
+    weight_decay=0.1,
+    schedule="cosine",
+    warmup_steps=10 * _COCO_EPOCH,
+    image_size=1024,
+    drop_path=0.1,  # ViTDet-B's, paper silent
+    precision="bf16",  # our choice, paper silent
+    checkpoint_every=_COCO_EPOCH,
 )
 DISTILL_PAPER = DistillRecipe(
     steps=8 * 125_000 // 8,  # MobileSAM, section 4: 8 epochs of 1 % of SA-1B, batch 8
@@ -225,5 +252,18 @@ CLASSIFY_MICRO = ClassifyRecipe(
     schedule="cosine",
     warmup_steps=25,  # a twentieth, as section 4.1
     crop_scale=(0.5, 1.0),
+    checkpoint_every=100,
+)
+DETECT_MICRO = DetectRecipe(
+    steps=1000,
+    images_per_step=4,
+    learning_rate=1e-3,
+    muon_learning_rate=3e-3,
+    weight_decay=0.05,
+    schedule="cosine",
+    warmup_steps=100,  # a tenth, as section 4.1
+    clip_norm=1.0,
+    image_size=256,
+    jitter=(0.75, 1.5),
     checkpoint_every=100,
 )

@@ -4,6 +4,7 @@ import csv
 
 import pytest
 
+from protocols import table2
 from protocols.paper import claims, paper_difference, paper_table, paper_value
 from protocols.rows import TABLE1_COMPARED
 
@@ -16,6 +17,18 @@ def rows(path):
 def test_table_1_is_the_paper_s(shared):
     printed = {row["method"]: float(row["top1"]) for row in rows(shared / "paper/table1.csv")}
     assert paper_table("table1")["top1"].to_dict() == printed
+
+
+def test_table_2_is_the_paper_s(shared):
+    for row in rows(shared / "paper/table2.csv"):
+        for column in ("ap_box", "ap_mask"):
+            assert paper_value("table2", row["method"], column) == pytest.approx(float(row[column]) / 100)
+
+
+def test_every_claim_about_table_2_is_compared_and_agrees_with_the_table():
+    for claim in claims("table2"):
+        assert (claim.first, claim.second) in table2.COMPARED
+        assert paper_difference("table2", claim.first, claim.second, claim.column) == pytest.approx(claim.claimed)
 
 
 def test_table_6_is_the_paper_s(shared):
@@ -44,6 +57,6 @@ def test_compared_rows_are_rows_of_the_table():
 
 def test_claims_have_the_numbers_of_the_text(shared):
     text = (shared / "paper/claims.yaml").read_text()
-    for claim in (*claims("table1"), *claims("ablations"), *claims("figure7")):
+    for claim in (*claims("table1"), *claims("table2"), *claims("ablations"), *claims("figure7")):
         (line,) = [line for line in text.splitlines() if f"id: {claim.id}," in line]
         assert f"claimed: {100 * claim.claimed:g}" in line

@@ -6,6 +6,7 @@ import io
 import json
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,19 @@ from safetensors.torch import load_file, save_file
 from timm.models.vision_transformer import VisionTransformer
 
 from bench.cli import finetune as command
-from bench.cli.finetune import FINETUNINGS, Options
+from bench.cli import finetunings
+from bench.cli.finetunings import FINETUNINGS, Options
 from bench.cli.training_options import adapted
 from bench.data.dead_leaves.sa1b import write_sa1b_tars
 from models.efficientsam.build import efficientsam
 from models.efficientsam.network import EfficientSamNetwork
 from models.errors import BenchError, MissingData
 from models.sami.encoder import ViTEncoder
-from models.training.recipes import IMAGENET_IMAGES, SA1B_IMAGES
+from models.training.recipes import DETECT_PAPER, IMAGENET_IMAGES, SA1B_IMAGES
+from models.vitdet.build import vitdet_micro
+from models.vitdet.checkpoint import read_detector
+from models.vitdet.network import VitDet
+from tests.bench.test_detection_training import lay_out
 
 WIDTH = {"embed_dim": 24, "depth": 1, "num_heads": 2}
 TOY = ["--steps", "2", "--images-per-step", "2", "--precision", "no", "--workers", "0"]
@@ -52,8 +58,8 @@ def run(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Callable
     """Run `bench finetune` from a toy encoder and return the folder it wrote to."""
     monkeypatch.setenv("BENCH_DATA", str(data))
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(command, "NETWORKS", {"ti": toy_efficientsam})
-    monkeypatch.setattr(command, "SIZES", {"ti": WIDTH})
+    monkeypatch.setattr(finetunings, "NETWORKS", {"ti": toy_efficientsam})
+    monkeypatch.setattr(finetunings, "SIZES", {"ti": WIDTH})
 
     def bench_finetune(model: str, *arguments: str) -> Path:
         encoder = tmp_path / "training" / "sami-ti" / "encoder.safetensors"
@@ -157,6 +163,34 @@ def test_a_smaller_batch_keeps_the_epochs_and_the_rate_of_an_image() -> None:
     of_imagenet = FINETUNINGS["sami-s-classify"].recipe
     short = adapted(of_imagenet, Options(steps=100), images=10, published=IMAGENET_IMAGES)
     assert (short.steps, short.warmup_steps) == (100, 5)
+
+
+def test_coco_finetuning_writes_weights_of_the_detector_and_says_which_photos_it_saw(
+    run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def small(size: str, *, classes: int, drop_path: float) -> VitDet:
+        assert (size, drop_path) == ("ti", DETECT_PAPER.drop_path)
+        return vitdet_micro(WIDTH, classes=classes, img_size=64)
+
+    monkeypatch.setattr(finetunings, "vitdet", small)
+    monkeypatch.setattr(finetunings, "DETECT_PAPER", replace(DETECT_PAPER, image_size=64))
+    folder = run("vitdet-sami-ti", "--data", str(lay_out(tmp_path / "coco_root")))
+    record = json.loads((folder / "finetune.json").read_text())
+    assert record["photos"] == {"used": 2, "without_objects": 2}
+    assert record["recipe"]["learning_rate"] == pytest.approx(2e-4 * 2 / 64)
+    vitdet_micro(WIDTH, classes=2, img_size=64).load_state_dict(read_detector(folder / "weights.safetensors", None))
+    with pytest.raises(BenchError, match=r"train2017\.json is not there"):
+        run("vitdet-sami-ti", "--data", str(tmp_path))
+    with pytest.raises(MissingData, match=r"no encoder .*encoder.safetensors: give --encoder$"):
+        run("vitdet-deit-s")
+
+
+def test_the_recipe_of_detectors_is_section_4_1_s() -> None:
+    recipe = DETECT_PAPER
+    assert (recipe.learning_rate, recipe.weight_decay, recipe.images_per_step) == (2e-4, 0.1, 64)
+    assert (recipe.betas, recipe.schedule, recipe.image_size) == ((0.9, 0.999), "cosine", 1024)
+    assert recipe.steps == 10 * recipe.warmup_steps == 100 * (118_287 // 64)
+    assert recipe.jitter == (0.1, 2.0)
 
 
 def test_layers_of_tiny_classifiers_learn_alike_and_of_larger_ones_do_not() -> None:

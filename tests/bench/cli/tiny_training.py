@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from bench import __main__ as front_door
-from bench.cli import micro_runs, records
+from bench.cli import micro_runs, records, train
 from bench.data.dead_leaves import imagenet
 from models.training import loop, micro
 
@@ -23,6 +23,7 @@ def shrink() -> None:
     for name, run in micro.MICRO_RUNS.items():
         micro.MICRO_RUNS[name] = replace(run, recipe=replace(run.recipe, **TINY))
     micro_runs.SCENES, micro_runs.FINETUNE_SCENES = 8, 8
+    micro_runs.DETECTION_SCENES = train.DETECTION_SCENES = 8
     micro_runs.OBJECTS, micro_runs.CLIP_OBJECTS = 16, 8
     records.FINETUNE_SCENES, records.FIGURE7_EPOCHS = 16, (0.5, 2.0)
     imagenet.VAL_IMAGES, imagenet.IMAGENET_SHA256 = HELD_OUT, TINY_SHA256

@@ -1,0 +1,213 @@
+"""The detectors of Table 2: one has public weights, four have micro stand-ins, the others have none.
+
+Nothing is downloaded: a user puts the file into the weights folder, or passes its path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from models import checkpoints
+from models.cards import ModelCard
+from models.errors import BenchError, unknown_name
+from models.training.micro import MICRO_RUNS
+from models.vitdet.build import vitdet
+from models.vitdet.checkpoint import read_detector
+from models.vitdet.detector import Found, detect
+from models.vitdet.network import VitDet
+
+_PACKAGED = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorCard:
+    """One row of Table 2 at one scale."""
+
+    name: str
+    """What commands call it."""
+    paper_row: str
+    """Its row in Table 2."""
+    scale: Literal["paper", "micro"]
+    """Whether its number may stand beside the paper's."""
+    size: str
+    """Of its ViT: ti, s or b."""
+    filename: str | None = None
+    """Checkpoint in the weights folder; absolute for a file inside this package; None if nobody can have it."""
+    url: str | None = None
+    """Where it was published."""
+    digest: tuple[str, str] | None = None
+    """Hash algorithm and how the file's hash begins, as far as its authors say."""
+    why: str = ""
+    """What its number is, or why there are no weights."""
+
+
+class LoadedDetector:
+    """A detector with its weights.
+
+    Attributes:
+        name: of its card.
+        checkpoint_sha256: of the file its weights came from.
+        custom: True if the file was named by the user, so that it may not be the card's.
+        classes: how many kinds of objects it knows.
+    """
+
+    def __init__(
+        self, card: DetectorCard, network: VitDet, *, checkpoint_sha256: str, custom: bool, device: str
+    ) -> None:
+        self.name, self.checkpoint_sha256, self.custom = card.name, checkpoint_sha256, custom
+        self.classes = network.classes
+        self._network, self._device = network, device
+
+    def detect(self, photos: Sequence[np.ndarray]) -> list[Found]:
+        """Find the objects of photos uint8 [H, W, 3] RGB, one by one, so that no answer depends on the batch.
+
+        Raises:
+            BenchError: if a score is NaN or infinite.
+        """
+        try:
+            return [found for photo in photos for found in detect(self._network, [photo], device=self._device)]
+        except BenchError as error:
+            raise BenchError(f"model '{self.name}': {error}") from None
+
+
+def load(name: str, checkpoint: str | Path | None = None, *, device: str = "cpu") -> LoadedDetector:
+    """Load a detector with its weights.
+
+    Args:
+        name: of the model, see `CARDS`.
+        checkpoint: file to use instead of the published one: safetensors, a torch file of tensors alone, or
+            detectron2's .pkl.
+        device: as torch names it.
+
+    Raises:
+        BenchError: if the name is unknown, nobody can have its weights, or the file is missing, damaged or of
+            another model.
+    """
+    found = card(name)
+    path = _path(found) if checkpoint is None else Path(checkpoint).expanduser()
+    if not path.is_file():
+        raise _missing(found, path, asked_for=checkpoint is not None)
+    if checkpoint is None:
+        _check_digest(found, path)
+    file_card = ModelCard(found.name, found.paper_row, found.scale, "", found.filename)
+    network = _build(found)
+    checkpoints.fill(network, read_detector(path, file_card), card=file_card, path=path)
+    digest = checkpoints.sha256_of(path)
+    return LoadedDetector(found, network.eval(), checkpoint_sha256=digest, custom=checkpoint is not None, device=device)
+
+
+def available(name: str) -> tuple[bool, str]:
+    """Return whether a detector can be loaded here, and if not, why."""
+    found = card(name)
+    try:
+        path = _path(found)
+        if not path.is_file():
+            raise _missing(found, path, asked_for=False)
+        _check_digest(found, path)
+    except BenchError as error:
+        return False, str(error)
+    return True, ""
+
+
+def card(name: str) -> DetectorCard:
+    """Return the card of a detector.
+
+    Raises:
+        BenchError: if there is no such detector; it names the nearest one.
+    """
+    cards = {one.name: one for one in CARDS}
+    if name not in cards:
+        raise unknown_name("detector", name, cards)
+    return cards[name]
+
+
+def _build(found: DetectorCard) -> VitDet:
+    if found.scale == "paper":
+        return vitdet(found.size)
+    network = MICRO_RUNS[found.name].build()
+    assert isinstance(network, VitDet)
+    return network
+
+
+def _path(found: DetectorCard) -> Path:
+    if found.filename is None:
+        raise BenchError(
+            f"there are no weights of '{found.paper_row}': {found.why}; "
+            "train it and pass its checkpoint, or quote the paper"
+        )
+    return checkpoints.weights_root() / found.filename
+
+
+def _missing(found: DetectorCard, path: Path, *, asked_for: bool) -> BenchError:
+    if asked_for:
+        return BenchError(f"there is no checkpoint '{path}' for model '{found.name}': check the path")
+    way = f"download {found.url} to there" if found.url else "train it with `nox -s reproduce_table2 -- --train`"
+    return BenchError(f"the weights of '{found.name}' are not at '{path}': {way}")
+
+
+def _check_digest(found: DetectorCard, path: Path) -> None:
+    """Raise if a file does not begin its hash as its authors say."""
+    if found.digest is None:
+        return
+    algorithm, start = found.digest
+    digest = checkpoints.sha256_of(path) if algorithm == "sha256" else hashlib.md5(path.read_bytes()).hexdigest()
+    if not digest.startswith(start):
+        raise BenchError(
+            f"'{path}' is not the published checkpoint of '{found.name}', its {algorithm} begins with "
+            f"{digest[: len(start)]} instead of {start}: pass its path to use it as a custom one, or download it again"
+        )
+
+
+def _without(paper_row: str, why: str) -> DetectorCard:
+    size = paper_row.rpartition("-")[2].lower()
+    return DetectorCard(name=f"vitdet-{paper_row.lower()}", paper_row=paper_row, scale="paper", size=size, why=why)
+
+
+def _micro(paper_row: str) -> DetectorCard:
+    name = f"vitdet-{paper_row.lower()}-micro"
+    record = _PACKAGED / f"{name}.json"
+    facts = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    return DetectorCard(
+        name=name,
+        paper_row=paper_row,
+        scale="micro",
+        size=paper_row.rpartition("-")[2].lower(),
+        filename=str(_PACKAGED / f"{name}.safetensors"),
+        digest=("sha256", facts["sha256"]) if "sha256" in facts else None,
+        why="pretrained and finetuned on dead leaves: stands in for the pipeline, never for the paper's number",
+    )
+
+
+_NEVER_RELEASED = "the paper's authors released neither pretrained encoder nor detector"
+_BACKBONE_ONLY = "the pretrained backbone alone is public, and the printed number is that of finetuning it"
+_FILE = "model_final_61ccd1.pkl"
+
+CARDS: tuple[DetectorCard, ...] = (
+    _without("MAE-Ti", _NEVER_RELEASED),
+    _without("SAMI-Ti", _NEVER_RELEASED),
+    _without("MAE-S", _NEVER_RELEASED),
+    _without("DeiT-S", _BACKBONE_ONLY),
+    _without("DINO-S", _BACKBONE_ONLY),
+    _without("iBOT-S", _BACKBONE_ONLY),
+    _without("SAMI-S", _NEVER_RELEASED),
+    DetectorCard(
+        name="vitdet-mae-b",
+        paper_row="MAE-B",
+        scale="paper",
+        size="b",
+        filename=_FILE,
+        url=f"https://dl.fbaipublicfiles.com/detectron2/ViTDet/COCO/mask_rcnn_vitdet_b/f325346929/{_FILE}",
+        digest=("md5", "61ccd1"),
+        why="the printed numbers equal those of detectron2's mask_rcnn_vitdet_b, whose weights these are",
+    ),
+    _without("SAMI-B", _NEVER_RELEASED),
+    *(_micro(row) for row in ("MAE-Ti", "SAMI-Ti", "MAE-S", "SAMI-S")),
+)
+"""Every row of Table 2, and this project's stand-ins for four of them."""

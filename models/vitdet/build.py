@@ -1,0 +1,39 @@
+"""The numbers of the detectors: ViTDet-Ti, -S and -B of Table 2, and their micro stand-ins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from models.vitdet.backbone import Backbone
+from models.vitdet.network import VitDet
+
+SIZES: dict[str, dict[str, Any]] = {
+    "ti": {"embed_dim": 192, "depth": 12, "num_heads": 3},
+    "s": {"embed_dim": 384, "depth": 12, "num_heads": 6},
+    "b": {"embed_dim": 768, "depth": 12, "num_heads": 12},
+}
+"""The ViTs of Table 2."""
+MICRO: dict[str, Any] = {
+    "channels": 48,
+    "box_convolutions": 2,
+    "box_features": 192,
+    "mask_convolutions": 2,
+    "anchor_sides": (16, 32, 64, 128, 256),
+    "canonical_px": 112,
+    "proposals_before_nms": (400, 200),
+    "proposals_after_nms": (150, 100),
+    "anchors_per_image": 128,
+    "boxes_per_image": 48,
+    "detections": 50,
+}
+"""Heads of the micro detectors: as the full ones, thinner, for scenes of 256 px with a dozen objects."""
+
+
+def vitdet(size: str, *, img_size: int = 1024, classes: int = 80, drop_path: float = 0.0, **heads: Any) -> VitDet:
+    """Build an untrained ViTDet of size ti, s or b; `heads` are keywords of `VitDet`."""
+    return VitDet(Backbone(img_size=img_size, drop_path=drop_path, **SIZES[size]), classes=classes, **heads)
+
+
+def vitdet_micro(encoder: dict[str, Any], *, classes: int, img_size: int = 256) -> VitDet:
+    """Build an untrained micro ViTDet around an encoder of `models.training.micro.ENCODERS`."""
+    return VitDet(Backbone(img_size=img_size, window_size=8, **encoder), classes=classes, **MICRO)

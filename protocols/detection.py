@@ -1,0 +1,199 @@
+"""Ask detectors about COCO's photos and assemble Table 2: one record a detection, kept in the run store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pycocotools import mask as rle
+
+from bench.data import ImageInfo, Instances, is_published_set, read_rgb
+from models.engine import exact_engine, threads
+from models.errors import BenchError
+from protocols import table2
+from protocols.classifiers import Plan
+from protocols.detectors import Detections, Model, Registry
+from protocols.paper import claims, paper_difference, paper_value
+from protocols.results import Cell, TableResult
+from protocols.scores import CellRun, Scores
+from protocols.settings import Settings
+from protocols.shards import SKIPPED, code_digest, run_shards
+from protocols.tables import measured
+from protocols.verdicts import compared
+
+IMAGES_A_SHARD = 16
+"""A killed run loses at most one shard."""
+
+
+def make_table(plan: Plan, registry: Registry, instances: Instances, settings: Settings) -> TableResult | None:
+    """Ask every detector of the plan and return Table 2; None on all but the first process.
+
+    Raises:
+        BenchError: if a model or its data fail; finished shards stay.
+    """
+    engine = exact_engine()
+    images = instances.images[: settings.limit]
+    runs: dict[str, CellRun] = {}
+    identities: dict[str, dict[str, Any]] = {}
+    for subject in plan.subjects:
+        model = registry.load(subject.model, subject.checkpoint, device=settings.device)
+        _check_classes(model, instances)
+        identities[subject.row] = {
+            "name": model.name,
+            "checkpoint_sha256": model.checkpoint_sha256,
+            "custom": model.custom,
+            "device": settings.device,
+        }
+        with threads(1 if plan.scale == "micro" else None):
+            runs[subject.row] = _run(model, identities[subject.row], instances, images, settings)
+    if os.environ.get("RANK", "0") != "0":
+        return None
+    scores = {row: table2.score(run, instances) for row, run in runs.items()}
+    whole = is_published_set(instances) and len(images) == len(instances.images)
+    extent = f"{len(images):,}" + ("" if len(images) == len(instances.images) else f" of {len(instances.images):,}")
+    facts = {
+        "models": identities,
+        "data": {"coco": {"sha256": instances.sha256, "images": len(images)}},
+        "runs": {row: run.fingerprint for row, run in runs.items()},
+        "engine": engine,
+    }
+    return TableResult(
+        name=table2.NAME,
+        title=table2.TITLE,
+        scale=plan.scale,
+        world=f"{plan.world} ({extent} images{', the published set' if whole else ''})",
+        comparable=plan.scale == "paper" and whole,
+        preset="",
+        columns=table2.COLUMNS,
+        rows=plan.rows,
+        cells=tuple(_cells(plan, scores)),
+        comparisons=tuple(
+            compared(
+                first,
+                second,
+                column.key,
+                paper_difference(table2.NAME, first, second, column.key),
+                table2.compare(scores[first], scores[second])[column.key] if {first, second} <= scores.keys() else None,
+            )
+            for first, second in table2.COMPARED
+            for column in table2.COLUMNS
+        ),
+        footnotes=tuple(_footnotes(instances, runs, settings)),
+        command=settings.command,
+        provenance={**settings.provenance, **facts},
+    )
+
+
+def _check_classes(model: Model, instances: Instances) -> None:
+    if model.classes != len(instances.categories):
+        raise BenchError(
+            f"model '{model.name}' knows {model.classes} classes, {instances.annotation_path} has "
+            f"{len(instances.categories)} categories: use a detector that was trained for them"
+        )
+
+
+def _run(
+    model: Model, identity: Mapping[str, Any], instances: Instances, images: Sequence[ImageInfo], settings: Settings
+) -> CellRun:
+    whole = {
+        "protocol": table2.NAME,
+        "version": table2.VERSION,
+        "model": dict(identity),
+        "data": {"name": instances.name, "sha256": instances.sha256},
+        "images": len(images),
+        "of_images": len(instances.images),
+        "code": code_digest(),
+    }
+    finished = run_shards(
+        whole,
+        images,
+        lambda some, advance: ask(model, instances, some, advance),
+        settings.store,
+        at_once=IMAGES_A_SHARD,
+        description=f"{model.name} on {instances.name}",
+        provenance=settings.provenance,
+        progress=settings.progress,
+    )
+    if finished.resumed:
+        settings.say(f"{model.name}: {finished.resumed:,} of {len(images):,} images from run {finished.fingerprint}")
+    run = finished.cell_run([info.id for info in images])
+    if not run.image_ids:
+        raise BenchError(f"no photo could be read: {next(iter(run.skipped.values()))}")
+    return run
+
+
+def ask(
+    model: Model, instances: Instances, images: Sequence[ImageInfo], advance: Callable[[int], None]
+) -> pd.DataFrame:
+    """Return a record for each detection in some photos, and one for each photo that cannot be read."""
+    types = {**table2.RECORD_TYPES, SKIPPED: "str"}
+    category_ids = sorted(instances.categories)
+    rows: list[dict[str, object]] = []
+    for info in images:
+        try:
+            photo = _read(info)
+        except BenchError as unreadable:
+            blank = {name: "" if kind == "str" else 0 for name, kind in types.items()}
+            rows.append({**blank, "image_id": info.id, SKIPPED: str(unreadable)})
+        else:
+            rows += _records(model.detect([photo])[0], info, category_ids)
+        advance(1)
+    return pd.DataFrame(rows, columns=list(types)).astype(types)
+
+
+def _read(info: ImageInfo) -> np.ndarray:
+    photo = read_rgb(info.path)
+    if photo.shape[:2] != (info.height, info.width):
+        raise BenchError(
+            f"{info.path} is {photo.shape[1]} x {photo.shape[0]} px, its annotation file says "
+            f"{info.width} x {info.height}: download it again"
+        )
+    return photo
+
+
+def _records(found: Detections, info: ImageInfo, category_ids: Sequence[int]) -> Iterator[dict[str, object]]:
+    for box, score, label, mask in zip(
+        found.boxes_xyxy.tolist(), found.scores.tolist(), found.labels.tolist(), found.masks, strict=True
+    ):
+        x1, y1, x2, y2 = box
+        yield {
+            "image_id": info.id,
+            "category_id": category_ids[label - 1],
+            "score": score,
+            "x": x1,
+            "y": y1,
+            "width": x2 - x1,
+            "height": y2 - y1,
+            "image_height": info.height,
+            "image_width": info.width,
+            "counts": rle.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode("ascii"),
+            SKIPPED: "",
+        }
+
+
+def _cells(plan: Plan, scores: Mapping[str, Scores]) -> Iterator[Cell]:
+    for row in plan.rows:
+        for column in table2.COLUMNS:
+            blank = Cell(row.label, column.key, "measured", paper_value(table2.NAME, row.label, column.key))
+            if row.label in scores:
+                yield measured(blank, scores[row.label].intervals[column.key])
+            else:
+                status, why = plan.unmeasured[row.label]
+                yield Cell(row.label, column.key, status, blank.paper, why=why)
+
+
+def _footnotes(instances: Instances, runs: Mapping[str, CellRun], settings: Settings) -> Iterator[str]:
+    """Say what was asked and left out, what the intervals leave out, and what the paper's text claims."""
+    if settings.limit is not None:
+        yield f"limited run: the first {settings.limit:,} images"
+    if runs:
+        yield "detections: " + ", ".join(f"{row} {len(run.records):,}" for row, run in runs.items())
+        yield from (f"left out {why}" for why in next(iter(runs.values())).skipped.values())
+        yield "intervals of rows are over images, for one training each: other seeds of the same recipe differ too"
+    yield from (str(problem) for problem in instances.problems)
+    for claim in claims(table2.NAME):
+        if claim.note:
+            yield f"the paper's text puts {claim.first} {100 * claim.claimed:.1f} above {claim.second}, {claim.note}"

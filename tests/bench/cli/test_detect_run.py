@@ -1,0 +1,99 @@
+"""`bench train vitdet-...` at toy size: what it leaves, and a run that was killed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from bench.cli import train_all
+from bench.cli.micro_runs import Job, parts
+from bench.data.dead_leaves.detection import detection_scenes
+from models.errors import BenchError
+from models.sami.encoder import ViTEncoder
+from models.training.micro import MICRO_RUNS
+from tests.bench.cli.test_train import finish
+from tests.bench.cli.test_train import start as start_driver
+
+RUN = "vitdet-sami-ti-micro"
+WEIGHTS = Path(__file__).resolve().parents[3] / "models" / "weights"
+
+
+def start(cache: Path, out: Path) -> subprocess.Popen[str]:
+    return start_driver(cache, *f"train {RUN} --steps 9 --out {out} --weights {WEIGHTS}".split())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 on this system")
+def test_a_killed_detector_training_goes_on_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """kill -9 in the middle: the resumed run ends in the very bits of the one that was left alone."""
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("BENCH_CACHE", str(cache))
+    monkeypatch.setattr("bench.data.dead_leaves.training.drawn", lambda draw, count: map(draw, range(count)))
+    detection_scenes(8)
+    finish(start(cache, tmp_path / "whole"))
+    killed = start(cache, tmp_path / "killed")
+    log = tmp_path / "killed" / RUN / "log.jsonl"
+    deadline = time.monotonic() + 300
+    while not (log.exists() and len(log.read_text().splitlines()) >= 5):
+        assert killed.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed" / RUN / "weights.safetensors").exists()
+    finish(start(cache, tmp_path / "killed"))
+    whole, resumed = (tmp_path / name / RUN / "weights.safetensors" for name in ("whole", "killed"))
+    assert whole.read_bytes() == resumed.read_bytes()
+    facts = json.loads(whole.with_suffix(".json").read_text())
+    assert facts["start"] == "sami-ti-micro"
+    assert facts["data"] == {"world": "dead leaves", "seed": 21, "scenes": 8}
+    losses = [json.loads(line) for line in log.read_text().splitlines()]
+    assert {"rpn_class", "rpn_box", "class", "box", "mask"} <= losses[0].keys()
+    network = MICRO_RUNS[RUN].build()
+    network.load_state_dict(load_file(whole))
+
+
+def test_an_encoder_of_another_width_is_refused(tmp_path: Path) -> None:
+    save_file(ViTEncoder(embed_dim=48, depth=4, num_heads=4).state_dict(), tmp_path / "sami-ti-micro.safetensors")
+    job = Job(RUN, MICRO_RUNS[RUN], 0, tmp_path / "out", tmp_path)
+    with pytest.raises(BenchError, match=r"the encoder of sami-ti-micro does not fit a ViTDet of 56 x 4: 'pos_embed'"):
+        parts(job, MICRO_RUNS[RUN].build(), processes=1)
+
+
+def test_a_detector_without_its_encoder_says_what_to_train(tmp_path: Path) -> None:
+    job = Job(RUN, MICRO_RUNS[RUN], 0, tmp_path / "out", tmp_path)
+    with pytest.raises(BenchError, match=r"no weights of sami-ti-micro at .*bench train sami-ti-micro"):
+        parts(job, MICRO_RUNS[RUN].build(), processes=1)
+
+
+def test_table_2_trains_all_four_detectors_after_their_encoders() -> None:
+    todo = train_all.tasks(train_all.OF_TABLE["table2"])
+    wanted = {f"vitdet-{name}-micro" for name in ("mae-ti", "sami-ti", "mae-s", "sami-s")}
+    assert wanted <= todo.keys()
+    assert all(todo[name].needs == (name.removeprefix("vitdet-"),) for name in wanted)
+    recipes = {MICRO_RUNS[name].recipe for name in wanted}
+    assert len(recipes) == 1  # equal budgets
+
+
+def test_seeds_of_a_detector_differ_in_their_heads_and_start_from_one_encoder() -> None:
+    todo = train_all.tasks([(RUN, 1)], have=["sami-ti-micro"])
+    assert todo[f"{RUN}-seed1"].arguments == ("train", RUN, "--seed", "1")
+    assert todo[f"{RUN}-seed1"].needs == ()
+    assert list(todo) == [f"{RUN}-seed1"]
+    assert not torch.equal(*(_seeded(seed) for seed in (0, 1)))
+
+
+def _seeded(seed: int) -> torch.Tensor:
+    torch.manual_seed(seed)
+    weight: torch.Tensor = MICRO_RUNS[RUN].build().get_parameter("rpn.head.cls_logits.weight")
+    return weight
