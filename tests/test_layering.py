@@ -30,6 +30,7 @@ SCORING = (
     "protocols.results",
     "protocols.paper",
     "protocols.scores",
+    "protocols.table3",
     "protocols.table4",
     "protocols.table5",
     "protocols.ablations",

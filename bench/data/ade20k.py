@@ -97,8 +97,8 @@ def open_ade20k(root: Path | str, split: str = "validation") -> SemanticPhotos:
     unlabelled = [path for path in photos.label_paths if not path.is_file()]
     if unlabelled:
         raise BenchError(
-            f"{len(unlabelled):,} of {len(files):,} photos of {folder} have no label map, {unlabelled[0]} is the first: "
-            "unpack the published archive again"
+            f"{len(unlabelled):,} of {len(files):,} photos of {folder} have no label map, the first of these is "
+            f"{unlabelled[0]}: unpack the published archive again"
         )
     return photos
 

@@ -27,7 +27,9 @@ def predict(network: nn.Module, photo: np.ndarray) -> np.ndarray:
 
     model: Any = network.eval()
     height, width = photo.shape[:2]
-    resized = np.asarray(Image.fromarray(photo).resize(test_size(model.sizes, width, height), Image.Resampling.BILINEAR))
+    resized = np.asarray(
+        Image.fromarray(photo).resize(test_size(model.sizes, width, height), Image.Resampling.BILINEAR)
+    )
     pixels = torch.from_numpy(resized.copy()).permute(2, 0, 1)
     sample = SegDataSample(metainfo={"img_shape": resized.shape[:2], "ori_shape": (height, width)})
     data = model.data_preprocessor({"inputs": [pixels], "data_samples": [sample]}, False)

@@ -57,8 +57,8 @@ def train_semantic(
     """
     from mmengine.runner import Runner
 
-    if recipe.accumulate != 1 or recipe.warmup_steps:
-        raise BenchError("the semantic stage has neither gradient accumulation nor warm-up: leave both out")
+    if recipe.accumulate != 1:
+        raise BenchError(f"the semantic stage accumulates no gradients, got --accumulate {recipe.accumulate}: use 1")
     check_recipe(recipe, out)
     if semantic_steps_done(out) >= recipe.steps:
         return network.eval()
@@ -69,11 +69,13 @@ def train_semantic(
             train_dataloader=_Data(batches, recipe.steps, workers),  # type: ignore[arg-type]
             train_cfg={"type": _loop(), "max_iters": recipe.steps},
             optim_wrapper=optimizer_config(
-                recipe.learning_rate, recipe.weight_decay, recipe.backbone_multiplier, recipe.clip_norm, recipe.precision
+                recipe.learning_rate,
+                recipe.weight_decay,
+                recipe.backbone_multiplier,
+                recipe.clip_norm,
+                recipe.precision,
             ),
-            param_scheduler=[
-                {"type": "PolyLR", "eta_min": 0, "power": POLY_POWER, "begin": 0, "end": recipe.steps, "by_epoch": False}
-            ],
+            param_scheduler=_schedule(recipe),
             default_hooks=_hooks(recipe),
             custom_hooks=[_step_hook(recipe, out, advance)],
             load_from=str(newest(out)) if newest(out) else None,
@@ -142,6 +144,22 @@ def as_samples(batch: Any) -> dict[str, Any]:
     return {"inputs": images, "data_samples": samples}
 
 
+def _schedule(recipe: SemanticRecipe) -> list[dict[str, Any]]:
+    """Return mmengine's schedules: linear warm-up, then polynomial decay to zero."""
+    first = recipe.warmup_steps
+    decay = {
+        "type": "PolyLR",
+        "eta_min": 0,
+        "power": POLY_POWER,
+        "begin": first,
+        "end": recipe.steps,
+        "by_epoch": False,
+    }
+    if first < 2:
+        return [decay]
+    return [{"type": "LinearLR", "start_factor": 1 / first, "begin": 0, "end": first, "by_epoch": False}, decay]
+
+
 def _hooks(recipe: SemanticRecipe) -> dict[str, Any]:
     """Return mmengine's default hooks; None leaves one out."""
     checkpoint = {
@@ -170,15 +188,13 @@ def _step_hook(recipe: SemanticRecipe, out: Path, advance: Callable[[int], None]
 
         def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
             advance(1)
-            if batch_idx % loop.LOG_EVERY and batch_idx != recipe.steps - 1:
-                return
-            losses = {name: float(value) for name, value in outputs.items() if name in LOGGED}
+            losses = {name: float(value.detach()) for name, value in outputs.items() if name in LOGGED}
             if not math.isfinite(losses["loss"]):
                 raise BenchError(
                     f"the loss of step {batch_idx} in {out} is {losses['loss']}: lower the learning rate, or check the "
                     "data"
                 )
-            if self.log:
+            if self.log and (batch_idx % loop.LOG_EVERY == 0 or batch_idx == recipe.steps - 1):
                 rate = runner.optim_wrapper.get_lr()["base_lr"][0]
                 self.log.write(batch_idx, losses, float(rate))
 

@@ -253,6 +253,7 @@ class StepLog:
             self.before = json.loads(kept[-1])["seconds"] if kept else 0.0
 
     def write(self, step: int, losses: dict[str, float], rate: float) -> None:
+        """Append the line of a step."""
         seconds = time.monotonic() - self.started
         entry = {"step": step, **{k: round(v, 6) for k, v in losses.items()}, "learning_rate": rate}
         with self.path.open("a") as file:

@@ -252,8 +252,8 @@ SEMANTIC_PAPER = SemanticRecipe(
     checkpoint_every=5000,
 )
 SEMANTIC_MICRO = SemanticRecipe(
-    steps=800,
-    images_per_step=8,
+    steps=900,
+    images_per_step=4,
     learning_rate=1e-3,
     weight_decay=0.05,
     schedule="poly",

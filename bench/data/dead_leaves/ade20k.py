@@ -135,4 +135,3 @@ def _draw_held_out(index: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _draw_training(index: int) -> tuple[np.ndarray, np.ndarray]:
     return draw_labelled_scene(TRAINING_SEED, index)
-
