@@ -55,14 +55,16 @@ def import_mmseg() -> None:
     absent = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if absent:
         raise BenchError(f"Mask2Former needs {absent[0]}, which is not installed: run `{INSTALL}`")
-    if importlib.util.find_spec(EXTENSION) is None:
-        _stand_in()
     try:
-        importlib.import_module("mmdet.models")
-        importlib.import_module("mmseg.models")
+        importlib.import_module("mmdet")
+        importlib.import_module("mmseg")
     except AssertionError as error:  # what both raise for a wrong mmcv or mmengine
         reason = " ".join(str(error).split()).rstrip(".")
         raise BenchError(f"mmsegmentation cannot use what is installed ({reason}): run `{INSTALL}`") from error
+    if importlib.util.find_spec(EXTENSION) is None:
+        _stand_in()
+    importlib.import_module("mmdet.models")
+    importlib.import_module("mmseg.models")
 
 
 def is_stand_in() -> bool:

@@ -55,20 +55,8 @@ def load_weights(network: torch.nn.Module, out: Path) -> None:
     path = newest(out)
     if path is None:
         raise BenchError(f"{out} has no checkpoint: train first")
-    with trusted_types():
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     network.load_state_dict(checkpoint["state_dict"])
-
-
-def trusted_types() -> Any:
-    """Return a context in which torch loads, beside tensors, mmengine's logs of scalars, which checkpoints hold."""
-    import numpy as np
-    from mmengine.logging.history_buffer import HistoryBuffer
-
-    reconstruct: Any = np._core.multiarray._reconstruct  # type: ignore[attr-defined]
-    scalars = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32)]
-    scalar: Any = np._core.multiarray.scalar  # type: ignore[attr-defined]
-    return torch.serialization.safe_globals([HistoryBuffer, reconstruct, scalar, np.ndarray, np.dtype, *scalars])
 
 
 def _iteration(path: Path) -> int:

@@ -19,7 +19,7 @@ from torch import nn
 
 from models.errors import BenchError
 from models.mask2former.config import optimizer_config
-from models.mask2former.resume import KEPT, check_recipe, newest, semantic_steps_done, trusted_types
+from models.mask2former.resume import KEPT, check_recipe, newest, semantic_steps_done
 from models.training import loop
 from models.training.loop import POLY_POWER, Batches
 from models.training.prefetch import read_ahead
@@ -62,32 +62,31 @@ def train_semantic(
     check_recipe(recipe, out)
     if semantic_steps_done(out) >= recipe.steps:
         return network.eval()
-    with trusted_types():
-        runner = Runner(
-            model=network,
-            work_dir=str(out),
-            train_dataloader=_Data(batches, recipe.steps, workers),  # type: ignore[arg-type]
-            train_cfg={"type": _loop(), "max_iters": recipe.steps},
-            optim_wrapper=optimizer_config(
-                recipe.learning_rate,
-                recipe.weight_decay,
-                recipe.backbone_multiplier,
-                recipe.clip_norm,
-                recipe.precision,
-            ),
-            param_scheduler=_schedule(recipe),
-            default_hooks=_hooks(recipe),
-            custom_hooks=[_step_hook(recipe, out, advance)],
-            load_from=str(newest(out)) if newest(out) else None,
-            resume=newest(out) is not None,
-            launcher=launcher,
-            randomness={"seed": recipe.seed},
-            log_level="ERROR",
-            default_scope="mmseg",
-            experiment_name=f"{out.name}-{next(_RUNNERS)}",
-            visualizer={"type": "mmengine.Visualizer", "vis_backends": None},
-        )
-        runner.train()
+    runner = Runner(
+        model=network,
+        work_dir=str(out),
+        train_dataloader=_Data(batches, recipe.steps, workers),  # type: ignore[arg-type]
+        train_cfg={"type": _loop(), "max_iters": recipe.steps},
+        optim_wrapper=optimizer_config(
+            recipe.learning_rate,
+            recipe.weight_decay,
+            recipe.backbone_multiplier,
+            recipe.clip_norm,
+            recipe.precision,
+        ),
+        param_scheduler=_schedule(recipe),
+        default_hooks=_hooks(recipe),
+        custom_hooks=[_step_hook(recipe, out, advance)],
+        load_from=str(newest(out)) if newest(out) else None,
+        resume=newest(out) is not None,
+        launcher=launcher,
+        randomness={"seed": recipe.seed},
+        log_level="ERROR",
+        default_scope="mmseg",
+        experiment_name=f"{out.name}-{next(_RUNNERS)}",
+        visualizer={"type": "mmengine.Visualizer", "vis_backends": None},
+    )
+    runner.train()
     return network.eval()
 
 
@@ -185,6 +184,11 @@ def _step_hook(recipe: SemanticRecipe, out: Path, advance: Callable[[int], None]
 
         def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
             seed_all((recipe.seed, 4, batch_idx, get_rank()))
+
+        def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+            # Objects that torch does not load without running code; what was logged is in log.jsonl.
+            checkpoint["message_hub"]["log_scalars"] = {}
+            checkpoint["message_hub"]["runtime_info"].pop("eta", None)
 
         def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
             advance(1)
