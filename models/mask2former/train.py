@@ -66,7 +66,7 @@ def train_semantic(
         model=network,
         work_dir=str(out),
         train_dataloader=_Data(batches, recipe.steps, workers),  # type: ignore[arg-type]
-        train_cfg={"type": _loop(), "max_iters": recipe.steps},
+        train_cfg={"type": _loop(out), "max_iters": recipe.steps},
         optim_wrapper=optimizer_config(
             recipe.learning_rate,
             recipe.weight_decay,
@@ -103,7 +103,7 @@ class _Data:
         return iter(())
 
 
-def _loop() -> type:
+def _loop(out: Path) -> type:
     """Return mmengine's iteration loop over batches that are functions of the step.
 
     Its own would read all batches of the steps done before a resume, days of reading for the paper's recipe.
@@ -120,7 +120,12 @@ def _loop() -> type:
             self.runner.call_hook("before_train_epoch")
             self.runner.model.train()
             for batch in read_ahead(data.dataset.__getitem__, range(self._iter, self._max_iters), workers=data.workers):
-                self.run_iter(as_samples(batch))
+                try:
+                    self.run_iter(as_samples(batch))
+                except ValueError as error:  # of SciPy's, that matches queries with masks before the loss is known
+                    if "invalid numeric entries" not in str(error):
+                        raise
+                    raise diverged(self._iter, out) from error
             self.runner.call_hook("after_train_epoch")
             self.runner.call_hook("after_train")
             return self.runner.model
@@ -194,15 +199,17 @@ def _step_hook(recipe: SemanticRecipe, out: Path, advance: Callable[[int], None]
             advance(1)
             losses = {name: float(value.detach()) for name, value in outputs.items() if name in LOGGED}
             if not math.isfinite(losses["loss"]):
-                raise BenchError(
-                    f"the loss of step {batch_idx} in {out} is {losses['loss']}: lower the learning rate, or check the "
-                    "data"
-                )
+                raise diverged(batch_idx, out)
             if self.log and (batch_idx % loop.LOG_EVERY == 0 or batch_idx == recipe.steps - 1):
                 rate = runner.optim_wrapper.get_lr()["base_lr"][0]
                 self.log.write(batch_idx, losses, float(rate))
 
     return StepHook()
+
+
+def diverged(step: int, out: Path) -> BenchError:
+    """Return the error for a loss that is NaN or infinite."""
+    return BenchError(f"the loss of step {step} in {out} is not finite: lower the learning rate, or check the data")
 
 
 LOGGED = ("loss", "decode.loss_cls", "decode.loss_mask", "decode.loss_dice")
