@@ -1,4 +1,4 @@
-"""Checkpoints of mmengine's Runner that survive a kill: the newest whole one is found and loaded without pickles."""
+"""Checkpoints of mmengine's Runner that survive a kill: the newest whole one is found, and loaded as tensors alone."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from torch import nn
 
 from models.errors import BenchError
 from models.mask2former.config import optimizer_config
-from models.mask2former.resume import KEPT, check_recipe, newest, semantic_steps_done
+from models.mask2former.resume import KEPT, check_recipe, load_weights, newest, semantic_steps_done
 from models.training import loop
 from models.training.loop import POLY_POWER, Batches
 from models.training.prefetch import read_ahead
@@ -61,6 +61,7 @@ def train_semantic(
         raise BenchError(f"the semantic stage accumulates no gradients, got --accumulate {recipe.accumulate}: use 1")
     check_recipe(recipe, out)
     if semantic_steps_done(out) >= recipe.steps:
+        load_weights(network, out)
         return network.eval()
     runner = Runner(
         model=network,

@@ -5,21 +5,30 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file
 
 pytest.importorskip("mmseg", reason="the extra `semantic` is not installed")
 
+from bench import __main__ as front_door
+from bench.cli import makers
 from bench.cli.micro_runs import WEIGHTS, Job
 from bench.cli.semantic_runs import trained_mask2former
+from bench.cli.train import export
 from bench.cli.train_all import OF_TABLE, tasks
+from bench.data.ade20k import open_ade20k
+from bench.data.dead_leaves.ade20k import NAMES
+from bench.metrics.miou import mean_iou
 from models.errors import BenchError
 from models.mask2former import cards
 from models.training.micro import MICRO_RUNS
+from tests.bench.ade20k_files import scene_pairs, write_ade20k
 from tests.bench.cli.test_train import finish, start
 
 NAME = "mask2former-mae-ti-micro"
@@ -84,3 +93,28 @@ def test_each_run_comes_after_its_encoder_of_the_same_seed() -> None:
     todo = tasks([("mask2former-mae-ti-micro", 1)])
     assert todo["mask2former-mae-ti-micro-seed1"].needs == ("mae-ti-micro-seed1",)
     assert {name for name, _ in OF_TABLE["table3"]} == {name for name in MICRO_RUNS if name.startswith("mask2former")}
+
+
+def test_table_3_measures_what_is_trained_and_says_what_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command as a user types it, with weights of one row."""
+    world = write_ade20k(tmp_path / "world", scene_pairs(3), names=NAMES)
+    monkeypatch.setattr(makers, "ade20k_root", lambda: world)
+    monkeypatch.setattr(cards, "_PACKAGED", tmp_path / "weights")
+    export(MICRO_RUNS[NAME].build(), tmp_path / "weights" / f"{NAME}.safetensors", {"model": NAME})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BENCH_DATA", raising=False)
+    monkeypatch.setattr(sys, "argv", ["bench", "run", "table3"])
+    front_door.main()
+    result = json.loads((tmp_path / "reports" / "out" / "table3.json").read_text())
+    cells = {cell["row"]: cell for cell in result["cells"]}
+    assert (cells["MAE-Ti"]["status"], cells["MAE-Ti"]["n"]) == ("measured", 3)
+    photos, model = open_ade20k(world), cards.load(NAME)
+    totals = sum(np.stack(model.areas(photo, truth, 17)) for photo, truth in (photos[i] for i in range(3)))
+    assert cells["MAE-Ti"]["measured"] == pytest.approx(float(mean_iou(*totals)))
+    assert cells["SAMI-Ti"]["status"] == "not trained yet"
+    assert "nox -s reproduce_table3 -- --train" in cells["SAMI-Ti"]["why"]
+    assert cells["SAMI-B"]["status"] == "no public weights"
+    assert result["scale"] == "micro"
+    assert "39.0" in capsys.readouterr().out
