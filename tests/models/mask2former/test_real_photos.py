@@ -75,16 +75,16 @@ def test_four_photos_can_be_learned_by_heart(shared, tmp_path) -> None:
     """Losses, targets and evaluation agree: what is trained on comes out of the metric.
 
     A narrower network than Ti, since Ti's takes two seconds a step. Photos are those of the samples whose smallest
-    class is some eighty pixels of a crop.
+    class is some 150 pixels of a crop.
     """
     photos = Some(open_ade20k(shared / "samples"), (2, 3, 4, 6))
     network, _ = trained(
         photos,
-        replace(smaller_ti(96, 400), **NARROW),
+        replace(smaller_ti(128, 784), **NARROW),
         tmp_path,
-        steps=500,
+        steps=650,
         images_per_step=4,
-        checkpoint_every=500,
+        checkpoint_every=650,
         learning_rate=1e-3,
         warmup_steps=10,
         backbone_multiplier=1.0,
