@@ -31,6 +31,7 @@ SCORING = (
     "protocols.paper",
     "protocols.scores",
     "protocols.table2",
+    "protocols.table3",
     "protocols.table4",
     "protocols.table5",
     "protocols.ablations",

@@ -15,6 +15,7 @@ from bench.data import open_instances
 from bench.data.published import INSTANCE_SETS
 from models import classifiers, detectors, zoo
 from models.errors import BenchError
+from models.mask2former import cards as segmentation_models
 from protocols.axes import PRESETS
 from protocols.tables import PAPER_ROWS
 
@@ -29,6 +30,7 @@ def list_all() -> None:
     console.print(_models())
     console.print(_of_rows("classifier", classifiers))
     console.print(_of_rows("detector", detectors))
+    console.print(_segmentation_models())
     console.print("[bold]data sets[/]")
     for line in _data_sets():
         console.print(f"  {line}", highlight=False, soft_wrap=True)
@@ -55,6 +57,17 @@ def _of_rows(kind: str, registry: Any) -> Table:
         usable, why = registry.available(card.name)
         row = card.paper_row if card.scale == "paper" else f"{card.paper_row} (micro)"
         table.add_row(card.name, row, "[green]yes[/]" if usable else "no", escape(why))
+    return table
+
+
+def _segmentation_models() -> Table:
+    """Return a line for each model of Table 3 that weights exist or can be trained for."""
+    table = Table("segmentation model", "stands for", "here", "what is missing", box=None, title_justify="left")
+    table.title = "[bold]segmentation models[/]"
+    for card in segmentation_models.CARDS:
+        if card.filename is not None:
+            usable, why = segmentation_models.available(card.name)
+            table.add_row(card.name, f"{card.paper_row} (micro)", "[green]yes[/]" if usable else "no", escape(why))
     return table
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from bench import paths
+from bench.data.ade20k import open_ade20k
 from bench.data.dead_leaves import world_root
+from bench.data.dead_leaves.ade20k import ade20k_root
 from bench.data.dead_leaves.imagenet import imagenet_root
 from bench.data.imagenet import open_imagenet
 from bench.data.instances import open_coco
@@ -21,14 +23,17 @@ from bench.provenance import provenance
 from bench.store import RunStore
 from models import classifiers, detectors
 from models.errors import BenchError
+from models.mask2former import cards as segmentation_models
 from protocols import axes as choices
 from protocols import (
     classification,
     detection,
     figure7,
     section44,
+    semantic,
     table1,
     table2,
+    table3,
     table4,
     table5,
     table6,
@@ -40,6 +45,7 @@ from protocols.classifiers import make_plan as plan_classifiers
 from protocols.detectors import make_plan as plan_detectors
 from protocols.plan import Scale, make_plan
 from protocols.results import TableResult
+from protocols.semantic_plan import make_plan as plan_semantic
 from protocols.settings import Settings
 
 
@@ -128,6 +134,19 @@ def _detection(options: Options) -> TableResult | None:
     return detection.make_table(plan, detectors, open_coco(plan.root), Settings(**_settings(options)))
 
 
+def _semantic(options: Options) -> TableResult | None:
+    plan = plan_semantic(
+        segmentation_models,
+        scale=options.scale,
+        models=options.models,
+        checkpoints=_checkpoints(options.checkpoint),
+        data_root=paths.data_root(),
+        micro_root=ade20k_root,
+    )
+    say(f"{table3.NAME}: {plan.world}")
+    return semantic.make_table(plan, segmentation_models, open_ade20k(plan.root), Settings(**_settings(options)))
+
+
 def _ablation(ablation: Ablation, options: Options) -> TableResult | None:
     if os.environ.get("RANK", "0") != "0":
         return None
@@ -191,6 +210,7 @@ def _of_records(ablation: Ablation, trained_with: str = "") -> Maker:
 MAKERS: Mapping[str, Maker] = {
     "table1": Maker(table1.TITLE, _classification, _OF_CLASSIFIERS),
     "table2": Maker(table2.TITLE, _detection, _OF_CLASSIFIERS),
+    "table3": Maker(table3.TITLE, _semantic, _OF_CLASSIFIERS),
     "table4": Maker(table4.TITLE, partial(_promptable, "table4"), _ALL),
     "table5": Maker(table5.TITLE, partial(_promptable, "table5"), _ALL),
     "table6": _of_records(table6.TABLE),

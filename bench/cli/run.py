@@ -36,9 +36,9 @@ def run(
     before is taken from ./runs (or $BENCH_RUNS), so a killed run goes on where it was.
 
     Args:
-        table: table1 (ImageNet top-1), table2 (ViTDet detectors, AP), table4 (clicks and boxes, mIoU), table5 (a
-            detector's boxes, AP); from records of trainings: table6 (losses), table7 (mask ratios), ablations
-            (decoder, target), figure7 (epochs).
+        table: table1 (ImageNet top-1), table2 (ViTDet detectors, AP), table3 (ADE20K, mIoU), table4 (clicks and boxes,
+            mIoU), table5 (a detector's boxes, AP); from records of trainings: table6 (losses), table7 (mask ratios),
+            ablations (decoder, target), figure7 (epochs).
         scale: paper: published data in $BENCH_DATA and full-size models. micro: dead leaves and micro models.
             auto: paper's data and models where they are on disk, else micro's, and says which.
         models: Measure these only: names of `bench list`, rows of the table, floor or ceiling.

@@ -20,6 +20,7 @@ from torch import nn
 
 from bench.cli.micro_runs import CLIP_OBJECTS, DETECTION_SCENES, OBJECTS, SCENES, WEIGHTS, Job, make_features, parts
 from bench.cli.records import RECORDS, ablation_record, figure7_visits, write_figure7
+from bench.cli.semantic_runs import semantic_data, trained_mask2former
 from bench.data.dead_leaves import detection, imagenet
 from bench.data.dead_leaves.training import TRAINING_SEED
 from bench.progress import progress
@@ -37,6 +38,7 @@ from models.training.recipes import (
     MaskedRecipe,
     PromptableRecipe,
     Recipe,
+    SemanticRecipe,
 )
 
 
@@ -58,8 +60,8 @@ def train(
     `nox -s train_micro` trains all of these, `nox -s train_ablations` all others.
 
     Args:
-        run: sam-micro, mobilesam-micro, efficientsam-ti-micro, sami-ti-micro, sami-ti-micro-classify, ...;
-            a wrong name lists them.
+        run: sam-micro, mobilesam-micro, efficientsam-ti-micro, sami-ti-micro, sami-ti-micro-classify,
+            mask2former-sami-ti-micro, ...; a wrong name lists them.
         out: Folder of checkpoints, logs and weights of all runs.
         weights: Folder of the committed weights.
         records: Folder of the records of ablations and of Figure 7.
@@ -94,6 +96,8 @@ def _trained(job: Job, processes: PartialState, visits: dict[int, Visit] | None,
     """Train a job's network, with a progress bar on the first process."""
     torch.manual_seed(job.seed)
     network = job.run.build()
+    if isinstance(job.recipe, SemanticRecipe):
+        return trained_mask2former(job, network, processes=processes.num_processes, train_on=train_on)
     with processes.local_main_process_first():  # the others find the scenes drawn
         trainer, stage, batches = parts(job, network, processes=processes.num_processes)
     run = partial(train_network, trainer, stage, batches, job.recipe, job.folder, visits=visits, train_on=train_on)
@@ -186,6 +190,8 @@ def _data(job: Job) -> dict[str, Any]:
         return {"world": "dead leaves", "seed": TRAINING_SEED, "scenes": scenes}
     if isinstance(recipe, DetectRecipe):
         return {"world": "dead leaves", "seed": detection.DETECTION_SEED, "scenes": DETECTION_SCENES}
+    if isinstance(recipe, SemanticRecipe):
+        return semantic_data()
     if isinstance(recipe, MaskedRecipe):
         return {"world": "dead leaves as ImageNet, unlabelled", "seed": imagenet.PRETRAINING_SEED, "images": OBJECTS}
     images = OBJECTS if job.run.start else CLIP_OBJECTS

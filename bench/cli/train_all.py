@@ -18,7 +18,7 @@ from bench.data.dead_leaves.training import training_scenes
 from bench.env import ENV
 from models.errors import BenchError, unknown_name
 from models.training.micro import FIGURE7, MICRO_RUNS, SEEDS, VARIANTS
-from models.training.recipes import DetectRecipe, DistillRecipe, PromptableRecipe
+from models.training.recipes import DetectRecipe, DistillRecipe, PromptableRecipe, SemanticRecipe
 
 TOGETHER = 2
 """Runs side by side, one thread each."""
@@ -70,7 +70,7 @@ def train_table(table: str, out: Path = Path("training")) -> None:
     """Train again what a table or figure at micro scale is made of, and all that this needs.
 
     Args:
-        table: table1, table2, table4, table5, table6, table7 or figure7.
+        table: table1, ..., table7 or figure7.
         out: Folder of checkpoints, logs and weights of all runs.
 
     Raises:
@@ -91,6 +91,7 @@ _PROMPTABLE = [
 OF_TABLE: dict[str, list[tuple[str, int]]] = {
     "table1": [(f"{name}-micro-classify", 0) for name, variant in VARIANTS.items() if variant.committed],
     "table2": [(name, 0) for name, run in MICRO_RUNS.items() if isinstance(run.recipe, DetectRecipe)],
+    "table3": [(name, 0) for name, run in MICRO_RUNS.items() if isinstance(run.recipe, SemanticRecipe)],
     "table4": _PROMPTABLE,
     "table5": _PROMPTABLE,
     "table6": _arms(*(name for name in VARIANTS if "mask" not in name)),
@@ -115,8 +116,8 @@ def tasks(wanted: Sequence[tuple[str, int]], have: Sequence[str] = ()) -> dict[s
             return key
         run, needs = MICRO_RUNS[name], []
         if run.start:
-            # Promptable runs are finetuned from the committed encoder; classifiers from that of their own seed.
-            needs.append(add(run.start, seed if name.endswith("-classify") else 0))
+            # Promptable runs are finetuned from the committed encoder; the others from that of their own seed.
+            needs.append(add(run.start, 0 if isinstance(run.recipe, PromptableRecipe) else seed))
         if run.teacher:
             needs.append(add(run.teacher, 0) if name == "mobilesam-micro" else add_features(run.teacher))
         arguments = ("train", name, *(("--seed", str(seed)) if seed else ()))

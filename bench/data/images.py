@@ -12,7 +12,8 @@ from PIL import Image, ImageFile
 from models.errors import BenchError
 
 _MODES = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+"""What PIL raises for a file that is no whole image."""
 
 
 def read_rgb(path: Path, *, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -35,7 +36,7 @@ def read_rgb(path: Path, *, size: tuple[int, int] | None = None) -> np.ndarray:
             return np.array(image.convert("RGB"))
     except FileNotFoundError:
         raise _absent(path) from None
-    except _BROKEN as error:
+    except BROKEN as error:
         raise _broken(path, error) from error
 
 
@@ -50,7 +51,7 @@ def image_size(path: Path) -> tuple[int, int]:
             return image.height, image.width
     except FileNotFoundError:
         raise _absent(path) from None
-    except _BROKEN as error:
+    except BROKEN as error:
         raise _broken(path, error) from error
 
 

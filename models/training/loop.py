@@ -27,6 +27,8 @@ from models.training.classify import layer_decay_groups
 from models.training.recipes import ClassifyRecipe, PromptableRecipe, Recipe
 
 LOG_EVERY = 20
+POLY_POWER = 0.9
+"""Of the schedule "poly" (mmsegmentation)."""
 
 Losses = dict[str, Tensor]
 """Named scalars of a step; "loss" is the one that is minimised."""
@@ -95,7 +97,7 @@ def train(
         if not done:
             raise BenchError(f"{out} has no checkpoint: train first")
         return accelerator.unwrap_model(model).eval()
-    log = _Log(out, done) if accelerator.is_main_process else None
+    log = StepLog(out, done) if accelerator.is_main_process else None
     if trackers:
         accelerator.init_trackers(out.name, config=_flat(plain_recipe(recipe)))
     model.train()
@@ -175,6 +177,8 @@ def _rate(step: int, recipe: Recipe) -> float:
     if step < recipe.warmup_steps:
         return (step + 1) / recipe.warmup_steps
     left = 1 - (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)
+    if recipe.schedule == "poly":
+        return left**POLY_POWER
     return left if recipe.schedule == "linear" else 0.5 * (1 - math.cos(math.pi * left))
 
 
@@ -236,7 +240,7 @@ def _flat(recipe: dict[str, Any]) -> dict[str, Any]:
     return {name: value if isinstance(value, plain) else json.dumps(value) for name, value in recipe.items()}
 
 
-class _Log:
+class StepLog:
     """Appends one JSON object a line; lines past the checkpoint a run resumes from are dropped."""
 
     def __init__(self, out: Path, done: int) -> None:
@@ -249,6 +253,7 @@ class _Log:
             self.before = json.loads(kept[-1])["seconds"] if kept else 0.0
 
     def write(self, step: int, losses: dict[str, float], rate: float) -> None:
+        """Append the line of a step."""
         seconds = time.monotonic() - self.started
         entry = {"step": step, **{k: round(v, 6) for k, v in losses.items()}, "learning_rate": rate}
         with self.path.open("a") as file:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from torch import nn
 
 from models import micro
 from models.classifier import Classifier
+from models.mask2former.micro import mask2former_micro
 from models.sami.encoder import ViTEncoder
 from models.sami.network import MaskedAutoencoder
 from models.training.recipes import (
@@ -24,6 +26,7 @@ from models.training.recipes import (
     PROMPTABLE_MICRO,
     SAM_MICRO,
     SAMI_MICRO,
+    SEMANTIC_MICRO,
     MaskedRecipe,
     Recipe,
 )
@@ -131,6 +134,14 @@ MICRO_RUNS: dict[str, MicroRun] = {
             ("efficientsam-ti-micro", micro.efficientsam_ti_micro, "sami-ti-micro"),
             ("efficientsam-s-micro", micro.efficientsam_s_micro, "sami-s-micro"),
         )
+    },
+    **{
+        f"mask2former-{encoder}-micro": MicroRun(
+            build=partial(mask2former_micro, **ENCODERS[VARIANTS[encoder].size]),
+            recipe=SEMANTIC_MICRO,
+            start=f"{encoder}-micro",
+        )
+        for encoder in ("mae-ti", "sami-ti", "mae-s", "sami-s")
     },
 }
 """Every run by name."""

@@ -99,21 +99,21 @@ def draw_object_scene(seed: int, index: int, setting: Setting = LABELLED) -> tup
     canvas = setting.behind(draws)
     x, y = (SIZE / 2 + (2 * draws.uniforms(2) - 1) * setting.off_centre).tolist()
     radius, aspect = draws.uniform(*setting.radii), draws.uniform(*setting.aspects)
-    direction = _upright(draws) if setting.upright else draws.direction()
-    paint = _legible_paint(draws, TEXTURE_NAMES.index(OBJECT_TEXTURES[texture]), radius)
+    direction = upright(draws) if setting.upright else draws.direction()
+    paint = legible_paint(draws, TEXTURE_NAMES.index(OBJECT_TEXTURES[texture]), radius)
     place = Placement(x, y, radius, aspect, direction)
     canvas.add(draws, place, SHAPE_NAMES.index(setting.shapes[shape]), paint=paint)
     return finish(draws, canvas.image), label
 
 
-def _upright(draws: Draws) -> tuple[float, float]:
+def upright(draws: Draws) -> tuple[float, float]:
     """Draw a direction near (1, 0), with nothing but what every CPU rounds the same way."""
     slope = draws.uniform(-SLANT, SLANT)
     length = math.sqrt(1 + slope * slope)
     return 1 / length, slope / length
 
 
-def _legible_paint(draws: Draws, texture: int, radius: float) -> Paint:
+def legible_paint(draws: Draws, texture: int, radius: float) -> Paint:
     """Draw two colours that differ visibly, and a period."""
     low, high = COLOURS
     while True:

@@ -10,9 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 from bench import __main__ as front_door
-from bench.cli import micro_runs, records, train
+from bench.cli import micro_runs, records, semantic_runs, train
 from bench.data.dead_leaves import imagenet
+from models.mask2former import micro as mask2former
 from models.training import loop, micro
+from models.training.recipes import SemanticRecipe
 
 TINY: dict[str, Any] = {"steps": 8, "images_per_step": 4, "warmup_steps": 2, "checkpoint_every": 3}
 HELD_OUT = 32
@@ -21,10 +23,12 @@ HELD_OUT = 32
 def shrink() -> None:
     """Make every run eight steps of four images."""
     for name, run in micro.MICRO_RUNS.items():
-        micro.MICRO_RUNS[name] = replace(run, recipe=replace(run.recipe, **TINY))
+        smaller = {"crop_size": 64} if isinstance(run.recipe, SemanticRecipe) else {}
+        micro.MICRO_RUNS[name] = replace(run, recipe=replace(run.recipe, **TINY, **smaller))
     micro_runs.SCENES, micro_runs.FINETUNE_SCENES = 8, 8
     micro_runs.DETECTION_SCENES = train.DETECTION_SCENES = 8
     micro_runs.OBJECTS, micro_runs.CLIP_OBJECTS = 16, 8
+    semantic_runs.SEMANTIC_SCENES, mask2former.CROP = 8, 64
     records.FINETUNE_SCENES, records.FIGURE7_EPOCHS = 16, (0.5, 2.0)
     imagenet.VAL_IMAGES, imagenet.IMAGENET_SHA256 = HELD_OUT, TINY_SHA256
     loop.LOG_EVERY = 1

@@ -1,0 +1,202 @@
+"""Ask segmentation models about held-out photos and assemble Table 3: areas by photo and class in the run store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from bench.data.published import FOLDER_SETS
+from models.errors import BenchError
+from protocols import table3
+from protocols.classification import spread
+from protocols.paper import paper_difference, paper_value
+from protocols.results import Cell, Comparison, TableResult
+from protocols.scores import CellRun, Scores
+from protocols.semantic_plan import Model, Plan, Registry
+from protocols.settings import Settings
+from protocols.shards import SKIPPED, code_digest, run_shards
+from protocols.verdicts import compared
+
+IMAGES_A_SHARD = 50
+"""A killed run loses at most one shard."""
+NO_CLASS = -1
+"""Class of the one record of a photo that has none: skipped, or nothing labelled."""
+
+
+class Photos(Protocol):
+    """Photos with label maps, see `bench.data.ade20k`."""
+
+    @property
+    def paths(self) -> Sequence[Path]:
+        """Return the photos' files."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Return the names of the classes."""
+
+    @property
+    def sha256(self) -> str:
+        """Return a hash of the set."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> tuple[np.ndarray, np.ndarray]:
+        """Return uint8 [H, W, 3] RGB and classes uint8 [H, W]."""
+
+
+def make_table(plan: Plan, registry: Registry, photos: Photos, settings: Settings) -> TableResult | None:
+    """Ask every model of the plan and return Table 3; None on all but the first process.
+
+    Raises:
+        BenchError: if a model or its weights fail; finished shards stay.
+    """
+    asked = spread(len(photos), settings.limit)
+    runs: dict[str, CellRun] = {}
+    identities: dict[str, dict[str, Any]] = {}
+    for subject in plan.subjects:
+        model = registry.load(subject.model, subject.checkpoint, device=settings.device)
+        identities[subject.row] = {
+            "name": model.name,
+            "checkpoint_sha256": model.checkpoint_sha256,
+            "custom": model.custom,
+            "device": settings.device,
+        }
+        runs[subject.row] = _run(model, identities[subject.row], photos, asked, settings)
+    if os.environ.get("RANK", "0") != "0":
+        return None
+    scores = {row: table3.score(run, len(photos.names)) for row, run in runs.items()}
+    published = len(asked) == FOLDER_SETS["ade20k"].n_images
+    extent = f"{len(asked):,}" + ("" if len(asked) == len(photos) else f" of {len(photos):,}")
+    facts = {
+        "models": identities,
+        "data": {"ade20k": {"sha256": photos.sha256, "images": len(asked)}},
+        "runs": {row: run.fingerprint for row, run in runs.items()},
+    }
+    return TableResult(
+        name=table3.NAME,
+        title=table3.TITLE,
+        scale=plan.scale,
+        world=f"{plan.world} ({extent} images{', as many as published' if published else ''})",
+        comparable=plan.scale == "paper" and published,
+        preset="",
+        columns=table3.COLUMNS,
+        rows=plan.rows,
+        cells=tuple(_cell(row.label, plan, scores) for row in plan.rows),
+        comparisons=tuple(_comparison(first, second, scores) for first, second in table3.COMPARED),
+        footnotes=tuple(_footnotes(photos, runs, scores, settings)),
+        command=settings.command,
+        provenance={**settings.provenance, **facts},
+    )
+
+
+def _run(
+    model: Model, identity: Mapping[str, Any], photos: Photos, asked: Sequence[int], settings: Settings
+) -> CellRun:
+    whole = {
+        "protocol": table3.NAME,
+        "version": table3.VERSION,
+        "model": dict(identity),
+        "data": {"name": "ade20k", "sha256": photos.sha256},
+        "images": len(asked),
+        "of_images": len(photos),
+        "code": code_digest(),
+    }
+    finished = run_shards(
+        whole,
+        asked,
+        lambda images, advance: ask(model, photos, images, advance),
+        settings.store,
+        at_once=IMAGES_A_SHARD,
+        description=f"{model.name} on ade20k",
+        provenance=settings.provenance,
+        progress=settings.progress,
+    )
+    if finished.resumed:
+        settings.say(f"{model.name}: {finished.resumed:,} of {len(asked):,} images from run {finished.fingerprint}")
+    run = finished.cell_run(asked)
+    if not run.image_ids:
+        raise BenchError(f"no photo could be read: {next(iter(run.skipped.values()))}")
+    return CellRun(
+        records=run.records[run.records["class"] != NO_CLASS],
+        fingerprint=run.fingerprint,
+        resumed=run.resumed,
+        image_ids=run.image_ids,
+        skipped=run.skipped,
+    )
+
+
+def ask(model: Model, photos: Photos, images: Sequence[int], advance: Callable[[int], None]) -> pd.DataFrame:
+    """Return the records of photos, see `table3.RECORD_TYPES`.
+
+    A photo that cannot be read, or whose label map does not fit it, is skipped and says why.
+    """
+    rows: list[dict[str, object]] = []
+    for image in images:
+        rows += _ask_one(model, photos, image)
+        advance(1)
+    types = {**table3.RECORD_TYPES, SKIPPED: "str"}
+    return pd.DataFrame(rows, columns=list(types)).astype(types)
+
+
+def _ask_one(model: Model, photos: Photos, image: int) -> list[dict[str, object]]:
+    record: dict[str, object] = {"image_id": image, "file": photos.paths[image].name, SKIPPED: ""}
+    nothing = {"class": NO_CLASS, "intersection": 0, "union": 0}
+    try:
+        photo, truth = photos[image]
+    except BenchError as broken:
+        return [{**record, **nothing, SKIPPED: str(broken)}]
+    intersections, unions = model.areas(photo, truth, len(photos.names))
+    found = [
+        {**record, "class": int(c), "intersection": int(intersections[c]), "union": int(unions[c])}
+        for c in np.flatnonzero(unions)
+    ]
+    return found or [{**record, **nothing}]
+
+
+def _cell(row: str, plan: Plan, scores: Mapping[str, Scores]) -> Cell:
+    key = table3.COLUMNS[0].key
+    paper = paper_value(table3.NAME, row, key)
+    if row not in scores:
+        status, why = plan.unmeasured[row]
+        return Cell(row, key, status, paper, why=why)
+    found = scores[row].intervals[key]
+    low, high = (None if np.isnan(end) else end for end in (found.low, found.high))
+    return Cell(row, key, "measured", paper, found.value, low, high, found.n)
+
+
+def _comparison(first: str, second: str, scores: Mapping[str, Scores]) -> Comparison:
+    key = table3.COLUMNS[0].key
+    both = first in scores and second in scores
+    ours = table3.compare(scores[first], scores[second])[key] if both else None
+    return compared(first, second, key, paper_difference(table3.NAME, first, second, key), ours)
+
+
+def _footnotes(
+    photos: Photos, runs: Mapping[str, CellRun], scores: Mapping[str, Scores], settings: Settings
+) -> Iterator[str]:
+    """Say what was asked and left out, and what the intervals leave out."""
+    if settings.limit is not None:
+        yield f"limited run: {settings.limit:,} images, evenly spread"
+    yield f"{len(photos.names):,} classes; label 0 is no class, such pixels count nowhere"
+    yield "how the plain ViT feeds Mask2Former is our choice, paper silent: ViTDet's simple feature pyramid"
+    for row, found in scores.items():
+        iou = table3.iou_by_class(found)
+        known = np.flatnonzero(~np.isnan(iou))
+        if known.size:
+            best, worst = known[np.argmax(iou[known])], known[np.argmin(iou[known])]
+            yield (
+                f"{row}: best class {photos.names[best]} {100 * iou[best]:.1f}, "
+                f"worst {photos.names[worst]} {100 * iou[worst]:.1f}"
+            )
+    if runs:
+        skipped = next(iter(runs.values())).skipped
+        if skipped:
+            yield f"left out {len(skipped):,} images"
+        for why in skipped.values():
+            yield f"left out: {why}"
+    yield "intervals of rows are over images, for one training each: other seeds of the same recipe differ too"
