@@ -15,10 +15,11 @@ from bench.data.published import FOLDER_SETS
 from models.errors import BenchError
 from protocols import table1
 from protocols.ablations import METHOD, difference
-from protocols.classifiers import Model, Plan, Registry
+from protocols.classifiers import Model, Registry
 from protocols.crossed import CrossedMean
 from protocols.paper import claims, paper_difference, paper_value
 from protocols.results import Cell, Comparison, TableResult
+from protocols.row_plan import Plan
 from protocols.rows import TABLE1_COMPARED, TABLE1_RUNS
 from protocols.scores import CellRun, Scores
 from protocols.settings import Settings as CommonSettings

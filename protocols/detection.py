@@ -14,10 +14,10 @@ from bench.data import ImageInfo, Instances, is_published_set, read_rgb
 from models.engine import exact_engine, threads
 from models.errors import BenchError
 from protocols import table2
-from protocols.classifiers import Plan
 from protocols.detectors import Detections, Model, Registry
 from protocols.paper import claims, paper_difference, paper_value
 from protocols.results import Cell, TableResult
+from protocols.row_plan import Plan
 from protocols.scores import CellRun, Scores
 from protocols.settings import Settings
 from protocols.shards import SKIPPED, code_digest, run_shards

@@ -16,8 +16,9 @@ from protocols import table3
 from protocols.classification import spread
 from protocols.paper import paper_difference, paper_value
 from protocols.results import Cell, Comparison, TableResult
+from protocols.row_plan import Plan
 from protocols.scores import CellRun, Scores
-from protocols.semantic_plan import Model, Plan, Registry
+from protocols.segmenters import Model, Registry
 from protocols.settings import Settings
 from protocols.shards import SKIPPED, code_digest, run_shards
 from protocols.verdicts import compared

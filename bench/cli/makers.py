@@ -21,15 +21,19 @@ from bench.data.instances import open_coco
 from bench.progress import progress
 from bench.provenance import provenance
 from bench.store import RunStore
-from models import classifiers, detectors
+from models import classifiers as classifier_cards
+from models import detectors as detector_cards
 from models.errors import BenchError
-from models.mask2former import cards as segmentation_models
+from models.mask2former import cards as segmenter_cards
 from protocols import axes as choices
 from protocols import (
     classification,
+    classifiers,
     detection,
+    detectors,
     figure7,
     section44,
+    segmenters,
     semantic,
     table1,
     table2,
@@ -41,11 +45,10 @@ from protocols import (
     tables,
 )
 from protocols.ablations import Ablation, make_ablation
-from protocols.classifiers import make_plan as plan_classifiers
-from protocols.detectors import make_plan as plan_detectors
 from protocols.plan import Scale, make_plan
 from protocols.results import TableResult
-from protocols.semantic_plan import make_plan as plan_semantic
+from protocols.row_plan import Cards, Plan, Task
+from protocols.row_plan import make_plan as plan_rows
 from protocols.settings import Settings
 
 
@@ -108,43 +111,34 @@ def _promptable(table: str, options: Options) -> TableResult | None:
 
 
 def _classification(options: Options) -> TableResult | None:
-    plan = plan_classifiers(
-        classifiers,
-        scale=options.scale,
-        models=options.models,
-        checkpoints=_checkpoints(options.checkpoint),
-        data_root=paths.data_root(),
-        micro_root=imagenet_root,
-    )
-    say(f"{table1.NAME}: {plan.world}")
+    plan = _rows(classifiers.TASK, classifier_cards, options, imagenet_root)
     settings = classification.Settings(**_settings(options))
-    return classification.make_table(plan, classifiers, open_imagenet(plan.root), settings)
+    return classification.make_table(plan, classifier_cards, open_imagenet(plan.root), settings)
 
 
 def _detection(options: Options) -> TableResult | None:
-    plan = plan_detectors(
-        detectors,
-        scale=options.scale,
-        models=options.models,
-        checkpoints=_checkpoints(options.checkpoint),
-        data_root=paths.data_root(),
-        micro_root=world_root,
-    )
-    say(f"{table2.NAME}: {plan.world}")
-    return detection.make_table(plan, detectors, open_coco(plan.root), Settings(**_settings(options)))
+    plan = _rows(detectors.TASK, detector_cards, options, world_root)
+    return detection.make_table(plan, detector_cards, open_coco(plan.root), Settings(**_settings(options)))
 
 
 def _semantic(options: Options) -> TableResult | None:
-    plan = plan_semantic(
-        segmentation_models,
+    plan = _rows(segmenters.TASK, segmenter_cards, options, ade20k_root)
+    return semantic.make_table(plan, segmenter_cards, open_ade20k(plan.root), Settings(**_settings(options)))
+
+
+def _rows(task: Task, cards: Cards, options: Options, micro_root: Callable[[], Path]) -> Plan:
+    """Decide which models a table of rows is made from, and say so."""
+    plan = plan_rows(
+        task,
+        cards,
         scale=options.scale,
         models=options.models,
         checkpoints=_checkpoints(options.checkpoint),
         data_root=paths.data_root(),
-        micro_root=ade20k_root,
+        micro_root=micro_root,
     )
-    say(f"{table3.NAME}: {plan.world}")
-    return semantic.make_table(plan, segmentation_models, open_ade20k(plan.root), Settings(**_settings(options)))
+    say(f"{task.table}: {plan.world}")
+    return plan
 
 
 def _ablation(ablation: Ablation, options: Options) -> TableResult | None:

@@ -10,10 +10,10 @@ import pytest
 
 from bench.store import RunStore
 from models.errors import BenchError
-from protocols import classification
+from protocols import classification, classifiers
 from protocols.classification import Settings, make_table
-from protocols.classifiers import make_plan
 from protocols.results import TableResult
+from protocols.row_plan import make_plan
 from tests.protocols.training_fakes import answers, write_record
 
 
@@ -108,6 +108,7 @@ def make(tmp_path):
 
 def plan(registry, root, *, scale="auto", models=(), checkpoints=None, data_root=None):
     return make_plan(
+        classifiers.TASK,
         registry,
         scale=scale,
         models=models,

@@ -19,9 +19,9 @@ from bench.data import read_rgb
 from bench.data.instances import open_coco
 from bench.store import RunStore
 from models.errors import BenchError
-from protocols import detection, table2
-from protocols.detectors import make_plan
+from protocols import detection, detectors, table2
 from protocols.results import TableResult
+from protocols.row_plan import make_plan
 from protocols.settings import Settings
 from tests.bench.test_detection_training import ANNOTATIONS, annotation, lay_out
 
@@ -111,7 +111,7 @@ def settings(tmp_path: Path, limit: int | None = None) -> Settings:
 
 def plan(registry: Registry, root: Path, **changes: Any) -> Any:
     asked = {"scale": "micro", "models": (), "checkpoints": {}, "data_root": None, "micro_root": lambda: root}
-    return make_plan(registry, **{**asked, **changes})
+    return make_plan(detectors.TASK, registry, **{**asked, **changes})
 
 
 def make(root: Path, tmp_path: Path, limit: int | None = None) -> tuple[TableResult, Registry]:

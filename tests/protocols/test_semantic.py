@@ -12,10 +12,10 @@ import pytest
 from bench.data.ade20k import open_ade20k
 from bench.store import RunStore
 from models.errors import BenchError
-from protocols import table3
+from protocols import segmenters, table3
 from protocols.paper import paper_table
+from protocols.row_plan import make_plan
 from protocols.semantic import make_table
-from protocols.semantic_plan import make_plan
 from protocols.settings import Settings
 from tests.bench.ade20k_files import random_pair, write_ade20k
 
@@ -28,6 +28,10 @@ class Card:
     paper_row: str
     scale: str = "paper"
     why: str = "never released"
+
+    @property
+    def filename(self) -> str | None:
+        return f"{self.name}.safetensors" if self.scale == "micro" else None
 
 
 class Segmenter:
@@ -85,7 +89,7 @@ def root(tmp_path):
 
 def plan(registry, root, **changes):
     asked = {"scale": "micro", "models": (), "checkpoints": {}, "data_root": None, "micro_root": lambda: root}
-    return make_plan(registry, **{**asked, **changes})
+    return make_plan(segmenters.TASK, registry, **{**asked, **changes})
 
 
 def settings(tmp_path, **changes):
@@ -191,7 +195,7 @@ class TestPlan:
         assert (made.scale, made.root) == ("paper", root)
         assert [subject.model for subject in made.subjects] == ["m2f-sami-ti"]
         assert made.unmeasured["MAE-Ti"][0] == "no public weights"
-        assert {row.label: row.note for row in made.rows}["SAMI-Ti"] == "custom checkpoint mine.pth"
+        assert {row.label: row.note for row in made.rows}["SAMI-Ti"].startswith("custom checkpoint mine.pth")
 
     def test_rows_and_models_can_be_named(self, root) -> None:
         for name in ("sami-ti", "m2f-sami-ti-micro"):
