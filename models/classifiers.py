@@ -5,49 +5,33 @@ Nothing is downloaded: a user puts the authors' file into the weights folder, or
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import timm
 from torch import Tensor, nn
 
-from models import checkpoints
-from models.cards import ModelCard
+from models import checkpoints, row_cards
 from models.classifier import CROP_SHARE, predict
-from models.errors import BenchError, unknown_name
+from models.errors import BenchError
+from models.row_cards import RowCard
 from models.training.micro import MICRO_RUNS
 
-_PACKAGED = Path(__file__).parent / "weights"
 _FACEBOOK = "https://dl.fbaipublicfiles.com"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClassifierCard:
+class ClassifierCard(RowCard):
     """One row of Table 1 at one scale."""
 
-    name: str
-    """What commands call it."""
-    paper_row: str
-    """Its row in Table 1."""
-    scale: Literal["paper", "micro"]
-    """Whether its number may stand beside the paper's."""
+    table: str = "table1"
     timm: str | None = None
     """Name of the architecture in timm; None for micro models, and for rows of other architectures or unknown ones."""
-    filename: str | None = None
-    """Checkpoint in the weights folder; absolute for a file inside this package; None if nobody can have it."""
-    url: str | None = None
-    """Where the authors published it."""
-    digest: tuple[str, str] | None = None
-    """Hash algorithm and how the published file's hash begins, as far as the authors say."""
     crop_share: float = CROP_SHARE
     """Side of the centre crop over the shorter side of the photo."""
-    why: str = ""
-    """Which number of the authors the row is compared with, or why there are no weights."""
 
 
 class LoadedClassifier:
@@ -92,35 +76,18 @@ def load(name: str, checkpoint: str | Path | None = None, *, device: str = "cpu"
             another model.
     """
     found = card(name)
-    path = _path(found) if checkpoint is None else Path(checkpoint).expanduser()
-    if not path.is_file():
-        raise _missing(found, path, asked_for=checkpoint is not None)
-    if checkpoint is None:
-        _check_digest(found, path)
-    file_card = ModelCard(found.name, found.paper_row, found.scale, "", found.filename)
-    state = renamed(checkpoints.read_state_dict(path, file_card))
+    path = row_cards.checkpoint_file(found, checkpoint)
+    state = renamed(checkpoints.read_state_dict(path, found.file_card))
     network = _build(found, state)
-    checkpoints.fill(network, state, card=file_card, path=path)
-    try:
-        network.to(device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise BenchError(f"device '{device}' cannot be used here ({reason}): use cpu, or a torch for it") from error
+    checkpoints.fill(network, state, card=found.file_card, path=path)
+    row_cards.to_device(network, device)
     digest = checkpoints.sha256_of(path)
     return LoadedClassifier(found, network, checkpoint_sha256=digest, custom=checkpoint is not None, device=device)
 
 
 def available(name: str) -> tuple[bool, str]:
     """Return whether a classifier can be loaded here, and if not, why."""
-    found = card(name)
-    try:
-        path = _path(found)
-        if not path.is_file():
-            raise _missing(found, path, asked_for=False)
-        _check_digest(found, path)
-    except BenchError as error:
-        return False, str(error)
-    return True, ""
+    return row_cards.available(card(name))
 
 
 def names() -> list[str]:
@@ -134,10 +101,7 @@ def card(name: str) -> ClassifierCard:
     Raises:
         BenchError: if there is no such classifier; it names the nearest one.
     """
-    cards = {one.name: one for one in CARDS}
-    if name not in cards:
-        raise unknown_name("classifier", name, cards)
-    return cards[name]
+    return row_cards.find(name, CARDS, "classifier")
 
 
 def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -160,40 +124,6 @@ def _build(found: ClassifierCard, state: Mapping[str, Tensor]) -> nn.Module:
     return network
 
 
-def _path(found: ClassifierCard) -> Path:
-    """Return where a card's checkpoint is or would be.
-
-    Raises:
-        BenchError: if nobody can have it.
-    """
-    if found.filename is None:
-        raise BenchError(
-            f"there are no weights of '{found.paper_row}': {found.why}; "
-            "train it and pass its checkpoint, or quote the paper"
-        )
-    return checkpoints.weights_root() / found.filename
-
-
-def _missing(found: ClassifierCard, path: Path, *, asked_for: bool) -> BenchError:
-    if asked_for:
-        return BenchError(f"there is no checkpoint '{path}' for model '{found.name}': check the path")
-    way = f"download {found.url} to there" if found.url else "train it with `nox -s reproduce_table1 -- --train`"
-    return BenchError(f"the weights of '{found.name}' are not at '{path}': {way}")
-
-
-def _check_digest(found: ClassifierCard, path: Path) -> None:
-    """Raise if a file does not begin its hash as the authors say."""
-    if found.digest is None:
-        return
-    algorithm, start = found.digest
-    digest = checkpoints.sha256_of(path) if algorithm == "sha256" else hashlib.md5(path.read_bytes()).hexdigest()
-    if not digest.startswith(start):
-        raise BenchError(
-            f"'{path}' is not the published checkpoint of '{found.name}', its {algorithm} begins with "
-            f"{digest[: len(start)]} instead of {start}: pass its path to use it as a custom one, or download it again"
-        )
-
-
 def _deit(size: str, paper_row: str, architecture: str, digest: str, why: str) -> ClassifierCard:
     filename = f"deit_{size}_distilled_patch16_224-{digest}.pth"
     return ClassifierCard(
@@ -214,16 +144,8 @@ def _without(paper_row: str, why: str, architecture: str | None = None) -> Class
 
 def _micro(paper_row: str) -> ClassifierCard:
     name = f"{paper_row.lower()}-micro-classify"
-    record = _PACKAGED / f"{name}.json"
-    facts = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    return ClassifierCard(
-        name=name,
-        paper_row=paper_row,
-        scale="micro",
-        filename=str(_PACKAGED / f"{name}.safetensors"),
-        digest=("sha256", facts["sha256"]) if "sha256" in facts else None,
-        why="pretrained and finetuned on dead leaves: stands in for the pipeline, never for the paper's number",
-    )
+    filename = f"{name}.safetensors"
+    return ClassifierCard(name=name, paper_row=paper_row, scale="micro", filename=filename, why=row_cards.MICRO_WHY)
 
 
 _NEVER_RELEASED = "the paper's authors released neither pretrained nor finetuned weights"

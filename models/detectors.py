@@ -5,47 +5,29 @@ Nothing is downloaded: a user puts the file into the weights folder, or passes i
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from models import checkpoints
-from models.cards import ModelCard
-from models.errors import BenchError, unknown_name
+from models import checkpoints, row_cards
+from models.errors import BenchError
+from models.row_cards import RowCard
 from models.training.micro import MICRO_RUNS
 from models.vitdet.build import vitdet
 from models.vitdet.checkpoint import read_detector
 from models.vitdet.detector import Found, detect
 from models.vitdet.network import VitDet
 
-_PACKAGED = Path(__file__).parent / "weights"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DetectorCard:
+class DetectorCard(RowCard):
     """One row of Table 2 at one scale."""
 
-    name: str
-    """What commands call it."""
-    paper_row: str
-    """Its row in Table 2."""
-    scale: Literal["paper", "micro"]
-    """Whether its number may stand beside the paper's."""
+    table: str = "table2"
     size: str
     """Of its ViT: ti, s or b."""
-    filename: str | None = None
-    """Checkpoint in the weights folder; absolute for a file inside this package; None if nobody can have it."""
-    url: str | None = None
-    """Where it was published."""
-    digest: tuple[str, str] | None = None
-    """Hash algorithm and how the file's hash begins, as far as its authors say."""
-    why: str = ""
-    """What its number is, or why there are no weights."""
 
 
 class LoadedDetector:
@@ -91,29 +73,16 @@ def load(name: str, checkpoint: str | Path | None = None, *, device: str = "cpu"
             another model.
     """
     found = card(name)
-    path = _path(found) if checkpoint is None else Path(checkpoint).expanduser()
-    if not path.is_file():
-        raise _missing(found, path, asked_for=checkpoint is not None)
-    if checkpoint is None:
-        _check_digest(found, path)
-    file_card = ModelCard(found.name, found.paper_row, found.scale, "", found.filename)
+    path = row_cards.checkpoint_file(found, checkpoint)
     network = _build(found)
-    checkpoints.fill(network, read_detector(path, file_card), card=file_card, path=path)
+    checkpoints.fill(network, read_detector(path, found.file_card), card=found.file_card, path=path)
     digest = checkpoints.sha256_of(path)
     return LoadedDetector(found, network.eval(), checkpoint_sha256=digest, custom=checkpoint is not None, device=device)
 
 
 def available(name: str) -> tuple[bool, str]:
     """Return whether a detector can be loaded here, and if not, why."""
-    found = card(name)
-    try:
-        path = _path(found)
-        if not path.is_file():
-            raise _missing(found, path, asked_for=False)
-        _check_digest(found, path)
-    except BenchError as error:
-        return False, str(error)
-    return True, ""
+    return row_cards.available(card(name))
 
 
 def card(name: str) -> DetectorCard:
@@ -122,10 +91,7 @@ def card(name: str) -> DetectorCard:
     Raises:
         BenchError: if there is no such detector; it names the nearest one.
     """
-    cards = {one.name: one for one in CARDS}
-    if name not in cards:
-        raise unknown_name("detector", name, cards)
-    return cards[name]
+    return row_cards.find(name, CARDS, "detector")
 
 
 def _build(found: DetectorCard) -> VitDet:
@@ -136,35 +102,6 @@ def _build(found: DetectorCard) -> VitDet:
     return network
 
 
-def _path(found: DetectorCard) -> Path:
-    if found.filename is None:
-        raise BenchError(
-            f"there are no weights of '{found.paper_row}': {found.why}; "
-            "train it and pass its checkpoint, or quote the paper"
-        )
-    return checkpoints.weights_root() / found.filename
-
-
-def _missing(found: DetectorCard, path: Path, *, asked_for: bool) -> BenchError:
-    if asked_for:
-        return BenchError(f"there is no checkpoint '{path}' for model '{found.name}': check the path")
-    way = f"download {found.url} to there" if found.url else "train it with `nox -s reproduce_table2 -- --train`"
-    return BenchError(f"the weights of '{found.name}' are not at '{path}': {way}")
-
-
-def _check_digest(found: DetectorCard, path: Path) -> None:
-    """Raise if a file does not begin its hash as its authors say."""
-    if found.digest is None:
-        return
-    algorithm, start = found.digest
-    digest = checkpoints.sha256_of(path) if algorithm == "sha256" else hashlib.md5(path.read_bytes()).hexdigest()
-    if not digest.startswith(start):
-        raise BenchError(
-            f"'{path}' is not the published checkpoint of '{found.name}', its {algorithm} begins with "
-            f"{digest[: len(start)]} instead of {start}: pass its path to use it as a custom one, or download it again"
-        )
-
-
 def _without(paper_row: str, why: str) -> DetectorCard:
     size = paper_row.rpartition("-")[2].lower()
     return DetectorCard(name=f"vitdet-{paper_row.lower()}", paper_row=paper_row, scale="paper", size=size, why=why)
@@ -172,16 +109,13 @@ def _without(paper_row: str, why: str) -> DetectorCard:
 
 def _micro(paper_row: str) -> DetectorCard:
     name = f"vitdet-{paper_row.lower()}-micro"
-    record = _PACKAGED / f"{name}.json"
-    facts = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
     return DetectorCard(
         name=name,
         paper_row=paper_row,
         scale="micro",
         size=paper_row.rpartition("-")[2].lower(),
-        filename=str(_PACKAGED / f"{name}.safetensors"),
-        digest=("sha256", facts["sha256"]) if "sha256" in facts else None,
-        why="pretrained and finetuned on dead leaves: stands in for the pipeline, never for the paper's number",
+        filename=f"{name}.safetensors",
+        why=row_cards.MICRO_WHY,
     )
 
 

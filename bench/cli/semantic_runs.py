@@ -40,7 +40,7 @@ def trained_mask2former(job: Job, network: nn.Module, *, processes: int, train_o
         load_weights(network, job.folder)
         return network.eval()
     backbone: Any = network.backbone
-    load_pretrained(backbone, load_file(job.made(str(job.run.start), seed=job.seed)), name=str(job.run.start))
+    load_pretrained(backbone, load_file(job.made(str(job.run.start))), name=str(job.run.start))
     batches = SemanticBatches(
         labelled_scenes(SEMANTIC_SCENES),
         CropSettings(size=recipe.crop_size, scales=recipe.scales, colours=recipe.colours),

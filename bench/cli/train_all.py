@@ -18,7 +18,7 @@ from bench.data.dead_leaves.training import training_scenes
 from bench.env import ENV
 from models.errors import BenchError, unknown_name
 from models.training.micro import FIGURE7, MICRO_RUNS, SEEDS, VARIANTS
-from models.training.recipes import DetectRecipe, DistillRecipe, PromptableRecipe, SemanticRecipe
+from models.training.recipes import ClassifyRecipe, DetectRecipe, DistillRecipe, PromptableRecipe, SemanticRecipe
 
 TOGETHER = 2
 """Runs side by side, one thread each."""
@@ -116,8 +116,8 @@ def tasks(wanted: Sequence[tuple[str, int]], have: Sequence[str] = ()) -> dict[s
             return key
         run, needs = MICRO_RUNS[name], []
         if run.start:
-            # Promptable runs are finetuned from the committed encoder; the others from that of their own seed.
-            needs.append(add(run.start, 0 if isinstance(run.recipe, PromptableRecipe) else seed))
+            # Classifiers tell of pretraining, so they start from that of their own seed; all others from the committed.
+            needs.append(add(run.start, seed if isinstance(run.recipe, ClassifyRecipe) else 0))
         if run.teacher:
             needs.append(add(run.teacher, 0) if name == "mobilesam-micro" else add_features(run.teacher))
         arguments = ("train", name, *(("--seed", str(seed)) if seed else ()))

@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from torch import nn
 
-from models import checkpoints
-from models.cards import ModelCard
-from models.errors import BenchError, unknown_name
+from models import checkpoints, row_cards
+from models.errors import BenchError
 from models.mask2former.build import TI, B, S, mask2former
 from models.mask2former.evaluate import areas, predict
+from models.row_cards import RowCard
 from models.training.micro import MICRO_RUNS
-
-_PACKAGED = Path(__file__).resolve().parents[1] / "weights"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SegmentationCard:
+class SegmentationCard(RowCard):
     """One row of Table 3 at one scale."""
 
-    name: str
-    """What commands call it."""
-    paper_row: str
-    """Its row in Table 3."""
-    scale: Literal["paper", "micro"]
-    """Whether its number may stand beside the paper's."""
+    table: str = "table3"
     build: Callable[[], nn.Module]
     """The untrained network."""
-    filename: str | None
-    """Checkpoint inside this package; None if nobody can have it."""
-    why: str
-    """What the row stands for, or why there are no weights."""
 
 
 class LoadedMask2Former:
@@ -90,32 +77,18 @@ def load(name: str, checkpoint: str | Path | None = None, *, device: str = "cpu"
             model, or mmsegmentation cannot be used.
     """
     found = card(name)
-    path = _path(found) if checkpoint is None else Path(checkpoint).expanduser()
-    if not path.is_file():
-        raise _missing(found, path)
-    file_card = ModelCard(found.name, found.paper_row, found.scale, "", found.filename)
-    state = checkpoints.read_state_dict(path, file_card)
+    path = row_cards.checkpoint_file(found, checkpoint)
+    state = checkpoints.read_state_dict(path, found.file_card)
     network = found.build()
-    checkpoints.fill(network, state, card=file_card, path=path)
-    try:
-        network.to(device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise BenchError(f"device '{device}' cannot be used here ({reason}): use cpu, or a torch for it") from error
+    checkpoints.fill(network, state, card=found.file_card, path=path)
+    row_cards.to_device(network, device)
     digest = checkpoints.sha256_of(path)
-    if checkpoint is None:
-        _check_digest(path, digest)
     return LoadedMask2Former(found, network, checkpoint_sha256=digest, custom=checkpoint is not None)
 
 
 def available(name: str) -> tuple[bool, str]:
     """Return whether a model's own weights are here, and if not, why."""
-    found = card(name)
-    try:
-        path = _path(found)
-    except BenchError as error:
-        return False, str(error)
-    return (True, "") if path.is_file() else (False, str(_missing(found, path)))
+    return row_cards.available(card(name))
 
 
 def card(name: str) -> SegmentationCard:
@@ -124,30 +97,7 @@ def card(name: str) -> SegmentationCard:
     Raises:
         BenchError: if there is no such model; it names the nearest one.
     """
-    cards = {one.name: one for one in CARDS}
-    if name not in cards:
-        raise unknown_name("segmentation model", name, cards)
-    return cards[name]
-
-
-def _path(found: SegmentationCard) -> Path:
-    if found.filename is None:
-        raise BenchError(f"there are no weights of '{found.name}': {found.why}; train it and pass its checkpoint")
-    return _PACKAGED / found.filename
-
-
-def _missing(found: SegmentationCard, path: Path) -> BenchError:
-    if found.filename is None or path.name != found.filename:
-        return BenchError(f"there is no checkpoint '{path}' for model '{found.name}': check the path")
-    return BenchError(f"'{found.name}' is not trained yet: train it with `nox -s reproduce_table3 -- --train`")
-
-
-def _check_digest(path: Path, digest: str) -> None:
-    """Raise if packaged weights are not those that the json beside them tells of."""
-    record = path.with_suffix(".json")
-    wanted = json.loads(record.read_text(encoding="utf-8"))["sha256"] if record.is_file() else digest
-    if wanted != digest:
-        raise BenchError(f"'{path}' is not the file that {record.name} tells of: restore both from git")
+    return row_cards.find(name, CARDS, "segmentation model")
 
 
 def _micro(paper_row: str) -> SegmentationCard:
@@ -158,7 +108,7 @@ def _micro(paper_row: str) -> SegmentationCard:
         scale="micro",
         build=MICRO_RUNS[name].build,
         filename=f"{name}.safetensors",
-        why="micro encoder, trained on dead leaves: stands in for the pipeline, never for the paper's number",
+        why=row_cards.MICRO_WHY,
     )
 
 

@@ -60,7 +60,7 @@ class TestCards:
 
     def test_sami_has_no_weights_and_an_own_checkpoint_can_be_loaded_all_the_same(self) -> None:
         assert "sami-b" not in classifiers.names()
-        with pytest.raises(BenchError, match="no weights of 'SAMI-B': the paper's authors released"):
+        with pytest.raises(BenchError, match="no weights of 'sami-b': the paper's authors released"):
             classifiers.load("sami-b")
         with pytest.raises(BenchError, match="check the path"):
             classifiers.load("sami-b", "nowhere.pth")

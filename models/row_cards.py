@@ -1,0 +1,132 @@
+"""Cards of tables whose rows are models of one task: whose weights anyone can have, and where they are found.
+
+Nothing is downloaded: a user puts the authors' file into the weights folder, or passes its path. The weights of micro
+models are inside this package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from torch import nn
+
+from models import checkpoints
+from models.cards import ModelCard
+from models.errors import BenchError, unknown_name
+
+PACKAGED = Path(__file__).parent / "weights"
+MICRO_WHY = "pretrained and finetuned on dead leaves: stands in for the pipeline, never for the paper's number"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowCard:
+    """One row of a table at one scale."""
+
+    name: str
+    """What commands call it."""
+    paper_row: str
+    """Its row in the table."""
+    scale: Literal["paper", "micro"]
+    """Whether its number may stand beside the paper's."""
+    table: str
+    """The table."""
+    filename: str | None = None
+    """Checkpoint in the weights folder, or in this package for a micro model; None if nobody can have it."""
+    url: str | None = None
+    """Where it was published."""
+    digest: tuple[str, str] | None = None
+    """Hash algorithm and how the published file's hash begins, as far as its authors say."""
+    why: str = ""
+    """Which number of the authors the row is compared with, or why there are no weights."""
+
+    @property
+    def file_card(self) -> ModelCard:
+        """Return what errors about the file say."""
+        return ModelCard(self.name, self.paper_row, self.scale, "", self.filename)
+
+
+AnyCard = TypeVar("AnyCard", bound=RowCard)
+
+
+def find(name: str, cards: Sequence[AnyCard], what: str) -> AnyCard:
+    """Return the card of a name.
+
+    Raises:
+        BenchError: if there is none; it names the nearest one.
+    """
+    by_name = {one.name: one for one in cards}
+    if name not in by_name:
+        raise unknown_name(what, name, by_name)
+    return by_name[name]
+
+
+def checkpoint_file(card: RowCard, checkpoint: str | Path | None = None) -> Path:
+    """Return the file to load: the user's own, or the card's if it is there and begins its hash as its authors say.
+
+    Raises:
+        BenchError: if it is not there, nobody can have it, or it is another one.
+    """
+    if checkpoint is not None:
+        path = Path(checkpoint).expanduser()
+        if not path.is_file():
+            raise BenchError(f"there is no checkpoint '{path}' for model '{card.name}': check the path")
+        return path
+    if card.filename is None:
+        raise BenchError(
+            f"there are no weights of '{card.name}': {card.why}; train it and pass its checkpoint, or quote the paper"
+        )
+    micro = card.scale == "micro"
+    path = (PACKAGED if micro else checkpoints.weights_root()) / card.filename
+    if not path.is_file():
+        way = (
+            f"download {card.url} to there" if card.url else f"train it with `nox -s reproduce_{card.table} -- --train`"
+        )
+        raise BenchError(f"the weights of '{card.name}' are not at '{path}': {way}")
+    _check_digest(card, path)
+    return path
+
+
+def available(card: RowCard) -> tuple[bool, str]:
+    """Return whether a card's own weights are here, and if not, why."""
+    try:
+        checkpoint_file(card)
+    except BenchError as error:
+        return False, str(error)
+    return True, ""
+
+
+def to_device(network: nn.Module, device: str) -> None:
+    """Move a network.
+
+    Raises:
+        BenchError: if torch does not know or does not have the device.
+    """
+    try:
+        network.to(device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise BenchError(f"device '{device}' cannot be used here ({reason}): use cpu, or a torch for it") from error
+
+
+def _check_digest(card: RowCard, path: Path) -> None:
+    """Raise if a file's hash does not begin as published, or as the json beside packaged weights says."""
+    record = path.with_suffix(".json")
+    if card.scale == "micro":
+        wanted = json.loads(record.read_text(encoding="utf-8"))["sha256"] if record.is_file() else None
+        if wanted not in (None, checkpoints.sha256_of(path)):
+            raise BenchError(f"'{path}' is not the file that {record.name} tells of: restore both from git")
+        return
+    if card.digest is None:
+        return
+    algorithm, start = card.digest
+    digest = checkpoints.sha256_of(path) if algorithm == "sha256" else hashlib.md5(path.read_bytes()).hexdigest()
+    if not digest.startswith(start):
+        raise BenchError(
+            f"'{path}' is not the published checkpoint of '{card.name}', its {algorithm} begins with "
+            f"{digest[: len(start)]} instead of {start}: pass its path to use it as a custom one, or download it again"
+        )
