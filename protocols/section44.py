@@ -12,7 +12,7 @@ TABLE = Ablation(
             "SAMI-Ti, CLIP target",
             "sami-ti-clip",
             None,
-            "at micro scale no CLIP exists: a second, independently trained micro encoder stands in for it; it was trained "
+            "at micro scale no CLIP exists: a second, independently trained micro encoder stands in for it; it learned "
             "to name the same 16 classes on other images, so its features know what is asked",
         ),
         Variant("MAE-Ti", "mae-ti", "table1", "the target is the pixels"),
