@@ -83,10 +83,11 @@ def checkpoint_file(card: RowCard, checkpoint: str | Path | None = None) -> Path
     micro = card.scale == "micro"
     path = (PACKAGED if micro else checkpoints.weights_root()) / card.filename
     if not path.is_file():
-        way = (
-            f"download {card.url} to there" if card.url else f"train it with `nox -s reproduce_{card.table} -- --train`"
-        )
-        raise BenchError(f"the weights of '{card.name}' are not at '{path}': {way}")
+        if card.url is None:
+            raise BenchError(
+                f"'{card.name}' is not trained yet: train it with `nox -s reproduce_{card.table} -- --train`"
+            )
+        raise BenchError(f"the weights of '{card.name}' are not at '{path}': download {card.url} to there")
     _check_digest(card, path)
     return path
 
