@@ -12,13 +12,13 @@ from functools import partial
 from typing import Any
 
 import torch
-from timm.layers.norm import LayerNorm2d
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.errors import BenchError
 from models.sami.encoder import NORM_EPS, to_efficientsam
+from models.vitdet.pyramid import LEVELS, SimpleFeaturePyramid
 
 STRIDES = (4, 8, 16, 32)
 PATCH = 16
@@ -57,7 +57,7 @@ class PlainViTPyramid(nn.Module):
         self.blocks = nn.ModuleList(
             Block(embed_dim, num_heads, mlp_ratio, qkv_bias=True, norm_layer=norm) for _ in range(depth)
         )
-        self.pyramid = nn.ModuleList(pyramid_level(embed_dim, out_channels, stride) for stride in STRIDES)
+        self.pyramid = SimpleFeaturePyramid(embed_dim, out_channels)
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
@@ -68,7 +68,8 @@ class PlainViTPyramid(nn.Module):
         for block in self.blocks:
             tokens = block(tokens)
         last = tokens.transpose(1, 2).unflatten(2, (height, width))
-        return tuple(level(last) for level in self.pyramid)
+        maps = self.pyramid(last)
+        return tuple(maps[level] for level in LEVELS[: len(STRIDES)])
 
     def positions(self, height: int, width: int) -> Tensor:
         """Return the position table without the class token, interpolated to [1, height * width, C]."""
@@ -79,33 +80,6 @@ class PlainViTPyramid(nn.Module):
         maps = table.transpose(1, 2).unflatten(2, (side, side))
         maps = F.interpolate(maps, (height, width), mode="bicubic", align_corners=False)
         return maps.flatten(2).transpose(1, 2)
-
-
-def pyramid_level(channels: int, out_channels: int, stride: int) -> nn.Sequential:
-    """Return the layers that make ViTDet's map of a stride, 4, 8, 16 or 32 px, from the map of stride 16."""
-    half, quarter = channels // 2, channels // 4
-    resize: dict[int, tuple[list[nn.Module], int]] = {
-        4: (
-            [
-                nn.ConvTranspose2d(channels, half, 2, 2),
-                LayerNorm2d(half),
-                nn.GELU(),
-                nn.ConvTranspose2d(half, quarter, 2, 2),
-            ],
-            quarter,
-        ),
-        8: ([nn.ConvTranspose2d(channels, half, 2, 2)], half),
-        16: ([], channels),
-        32: ([nn.MaxPool2d(2, 2)], channels),
-    }
-    layers, width = resize[stride]
-    return nn.Sequential(
-        *layers,
-        nn.Conv2d(width, out_channels, 1, bias=False),
-        LayerNorm2d(out_channels),
-        nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
-        LayerNorm2d(out_channels),
-    )
 
 
 def load_pretrained(backbone: PlainViTPyramid, encoder_state: Mapping[str, Tensor], *, name: str) -> None:
