@@ -23,18 +23,30 @@ def painted(height: int, width: int, seed: int = 0):
     return COLOURS[classes], classes
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.integers(9, 70), st.integers(9, 70), st.integers(8, 48), st.integers(0, 1000))
+@settings(max_examples=60, deadline=None)
+@given(st.integers(16, 32), st.integers(16, 32), st.integers(32, 48), st.integers(0, 1000))
 def test_pixels_and_classes_are_moved_together(height, width, size, seed) -> None:
     photo, classes = painted(height, width)
-    crops = CropSettings(size, (0.5, 2.0), colours=False)
+    crops = CropSettings(size, (1.0, 2.0), colours=False)  # enlarged, so that blocks stay wider than the blur
     image, found = random_crop(photo, classes, crops, np.random.default_rng(seed))
     assert (image.shape, found.shape) == ((size, size, 3), (size, size))
     padded = found == IGNORED
     assert (image[padded] == PAD).all()
     pure = (image[..., None, :] == COLOURS).all(-1)  # [S, S, 4]: pixels away from the blocks' edges
-    assert (pure.argmax(-1) == found)[pure.any(-1) & ~padded].mean() > 0.9
-    assert pure.any(-1)[~padded].mean() > 0.15
+    assert pure.any(-1)[~padded].mean() > 0.4
+    assert (pure.argmax(-1) == found)[pure.any(-1) & ~padded].all()
+
+
+def test_pixels_and_classes_stay_together_in_smaller_photos() -> None:
+    photo, classes = painted(48, 96)
+    photo, classes = (np.repeat(np.repeat(array, 5, 0), 5, 1) for array in (photo, classes))  # blocks of 40 px
+    for seed in range(20):
+        crops = CropSettings(64, (0.5, 1.0), colours=False)
+        image, found = random_crop(photo, classes, crops, np.random.default_rng(seed))
+        known = found != IGNORED
+        pure = (image[..., None, :] == COLOURS).all(-1)
+        assert (pure.argmax(-1) == found)[pure.any(-1) & known].all()
+        assert pure.any(-1)[known].mean() > 0.2
 
 
 def test_at_scale_1_a_crop_is_a_part_of_the_photo() -> None:

@@ -238,7 +238,7 @@ class TestRegistry:
         assert rows == ["MAE-Ti", "SAMI-Ti", "MAE-S", "DeiT-S", "DINO-S", "iBOT-S", "SAMI-S", "MAE-B", "SAMI-B"]
         public = [one.name for one in detectors.CARDS if one.scale == "paper" and one.filename]
         assert public == ["vitdet-mae-b"]
-        with pytest.raises(BenchError, match="there are no weights of 'SAMI-B'"):
+        with pytest.raises(BenchError, match="there are no weights of 'vitdet-sami-b'"):
             detectors.load("vitdet-sami-b")
 
     def test_own_weights_are_loaded_and_asked(self, tmp_path: Path) -> None:
