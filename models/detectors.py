@@ -76,6 +76,7 @@ def load(name: str, checkpoint: str | Path | None = None, *, device: str = "cpu"
     path = row_cards.checkpoint_file(found, checkpoint)
     network = _build(found)
     checkpoints.fill(network, read_detector(path, found.file_card), card=found.file_card, path=path)
+    row_cards.to_device(network, device)
     digest = checkpoints.sha256_of(path)
     return LoadedDetector(found, network.eval(), checkpoint_sha256=digest, custom=checkpoint is not None, device=device)
 

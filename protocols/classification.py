@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -17,13 +18,14 @@ from protocols import table1
 from protocols.ablations import METHOD, difference
 from protocols.classifiers import Model, Registry
 from protocols.crossed import CrossedMean
-from protocols.paper import claims, paper_difference, paper_value
-from protocols.results import Cell, Comparison, TableResult
+from protocols.paper import claims, paper_difference
+from protocols.results import Comparison, TableResult
 from protocols.row_plan import Plan
+from protocols.row_table import Question, ask_rows, row_cells
 from protocols.rows import TABLE1_COMPARED, TABLE1_RUNS
 from protocols.scores import CellRun, Scores
 from protocols.settings import Settings as CommonSettings
-from protocols.shards import SKIPPED, code_digest, run_shards
+from protocols.shards import SKIPPED
 from protocols.training_records import RECORDS, read_records
 from protocols.verdicts import compared, compared_over_seeds
 
@@ -74,17 +76,18 @@ def make_table(plan: Plan, registry: Registry, photos: Photos, settings: Setting
         BenchError: if a model or its weights fail; finished shards stay.
     """
     asked = spread(len(photos), settings.limit)
-    runs: dict[str, CellRun] = {}
-    identities: dict[str, dict[str, Any]] = {}
-    for subject in plan.subjects:
-        model = registry.load(subject.model, subject.checkpoint, device=settings.device)
-        identities[subject.row] = {
-            "name": model.name,
-            "checkpoint_sha256": model.checkpoint_sha256,
-            "custom": model.custom,
-            "device": settings.device,
-        }
-        runs[subject.row] = _run(model, identities[subject.row], photos, asked, settings)
+    question = Question(
+        table=table1.NAME,
+        version=table1.VERSION,
+        data="imagenet",
+        sha256=photos.sha256,
+        images=asked,
+        image_ids=asked,
+        of_images=len(photos),
+        at_once=IMAGES_A_SHARD,
+        ask=lambda model, images, advance: ask(model, photos, images, advance),
+    )
+    runs, facts = ask_rows(plan, partial(registry.load, device=settings.device), question, settings)
     if os.environ.get("RANK", "0") != "0":
         return None
     scores = {row: table1.score(run) for row, run in runs.items()}
@@ -95,22 +98,16 @@ def make_table(plan: Plan, registry: Registry, photos: Photos, settings: Setting
         else {}
     )
     published = len(asked) == FOLDER_SETS["imagenet"].n_images and len(photos.wnids) == CLASSES
-    extent = f"{len(asked):,}" + ("" if len(asked) == len(photos) else f" of {len(photos):,}")
-    facts = {
-        "models": identities,
-        "data": {"imagenet": {"sha256": photos.sha256, "images": len(asked)}},
-        "runs": {row: run.fingerprint for row, run in runs.items()},
-    }
     return TableResult(
         name=table1.NAME,
         title=table1.TITLE,
         scale=plan.scale,
-        world=f"{plan.world} ({extent} images{', the published set' if published else ''})",
+        world=f"{plan.world} ({question.extent} images{', the published set' if published else ''})",
         comparable=plan.scale == "paper" and published,
         preset="",
         columns=table1.COLUMNS,
         rows=plan.rows,
-        cells=tuple(_cell(row.label, plan, scores) for row in plan.rows),
+        cells=tuple(row_cells(plan, table1.NAME, table1.COLUMNS, scores)),
         comparisons=tuple(_comparison(first, second, scores, seeds) for first, second in TABLE1_COMPARED),
         footnotes=tuple(_footnotes(photos, runs, settings, seeds)),
         command=settings.command,
@@ -128,36 +125,6 @@ def spread(count: int, limit: int | None) -> list[int]:
     if limit is None or limit >= count:
         return list(range(count))
     return [k * count // limit for k in range(limit)]
-
-
-def _run(
-    model: Model, identity: Mapping[str, Any], photos: Photos, asked: Sequence[int], settings: Settings
-) -> CellRun:
-    whole = {
-        "protocol": table1.NAME,
-        "version": table1.VERSION,
-        "model": dict(identity),
-        "data": {"name": "imagenet", "sha256": photos.sha256},
-        "images": len(asked),
-        "of_images": len(photos),
-        "code": code_digest(),
-    }
-    finished = run_shards(
-        whole,
-        asked,
-        lambda images, advance: ask(model, photos, images, advance),
-        settings.store,
-        at_once=IMAGES_A_SHARD,
-        description=f"{model.name} on imagenet",
-        provenance=settings.provenance,
-        progress=settings.progress,
-    )
-    if finished.resumed:
-        settings.say(f"{model.name}: {finished.resumed:,} of {len(asked):,} images from run {finished.fingerprint}")
-    run = finished.cell_run(asked)
-    if not run.image_ids:
-        raise BenchError(f"no photo could be read: {next(iter(run.skipped.values()))}")
-    return run
 
 
 def ask(model: Model, photos: Photos, images: Sequence[int], advance: Callable[[int], None]) -> pd.DataFrame:
@@ -192,17 +159,6 @@ def _ask_few(model: Model, photos: Photos, images: Sequence[int]) -> Iterator[di
             "correct": bool(answer[0] == label),
             SKIPPED: broken.get(image, ""),
         }
-
-
-def _cell(row: str, plan: Plan, scores: Mapping[str, Scores]) -> Cell:
-    key = table1.COLUMNS[0].key
-    paper = paper_value(table1.NAME, row, key)
-    if row not in scores:
-        status, why = plan.unmeasured[row]
-        return Cell(row, key, status, paper, why=why)
-    found = scores[row].intervals[key]
-    low, high = (None if np.isnan(end) else end for end in (found.low, found.high))
-    return replace(Cell(row, key, "measured", paper, found.value, low, high), n=found.n)
 
 
 def _comparison(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,13 +15,13 @@ from models.engine import exact_engine, threads
 from models.errors import BenchError
 from protocols import table2
 from protocols.detectors import Detections, Model, Registry
-from protocols.paper import claims, paper_difference, paper_value
-from protocols.results import Cell, TableResult
+from protocols.paper import claims, paper_difference
+from protocols.results import TableResult
 from protocols.row_plan import Plan
-from protocols.scores import CellRun, Scores
+from protocols.row_table import Question, ask_rows, row_cells
+from protocols.scores import CellRun
 from protocols.settings import Settings
-from protocols.shards import SKIPPED, code_digest, run_shards
-from protocols.tables import measured
+from protocols.shards import SKIPPED
 from protocols.verdicts import compared
 
 IMAGES_A_SHARD = 16
@@ -36,40 +36,39 @@ def make_table(plan: Plan, registry: Registry, instances: Instances, settings: S
     """
     engine = exact_engine()
     images = instances.images[: settings.limit]
-    runs: dict[str, CellRun] = {}
-    identities: dict[str, dict[str, Any]] = {}
-    for subject in plan.subjects:
-        model = registry.load(subject.model, subject.checkpoint, device=settings.device)
+    question = Question(
+        table=table2.NAME,
+        version=table2.VERSION,
+        data=instances.name,
+        sha256=instances.sha256,
+        images=images,
+        image_ids=[info.id for info in images],
+        of_images=len(instances.images),
+        at_once=IMAGES_A_SHARD,
+        ask=lambda model, some, advance: ask(model, instances, some, advance),
+    )
+
+    def load(name: str, checkpoint: Path | None) -> Model:
+        model = registry.load(name, checkpoint, device=settings.device)
         _check_classes(model, instances)
-        identities[subject.row] = {
-            "name": model.name,
-            "checkpoint_sha256": model.checkpoint_sha256,
-            "custom": model.custom,
-            "device": settings.device,
-        }
-        with threads(1 if plan.scale == "micro" else None):
-            runs[subject.row] = _run(model, identities[subject.row], instances, images, settings)
+        return model
+
+    with threads(1 if plan.scale == "micro" else None):
+        runs, facts = ask_rows(plan, load, question, settings)
     if os.environ.get("RANK", "0") != "0":
         return None
     scores = {row: table2.score(run, instances) for row, run in runs.items()}
     whole = is_published_set(instances) and len(images) == len(instances.images)
-    extent = f"{len(images):,}" + ("" if len(images) == len(instances.images) else f" of {len(instances.images):,}")
-    facts = {
-        "models": identities,
-        "data": {"coco": {"sha256": instances.sha256, "images": len(images)}},
-        "runs": {row: run.fingerprint for row, run in runs.items()},
-        "engine": engine,
-    }
     return TableResult(
         name=table2.NAME,
         title=table2.TITLE,
         scale=plan.scale,
-        world=f"{plan.world} ({extent} images{', the published set' if whole else ''})",
+        world=f"{plan.world} ({question.extent} images{', the published set' if whole else ''})",
         comparable=plan.scale == "paper" and whole,
         preset="",
         columns=table2.COLUMNS,
         rows=plan.rows,
-        cells=tuple(_cells(plan, scores)),
+        cells=tuple(row_cells(plan, table2.NAME, table2.COLUMNS, scores)),
         comparisons=tuple(
             compared(
                 first,
@@ -83,7 +82,7 @@ def make_table(plan: Plan, registry: Registry, instances: Instances, settings: S
         ),
         footnotes=tuple(_footnotes(instances, runs, settings)),
         command=settings.command,
-        provenance={**settings.provenance, **facts},
+        provenance={**settings.provenance, **facts, "engine": engine},
     )
 
 
@@ -93,36 +92,6 @@ def _check_classes(model: Model, instances: Instances) -> None:
             f"model '{model.name}' knows {model.classes} classes, {instances.annotation_path} has "
             f"{len(instances.categories)} categories: use a detector that was trained for them"
         )
-
-
-def _run(
-    model: Model, identity: Mapping[str, Any], instances: Instances, images: Sequence[ImageInfo], settings: Settings
-) -> CellRun:
-    whole = {
-        "protocol": table2.NAME,
-        "version": table2.VERSION,
-        "model": dict(identity),
-        "data": {"name": instances.name, "sha256": instances.sha256},
-        "images": len(images),
-        "of_images": len(instances.images),
-        "code": code_digest(),
-    }
-    finished = run_shards(
-        whole,
-        images,
-        lambda some, advance: ask(model, instances, some, advance),
-        settings.store,
-        at_once=IMAGES_A_SHARD,
-        description=f"{model.name} on {instances.name}",
-        provenance=settings.provenance,
-        progress=settings.progress,
-    )
-    if finished.resumed:
-        settings.say(f"{model.name}: {finished.resumed:,} of {len(images):,} images from run {finished.fingerprint}")
-    run = finished.cell_run([info.id for info in images])
-    if not run.image_ids:
-        raise BenchError(f"no photo could be read: {next(iter(run.skipped.values()))}")
-    return run
 
 
 def ask(
@@ -172,17 +141,6 @@ def _records(found: Detections, info: ImageInfo, category_ids: Sequence[int]) ->
             "counts": rle.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode("ascii"),
             SKIPPED: "",
         }
-
-
-def _cells(plan: Plan, scores: Mapping[str, Scores]) -> Iterator[Cell]:
-    for row in plan.rows:
-        for column in table2.COLUMNS:
-            blank = Cell(row.label, column.key, "measured", paper_value(table2.NAME, row.label, column.key))
-            if row.label in scores:
-                yield measured(blank, scores[row.label].intervals[column.key])
-            else:
-                status, why = plan.unmeasured[row.label]
-                yield Cell(row.label, column.key, status, blank.paper, why=why)
 
 
 def _footnotes(instances: Instances, runs: Mapping[str, CellRun], settings: Settings) -> Iterator[str]:

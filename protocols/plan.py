@@ -15,9 +15,8 @@ from models import zoo
 from models.errors import BenchError, unknown_name
 from protocols.answers import FRAMES
 from protocols.results import Row, Status
+from protocols.row_plan import Scale
 from protocols.rows import PaperRow
-
-Scale = Literal["auto", "paper", "micro"]
 
 MICRO_WORLD = "dead leaves at 256 px"
 FRAME_NOTES = {

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -14,13 +16,14 @@ from bench.data.published import FOLDER_SETS
 from models.errors import BenchError
 from protocols import table3
 from protocols.classification import spread
-from protocols.paper import paper_difference, paper_value
-from protocols.results import Cell, Comparison, TableResult
+from protocols.paper import paper_difference
+from protocols.results import Comparison, TableResult
 from protocols.row_plan import Plan
+from protocols.row_table import Question, ask_rows, row_cells
 from protocols.scores import CellRun, Scores
 from protocols.segmenters import Model, Registry
 from protocols.settings import Settings
-from protocols.shards import SKIPPED, code_digest, run_shards
+from protocols.shards import SKIPPED
 from protocols.verdicts import compared
 
 IMAGES_A_SHARD = 50
@@ -57,37 +60,33 @@ def make_table(plan: Plan, registry: Registry, photos: Photos, settings: Setting
         BenchError: if a model or its weights fail; finished shards stay.
     """
     asked = spread(len(photos), settings.limit)
-    runs: dict[str, CellRun] = {}
-    identities: dict[str, dict[str, Any]] = {}
-    for subject in plan.subjects:
-        model = registry.load(subject.model, subject.checkpoint, device=settings.device)
-        identities[subject.row] = {
-            "name": model.name,
-            "checkpoint_sha256": model.checkpoint_sha256,
-            "custom": model.custom,
-            "device": settings.device,
-        }
-        runs[subject.row] = _run(model, identities[subject.row], photos, asked, settings)
+    question = Question(
+        table=table3.NAME,
+        version=table3.VERSION,
+        data="ade20k",
+        sha256=photos.sha256,
+        images=asked,
+        image_ids=asked,
+        of_images=len(photos),
+        at_once=IMAGES_A_SHARD,
+        ask=lambda model, images, advance: ask(model, photos, images, advance),
+    )
+    found, facts = ask_rows(plan, partial(registry.load, device=settings.device), question, settings)
     if os.environ.get("RANK", "0") != "0":
         return None
+    runs = {row: _without_blanks(run) for row, run in found.items()}
     scores = {row: table3.score(run, len(photos.names)) for row, run in runs.items()}
     published = len(asked) == FOLDER_SETS["ade20k"].n_images
-    extent = f"{len(asked):,}" + ("" if len(asked) == len(photos) else f" of {len(photos):,}")
-    facts = {
-        "models": identities,
-        "data": {"ade20k": {"sha256": photos.sha256, "images": len(asked)}},
-        "runs": {row: run.fingerprint for row, run in runs.items()},
-    }
     return TableResult(
         name=table3.NAME,
         title=table3.TITLE,
         scale=plan.scale,
-        world=f"{plan.world} ({extent} images{', as many as published' if published else ''})",
+        world=f"{plan.world} ({question.extent} images{', as many as published' if published else ''})",
         comparable=plan.scale == "paper" and published,
         preset="",
         columns=table3.COLUMNS,
         rows=plan.rows,
-        cells=tuple(_cell(row.label, plan, scores) for row in plan.rows),
+        cells=tuple(row_cells(plan, table3.NAME, table3.COLUMNS, scores)),
         comparisons=tuple(_comparison(first, second, scores) for first, second in table3.COMPARED),
         footnotes=tuple(_footnotes(photos, runs, scores, settings)),
         command=settings.command,
@@ -95,40 +94,9 @@ def make_table(plan: Plan, registry: Registry, photos: Photos, settings: Setting
     )
 
 
-def _run(
-    model: Model, identity: Mapping[str, Any], photos: Photos, asked: Sequence[int], settings: Settings
-) -> CellRun:
-    whole = {
-        "protocol": table3.NAME,
-        "version": table3.VERSION,
-        "model": dict(identity),
-        "data": {"name": "ade20k", "sha256": photos.sha256},
-        "images": len(asked),
-        "of_images": len(photos),
-        "code": code_digest(),
-    }
-    finished = run_shards(
-        whole,
-        asked,
-        lambda images, advance: ask(model, photos, images, advance),
-        settings.store,
-        at_once=IMAGES_A_SHARD,
-        description=f"{model.name} on ade20k",
-        provenance=settings.provenance,
-        progress=settings.progress,
-    )
-    if finished.resumed:
-        settings.say(f"{model.name}: {finished.resumed:,} of {len(asked):,} images from run {finished.fingerprint}")
-    run = finished.cell_run(asked)
-    if not run.image_ids:
-        raise BenchError(f"no photo could be read: {next(iter(run.skipped.values()))}")
-    return CellRun(
-        records=run.records[run.records["class"] != NO_CLASS],
-        fingerprint=run.fingerprint,
-        resumed=run.resumed,
-        image_ids=run.image_ids,
-        skipped=run.skipped,
-    )
+def _without_blanks(run: CellRun) -> CellRun:
+    """Leave out the records of photos in which nothing is labelled."""
+    return replace(run, records=run.records[run.records["class"] != NO_CLASS])
 
 
 def ask(model: Model, photos: Photos, images: Sequence[int], advance: Callable[[int], None]) -> pd.DataFrame:
@@ -157,17 +125,6 @@ def _ask_one(model: Model, photos: Photos, image: int) -> list[dict[str, object]
         for c in np.flatnonzero(unions)
     ]
     return found or [{**record, **nothing}]
-
-
-def _cell(row: str, plan: Plan, scores: Mapping[str, Scores]) -> Cell:
-    key = table3.COLUMNS[0].key
-    paper = paper_value(table3.NAME, row, key)
-    if row not in scores:
-        status, why = plan.unmeasured[row]
-        return Cell(row, key, status, paper, why=why)
-    found = scores[row].intervals[key]
-    low, high = (None if np.isnan(end) else end for end in (found.low, found.high))
-    return Cell(row, key, "measured", paper, found.value, low, high, found.n)
 
 
 def _comparison(first: str, second: str, scores: Mapping[str, Scores]) -> Comparison:

@@ -45,9 +45,9 @@ from protocols import (
     tables,
 )
 from protocols.ablations import Ablation, make_ablation
-from protocols.plan import Scale, make_plan
+from protocols.plan import make_plan
 from protocols.results import TableResult
-from protocols.row_plan import Cards, Plan, Task
+from protocols.row_plan import Cards, Plan, Scale, Task
 from protocols.row_plan import make_plan as plan_rows
 from protocols.settings import Settings
 

@@ -9,7 +9,7 @@ import tyro
 
 from bench.cli.makers import MAKERS, Options, make, say
 from models.errors import unknown_name
-from protocols.plan import Scale
+from protocols.row_plan import Scale
 from reports.terminal import print_table
 from reports.write import write_report
 

@@ -28,7 +28,7 @@ def predict(network: nn.Module, photo: np.ndarray) -> np.ndarray:
     model: Any = network.eval()
     height, width = photo.shape[:2]
     resized = np.asarray(
-        Image.fromarray(photo).resize(test_size(model.sizes, width, height), Image.Resampling.BILINEAR)
+        Image.fromarray(photo).resize(resized_size(model.sizes, width, height), Image.Resampling.BILINEAR)
     )
     pixels = torch.from_numpy(resized.copy()).permute(2, 0, 1)
     sample = SegDataSample(metainfo={"img_shape": resized.shape[:2], "ori_shape": (height, width)})
@@ -39,7 +39,7 @@ def predict(network: nn.Module, photo: np.ndarray) -> np.ndarray:
     return answer.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8)  # type: ignore[no-any-return]
 
 
-def test_size(sizes: Mask2FormerSizes, width: int, height: int) -> tuple[int, int]:
+def resized_size(sizes: Mask2FormerSizes, width: int, height: int) -> tuple[int, int]:
     """Return the (width, height) a photo is resized to, proportions kept."""
     factor = min(sizes.test_shorter_side / min(width, height), sizes.test_longer_side / max(width, height))
     return round(width * factor), round(height * factor)

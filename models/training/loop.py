@@ -78,15 +78,7 @@ def train(
     Raises:
         BenchError: if the loss is not finite, or there is no checkpoint to stop at.
     """
-    accelerator = Accelerator(
-        mixed_precision=recipe.precision,
-        cpu=not torch.cuda.is_available(),
-        log_with=list(trackers) or None,
-        project_dir=out,
-        kwargs_handlers=[  # a promptable step does not ask for every mask token
-            DistributedDataParallelKwargs(find_unused_parameters=isinstance(recipe, PromptableRecipe))
-        ],
-    )
+    accelerator = _accelerator(recipe, out, trackers)
     set_seed(recipe.seed)
     optimizers = _optimizers(network, recipe)
     schedulers = [LambdaLR(optimizer, lambda step: _rate(step, recipe)) for optimizer in optimizers]
@@ -117,6 +109,17 @@ def train(
             _save(accelerator, recipe, out, step + 1)
     accelerator.end_training()
     return accelerator.unwrap_model(model).eval()
+
+
+def _accelerator(recipe: Recipe, out: Path, trackers: Sequence[str]) -> Accelerator:
+    promptable = isinstance(recipe, PromptableRecipe)  # whose step does not ask for every mask token
+    return Accelerator(
+        mixed_precision=recipe.precision,
+        cpu=not torch.cuda.is_available(),
+        log_with=list(trackers) or None,
+        project_dir=out,
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=promptable)],
+    )
 
 
 def _step(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -18,8 +17,8 @@ from bench.data.dead_leaves.detection import detection_scenes
 from models.errors import BenchError
 from models.sami.encoder import ViTEncoder
 from models.training.micro import MICRO_RUNS
-from tests.bench.cli.test_train import finish
-from tests.bench.cli.test_train import start as start_driver
+from tests.bench.cli.driver import finish, kill_in_the_middle
+from tests.bench.cli.driver import start as start_driver
 
 RUN = "vitdet-sami-ti-micro"
 WEIGHTS = Path(__file__).resolve().parents[3] / "models" / "weights"
@@ -42,14 +41,7 @@ def test_a_killed_detector_training_goes_on_to_the_same_weights(
     finish(start(cache, tmp_path / "whole"))
     killed = start(cache, tmp_path / "killed")
     log = tmp_path / "killed" / RUN / "log.jsonl"
-    deadline = time.monotonic() + 300
-    while not (log.exists() and len(log.read_text().splitlines()) >= 5):
-        assert killed.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
-    assert killed.returncode == -signal.SIGKILL
+    kill_in_the_middle(killed, log, lines=5)
     assert not (tmp_path / "killed" / RUN / "weights.safetensors").exists()
     finish(start(cache, tmp_path / "killed"))
     whole, resumed = (tmp_path / name / RUN / "weights.safetensors" for name in ("whole", "killed"))

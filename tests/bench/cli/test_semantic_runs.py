@@ -6,7 +6,6 @@ import json
 import shutil
 import signal
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +29,7 @@ from models.errors import BenchError
 from models.mask2former import cards
 from models.training.micro import MICRO_RUNS
 from tests.bench.ade20k_files import scene_pairs, write_ade20k
-from tests.bench.cli.test_train import finish, start
+from tests.bench.cli.driver import finish, kill_in_the_middle, start
 
 NAME = "mask2former-mae-ti-micro"
 
@@ -47,14 +46,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
 
     killed = start(tmp_path / "cache", *command("killed").split())
     log = tmp_path / "killed" / NAME / "log.jsonl"
-    deadline = time.monotonic() + 300
-    while not (log.exists() and len(log.read_text().splitlines()) >= 5):
-        assert killed.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
-    assert killed.returncode == -signal.SIGKILL
+    kill_in_the_middle(killed, log, lines=5)
     finish(start(tmp_path / "cache", *f"{command('killed')} then {command('whole')}".split()))
     whole, resumed = (tmp_path / out / NAME / "weights.safetensors" for out in ("whole", "killed"))
     assert whole.read_bytes() == resumed.read_bytes()

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,21 +13,9 @@ from safetensors.numpy import load_file
 
 from bench.cli.train_all import TOGETHER, schedule, tasks
 from models.training.micro import MICRO_RUNS, VARIANTS
+from tests.bench.cli.driver import finish, kill_in_the_middle, start
 
 ROOT = Path(__file__).resolve().parents[3]
-DRIVER = Path(__file__).with_name("tiny_training.py")
-
-
-def start(cache: Path, *command: str) -> subprocess.Popen[str]:
-    own = {"PYTHONPATH": str(ROOT), "BENCH_CACHE": str(cache), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
-    return subprocess.Popen(
-        [sys.executable, str(DRIVER), *command], env={**os.environ, **own}, stderr=subprocess.PIPE, text=True
-    )
-
-
-def finish(process: subprocess.Popen[str]) -> None:
-    _, stderr = process.communicate()
-    assert process.returncode == 0, stderr[-3000:]
 
 
 @pytest.fixture(scope="module")
@@ -79,14 +64,7 @@ def test_a_killed_pretraining_goes_on_to_the_same_weights(cache: Path, tmp_path:
     finish(start(cache, *command("whole")))
     killed = start(cache, *command("killed"))
     log = tmp_path / "killed" / "mae-ti-micro" / "log.jsonl"
-    deadline = time.monotonic() + 300
-    while not (log.exists() and len(log.read_text().splitlines()) >= 10):
-        assert killed.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
-    assert killed.returncode == -signal.SIGKILL
+    kill_in_the_middle(killed, log, lines=10)
     assert not (tmp_path / "killed" / "mae-ti-micro" / "weights.safetensors").exists()
     finish(start(cache, *command("killed")))
     whole, resumed = (tmp_path / name / "mae-ti-micro" / "weights.safetensors" for name in ("whole", "killed"))

@@ -14,10 +14,8 @@ pytest.importorskip("mmseg", reason="the extra `semantic` is not installed")
 
 from bench.metrics.miou import class_iou, mean_iou
 from models.errors import BenchError
-from models.mask2former.evaluate import areas, predict, test_size
+from models.mask2former.evaluate import areas, predict, resized_size
 from tests.models.mask2former.toys import TOY, toy_network
-
-test_size.__test__ = False
 
 
 def confusion(predicted: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
@@ -71,9 +69,9 @@ def test_an_answer_has_the_photo_s_size(height, width) -> None:
 
 def test_photos_keep_their_proportions_and_the_longest_side_is_bounded() -> None:
     sizes = replace(TOY, test_shorter_side=512, test_longer_side=2048)
-    assert test_size(sizes, 683, 512) == (683, 512)
-    assert test_size(sizes, 300, 600) == (512, 1024)
-    assert test_size(sizes, 1000, 100) == (2048, 205)
+    assert resized_size(sizes, 683, 512) == (683, 512)
+    assert resized_size(sizes, 300, 600) == (512, 1024)
+    assert resized_size(sizes, 1000, 100) == (2048, 205)
 
 
 def test_logits_that_are_not_finite_are_an_error() -> None:
