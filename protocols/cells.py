@@ -83,7 +83,7 @@ def _records(cell: Cell, images: Sequence[ImageInfo], advance: Callable[[int], N
     rows: list[dict[str, object]] = []
     for info in images:
         try:
-            image = _read(info, cell.instances)
+            image = read_rgb(info.path, size=(info.height, info.width))
         except BenchError as unreadable:
             blank = {name: "" if kind == "str" else 0 for name, kind in types.items()}
             rows.append({**blank, "image_id": info.id, SKIPPED: str(unreadable)})
@@ -91,16 +91,6 @@ def _records(cell: Cell, images: Sequence[ImageInfo], advance: Callable[[int], N
             rows += [{**row, SKIPPED: ""} for row in _image_records(cell, info, image)]
         advance(1)
     return pd.DataFrame(rows, columns=list(types)).astype(types)
-
-
-def _read(info: ImageInfo, instances: Instances) -> np.ndarray:
-    image = read_rgb(info.path)
-    if image.shape[:2] != (info.height, info.width):
-        raise BenchError(
-            f"{info.path} is {image.shape[1]} x {image.shape[0]} px but {instances.annotation_path} says "
-            f"{info.width} x {info.height}: download it again"
-        )
-    return image
 
 
 def _image_records(cell: Cell, info: ImageInfo, image: np.ndarray) -> list[dict[str, object]]:

@@ -103,7 +103,7 @@ def ask(
     rows: list[dict[str, object]] = []
     for info in images:
         try:
-            photo = _read(info)
+            photo = read_rgb(info.path, size=(info.height, info.width))
         except BenchError as unreadable:
             blank = {name: "" if kind == "str" else 0 for name, kind in types.items()}
             rows.append({**blank, "image_id": info.id, SKIPPED: str(unreadable)})
@@ -111,16 +111,6 @@ def ask(
             rows += _records(model.detect([photo])[0], info, category_ids)
         advance(1)
     return pd.DataFrame(rows, columns=list(types)).astype(types)
-
-
-def _read(info: ImageInfo) -> np.ndarray:
-    photo = read_rgb(info.path)
-    if photo.shape[:2] != (info.height, info.width):
-        raise BenchError(
-            f"{info.path} is {photo.shape[1]} x {photo.shape[0]} px, its annotation file says "
-            f"{info.width} x {info.height}: download it again"
-        )
-    return photo
 
 
 def _records(found: Detections, info: ImageInfo, category_ids: Sequence[int]) -> Iterator[dict[str, object]]:

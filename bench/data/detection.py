@@ -82,12 +82,7 @@ class CocoPhotos:
             BenchError: if the photo is damaged, or of another size than the annotation file says.
         """
         info = self._images[index]
-        image = read_rgb(info.path)
-        if image.shape[:2] != (info.height, info.width):
-            raise BenchError(
-                f"{info.path} is {image.shape[0]} x {image.shape[1]} px, the annotation file says {info.height} x "
-                f"{info.width}: download the photo again"
-            )
+        image = read_rgb(info.path, size=(info.height, info.width))
         objects = [one for one in self._instances.annotations(info.id) if not one.iscrowd]
         return LabelledPhoto(
             image,

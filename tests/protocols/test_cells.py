@@ -96,7 +96,7 @@ def test_an_image_of_another_size_than_stated_is_skipped_and_said_so(work, tmp_p
     from PIL import Image
 
     Image.new("RGB", (7, 7)).save(second)
-    assert "7 x 7 px" in run(work(), tmp_path).skipped[2]
+    assert "is 7 x 7 (height x width) but its annotations are for 32 x 40" in run(work(), tmp_path).skipped[2]
     assert first.exists()
 
 
