@@ -62,8 +62,8 @@ LABELLED = Setting(
 UNLABELLED = Setting(
     shapes=SHAPE_NAMES, radii=(70.0, 110.0), off_centre=40.0, aspects=(0.7, 1.0), upright=False, behind=paint_leaves
 )
-"""Images to pretrain on, as full as the scenes that promptable models are asked about. Their 32 classes take more
-images to learn than two cores can show: a micro encoder tells their textures apart after 20,000, not their shapes."""
+"""Images to pretrain on, as full as the scenes that promptable models are asked about. To tell their 32 classes apart
+takes more images than two cores can show in minutes."""
 CLASSES = tuple((shape, texture) for shape in LABELLED.shapes for texture in OBJECT_TEXTURES)
 """(shape, texture) of each label."""
 WNIDS = tuple(f"l{label:08d}_{shape}_{texture}" for label, (shape, texture) in enumerate(CLASSES))
