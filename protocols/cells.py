@@ -98,5 +98,5 @@ def _image_records(cell: Cell, info: ImageInfo, image: np.ndarray) -> list[dict[
     extra: dict[str, Any] = {}
     if cell.detections is not None:
         most = cell.protocol.MOST_DETECTIONS[cell.instances.name]
-        extra = {"detections": cell.detections.for_image(info.id), "most": most}
+        extra = {"detections": cell.detections, "most": most}
     return cell.ask_image(cell.answerer, image, info, annotations, cell.axes, **extra)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -24,9 +23,9 @@ from protocols.row_plan import Plan
 from protocols.row_table import Question, ask_rows, row_cells
 from protocols.rows import TABLE1_COMPARED, TABLE1_RUNS
 from protocols.scores import CellRun, Scores
-from protocols.settings import Settings as CommonSettings
+from protocols.settings import Settings
 from protocols.shards import SKIPPED
-from protocols.training_records import RECORDS, read_records
+from protocols.training_records import read_records
 from protocols.verdicts import compared, compared_over_seeds
 
 IMAGES_A_SHARD = 100
@@ -61,16 +60,10 @@ class Photos(Protocol):
         """Return uint8 [H, W, 3] RGB."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(CommonSettings):
-    """Settings of Table 1; a limit is spread evenly over the classes."""
-
-    records: Path = RECORDS
-    """Folder of the training records, which tell of other seeds."""
-
-
 def make_table(plan: Plan, registry: Registry, photos: Photos, settings: Settings) -> TableResult | None:
     """Ask every classifier of the plan and return Table 1; None on all but the first process.
+
+    A limit is spread evenly over the classes.
 
     Raises:
         BenchError: if a model or its weights fail; finished shards stay.

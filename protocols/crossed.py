@@ -47,30 +47,82 @@ def crossed_mean(values: np.ndarray, *, level: float = LEVEL) -> CrossedMean:
     if values.ndim != 2 or not values.size or not np.isfinite(values).all():
         raise BenchError(f"a mean over seeds and images needs finite values [S, N], got {list(values.shape)}")
     seeds, images = values.shape
-    mean = float(values.mean())
+    degrees = max(1, (seeds - 1) * (images - 1))
+    rest = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0, keepdims=True) + values.mean()
+    spread = _Spread(
+        of_seeds=_variance(values.mean(axis=1)) / seeds,
+        of_images=_variance(values.mean(axis=0)) / images,
+        of_both=float((rest**2).sum()) / degrees / (seeds * images),
+    )
+    return _with_interval(float(values.mean()), spread, seeds, images, level)
+
+
+def crossed_statistic(values: np.ndarray, draws: np.ndarray, *, images: int, level: float = LEVEL) -> CrossedMean:
+    """Return the mean over seeds of a statistic that is no mean over images (AP, mean IoU), likewise.
+
+    How it varies with the images is told by bootstrap samples of them, the same for all seeds.
+
+    Args:
+        values: float [S], the statistic of each seed's model on all images.
+        draws: float [S, B], on each sample of images; a sample that is NaN for a seed is left out for all.
+        images: how many there are.
+        level: the coverage aimed at.
+
+    Raises:
+        BenchError: if a value is not finite, or shapes disagree.
+    """
+    values, draws = np.asarray(values, dtype=np.float64), np.asarray(draws, dtype=np.float64)
+    if values.ndim != 1 or draws.shape[:1] != values.shape or not values.size or not np.isfinite(values).all():
+        shapes = f"{list(values.shape)} and {list(draws.shape)}"
+        raise BenchError(f"a statistic over seeds needs finite values [S] and draws [S, B], got {shapes}")
+    seeds = len(values)
+    known = draws[:, ~np.isnan(draws).any(axis=0)]
+    if known.shape[1] < 2:
+        return _with_interval(float(values.mean()), _Spread(0.0, 0.0, 0.0), seeds, 1, level)
+    rest = known - known.mean(axis=1, keepdims=True) - known.mean(axis=0, keepdims=True) + known.mean()
+    spread = _Spread(
+        of_seeds=_variance(values) / seeds,
+        of_images=_variance(known.mean(axis=0)),
+        of_both=float((rest**2).sum()) / max(1, (seeds - 1) * (known.shape[1] - 1)) / seeds,
+    )
+    return _with_interval(float(values.mean()), spread, seeds, images, level)
+
+
+class _Spread(NamedTuple):
+    """Variances of a mean over seeds and images."""
+
+    of_seeds: float
+    """With the seeds drawn; holds `of_both` too."""
+    of_images: float
+    """With the images drawn; holds `of_both` too."""
+    of_both: float
+    """With what single seeds make of single images."""
+
+
+def _variance(values: np.ndarray) -> float:
+    return float(values.var(ddof=1)) if len(values) > 1 else 0.0
+
+
+def _with_interval(mean: float, spread: _Spread, seeds: int, images: int, level: float) -> CrossedMean:
     if images < 2:
         return CrossedMean(mean, float("nan"), float("nan"), float("nan"), seeds, images)
-    variance, freedom = _spread(values)
+    variance, freedom = _combined(spread, seeds, images)
     error = float(np.sqrt(variance))
     reach = float(stats.t.ppf((1 + level) / 2, freedom)) * error
     p = float(2 * stats.t.sf(abs(mean) / error, freedom)) if error else float(mean == 0)
     return CrossedMean(mean, mean - reach, mean + reach, p, seeds, images)
 
 
-def _spread(values: np.ndarray) -> tuple[float, float]:
-    """Return the variance of the mean of values [S, N] and its degrees of freedom."""
-    seeds, images = values.shape
-    of_images = values.mean(axis=0).var(ddof=1) / images
+def _combined(spread: _Spread, seeds: int, images: int) -> tuple[float, float]:
+    """Return the variance of the mean and its degrees of freedom."""
+    of_seeds, of_images, of_both = spread
     if seeds == 1:
-        return float(of_images), images - 1
-    of_seeds = values.mean(axis=1).var(ddof=1) / seeds
-    rest = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0, keepdims=True) + values.mean()
+        return of_images, images - 1
     degrees = (seeds - 1) * (images - 1)
-    of_both = (rest**2).sum() / degrees / (seeds * images)
     variance = max(of_seeds - of_both, 0.0) + max(of_images - of_both, 0.0) + of_both
     uncertainty = of_seeds**2 / (seeds - 1) + of_images**2 / (images - 1) + of_both**2 / degrees
     freedom = variance**2 / uncertainty if uncertainty else images - 1
-    return float(variance), max(float(freedom), seeds - 1)
+    return variance, max(float(freedom), seeds - 1)
 
 
 def ratio_values(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -13,17 +13,18 @@ from pycocotools import mask as rle
 from bench.data import ImageInfo, Instances, is_published_set, read_rgb
 from models.engine import exact_engine, threads
 from models.errors import BenchError
-from protocols import table2
+from protocols import seeds, table2
 from protocols.detectors import Detections, Model, Registry
-from protocols.paper import claims, paper_difference
+from protocols.paper import claims
+from protocols.recorded import read_recordings, with_recorded
 from protocols.results import TableResult
 from protocols.row_plan import Plan
 from protocols.row_table import Question, ask_rows, row_cells
 from protocols.scores import CellRun
 from protocols.settings import Settings
 from protocols.shards import SKIPPED
-from protocols.verdicts import compared
 
+JUDGED = seeds.Judged(table2.compare, table2.sampled)
 IMAGES_A_SHARD = 16
 """A killed run loses at most one shard."""
 
@@ -57,7 +58,18 @@ def make_table(plan: Plan, registry: Registry, instances: Instances, settings: S
         runs, facts = ask_rows(plan, load, question, settings)
     if os.environ.get("RANK", "0") != "0":
         return None
-    scores = {row: table2.score(run, instances) for row, run in runs.items()}
+    recordings = read_recordings(
+        table2.NAME,
+        table2.VERSION,
+        data_sha256=instances.sha256,
+        image_ids=question.image_ids,
+        folder=settings.records,
+    )
+    told = with_recorded(plan, runs, recordings)
+    scores = {
+        row: {seed: table2.score(run, instances) for seed, run in sorted(of_row.items())}
+        for row, of_row in told.runs.items()
+    }
     whole = is_published_set(instances) and len(images) == len(instances.images)
     return TableResult(
         name=table2.NAME,
@@ -67,20 +79,10 @@ def make_table(plan: Plan, registry: Registry, instances: Instances, settings: S
         comparable=plan.scale == "paper" and whole,
         preset="",
         columns=table2.COLUMNS,
-        rows=plan.rows,
-        cells=tuple(row_cells(plan, table2.NAME, table2.COLUMNS, scores)),
-        comparisons=tuple(
-            compared(
-                first,
-                second,
-                column.key,
-                paper_difference(table2.NAME, first, second, column.key),
-                table2.compare(scores[first], scores[second])[column.key] if {first, second} <= scores.keys() else None,
-            )
-            for first, second in table2.COMPARED
-            for column in table2.COLUMNS
-        ),
-        footnotes=tuple(_footnotes(instances, runs, settings)),
+        rows=told.plan.rows,
+        cells=tuple(row_cells(told.plan, table2.NAME, table2.COLUMNS, {row: of[0] for row, of in scores.items()})),
+        comparisons=tuple(seeds.comparisons(table2.NAME, table2.COMPARED, table2.COLUMNS, scores, JUDGED)),
+        footnotes=(*_footnotes(instances, told.runs, settings), *seeds.notes(table2.COLUMNS, scores)),
         command=settings.command,
         provenance={**settings.provenance, **facts, "engine": engine},
     )
@@ -133,14 +135,13 @@ def _records(found: Detections, info: ImageInfo, category_ids: Sequence[int]) ->
         }
 
 
-def _footnotes(instances: Instances, runs: Mapping[str, CellRun], settings: Settings) -> Iterator[str]:
-    """Say what was asked and left out, what the intervals leave out, and what the paper's text claims."""
+def _footnotes(instances: Instances, runs: Mapping[str, Mapping[int, CellRun]], settings: Settings) -> Iterator[str]:
+    """Say what was asked and left out, and what the paper's text claims."""
     if settings.limit is not None:
         yield f"limited run: the first {settings.limit:,} images"
     if runs:
-        yield "detections: " + ", ".join(f"{row} {len(run.records):,}" for row, run in runs.items())
-        yield from (f"left out {why}" for why in next(iter(runs.values())).skipped.values())
-        yield "intervals of rows are over images, for one training each: other seeds of the same recipe differ too"
+        yield "detections: " + ", ".join(f"{row} {len(of_seed[0].records):,}" for row, of_seed in runs.items())
+        yield from (f"left out {why}" for why in next(iter(runs.values()))[0].skipped.values())
     yield from (str(problem) for problem in instances.problems)
     for claim in claims(table2.NAME):
         if claim.note:

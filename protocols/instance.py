@@ -7,10 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 from pycocotools import mask as rle
 
-from bench.data import Annotation, DetectionBatch, ImageInfo, tight_box_xyxy
+from bench.data import Annotation, DetectionBatch, Detections, ImageInfo, tight_box_xyxy
+from models.errors import MissingData
 from models.segmenter import Prompts
 from protocols.answers import Answerer, fill_box
 from protocols.axes import Axes
+
+DETECTOR = "detector"
+"""Name of the subject whose masks are the detector's own."""
 
 
 def ask_image(
@@ -20,7 +24,7 @@ def ask_image(
     annotations: Sequence[Annotation],
     axes: Axes,
     *,
-    detections: DetectionBatch,
+    detections: Detections,
     most: int,
 ) -> list[dict[str, object]]:
     """Turn the best `most` detections of an image into masks; one record a detection.
@@ -31,11 +35,12 @@ def ask_image(
         info: of the image.
         annotations: of the image; only the ceiling looks at them.
         axes: the choices.
-        detections: of the image.
-        most: detections that count.
+        detections: of all images.
+        most: detections of an image that count.
     """
-    best = np.argsort(-detections.scores, kind="stable")[:most]
-    boxes = detections.boxes_xyxy[best].clip(0, [info.width, info.height, info.width, info.height])
+    found = detections.for_image(info.id)
+    best = _best(found, most)
+    boxes = found.boxes_xyxy[best].clip(0, [info.width, info.height, info.width, info.height])
     if not len(best):
         return []
     answerer.look(image)
@@ -43,10 +48,8 @@ def ask_image(
     encoded = rle.encode(np.asfortranarray(answer.masks.transpose(1, 2, 0).astype(np.uint8)))
     return [
         {
+            **_detection(found, index),
             "image_id": info.id,
-            "detection_id": int(detections.detection_id[index]),
-            "category_id": int(detections.category_id[index]),
-            "detector_score": float(detections.scores[index]),
             "predicted_iou": float(answer.predicted_iou[row]),
             "pick": int(answer.pick[row]),
             "height": info.height,
@@ -55,6 +58,58 @@ def ask_image(
         }
         for row, index in enumerate(best)
     ]
+
+
+class Detector:
+    """The detector itself: its own masks stand for the answers."""
+
+    name = DETECTOR
+
+
+def ask_detector(
+    answerer: Detector,
+    image: np.ndarray,
+    info: ImageInfo,
+    annotations: Sequence[Annotation],
+    axes: Axes,
+    *,
+    detections: Detections,
+    most: int,
+) -> list[dict[str, object]]:
+    """Return the detector's own masks of an image, one record a detection; see `ask_image`.
+
+    Raises:
+        MissingData: if its file holds boxes alone.
+    """
+    if not detections.has_masks:
+        raise MissingData(f"the boxes of {detections.name} come without masks")
+    found, masks = detections.for_image(info.id), detections.masks_for_image(info.id)
+    return [
+        {
+            **_detection(found, index),
+            "image_id": info.id,
+            "predicted_iou": 1.0,
+            "pick": 0,
+            "height": masks[index].size[0],
+            "width": masks[index].size[1],
+            "counts": masks[index].counts,
+        }
+        for index in _best(found, most)
+    ]
+
+
+def _best(found: DetectionBatch, most: int) -> np.ndarray:
+    """Return the places of the best detections; of equals the first."""
+    return np.argsort(-found.scores, kind="stable")[:most]
+
+
+def _detection(found: DetectionBatch, index: int) -> dict[str, object]:
+    """Return the fields of a record that are the detector's."""
+    return {
+        "detection_id": int(found.detection_id[index]),
+        "category_id": int(found.category_id[index]),
+        "detector_score": float(found.scores[index]),
+    }
 
 
 def _nearest_truths(boxes: np.ndarray, info: ImageInfo, annotations: Sequence[Annotation]) -> np.ndarray:

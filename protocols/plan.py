@@ -14,6 +14,7 @@ from typing import Literal
 from models import zoo
 from models.errors import BenchError, unknown_name
 from protocols.answers import FRAMES
+from protocols.instance import DETECTOR
 from protocols.results import Row, Status
 from protocols.row_plan import Scale
 from protocols.rows import PaperRow
@@ -25,21 +26,24 @@ FRAME_NOTES = {
 }
 
 
+WEIGHTLESS = {*FRAMES, DETECTOR}
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Something that a table measures: a model of the zoo or a frame."""
+    """Something that a table measures: a model of the zoo, a frame, or the detector's own masks."""
 
     row: str
     """Its label in the table."""
     model: str
-    """Name in the zoo, or of a frame."""
+    """Name in the zoo, of a frame, or DETECTOR."""
     checkpoint: Path | None = None
     """The user's own weights."""
 
     @property
-    def is_frame(self) -> bool:
-        """Whether it needs no weights."""
-        return self.model in FRAMES
+    def has_weights(self) -> bool:
+        """Whether it is a model of the zoo: neither a frame nor the detector itself."""
+        return self.model not in WEIGHTLESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +100,14 @@ def make_plan(
             rows.append(Row(paper_row.label, model, note=_note(model, checkpoints.get(model), paper_row.note)))
     others = dict.fromkeys([*wanted, *checkpoints])
     of_paper = {row.full_size if full_size else row.micro for row in paper_rows}
-    for extra in [other for other in others if other not in FRAMES and other not in of_paper]:
+    for extra in [other for other in others if other not in WEIGHTLESS and other not in of_paper]:
         subjects.append(Subject(extra, extra, checkpoints.get(extra)))
         rows.append(Row(extra, extra, "extra", _note(extra, checkpoints.get(extra))))
     for frame in [frame for frame in FRAMES if not wanted or frame in wanted]:
         subjects.append(Subject(frame, frame))
         rows.append(Row(frame, frame, "frame", FRAME_NOTES[frame]))
     data_scale, root, data_why = _data(scale, data_root, micro_root)
-    scales = {data_scale, *(zoo.card(s.model).scale for s in subjects if not s.is_frame)}
+    scales = {data_scale, *(zoo.card(s.model).scale for s in subjects if s.has_weights)}
     return Plan(
         scale=data_scale if len(scales) == 1 else "mixed",
         data_root=root,
@@ -134,7 +138,7 @@ def _full_size(
     """Return whether rows stand for full-size models, and why."""
     if scale != "auto":
         return scale == "paper", f"{'full-size' if scale == 'paper' else 'micro'} models, as asked"
-    full = {row.full_size for row in paper_rows if row.full_size}
+    full = {row.full_size for row in paper_rows if row.full_size} - WEIGHTLESS
     named = [name for name in [*models, *checkpoints] if name in full]
     if named:
         return True, f"full-size models, since {named[0]} was named"
@@ -151,7 +155,7 @@ def _resolve(name: str, paper_rows: Sequence[PaperRow], *, full_size: bool, scal
     """
     by_row = {row.label.lower(): row.full_size if full_size else row.micro for row in paper_rows}
     of_row = by_row.get(name.lower())
-    if name in FRAMES or (name in zoo.names() and not (scale == "micro" and of_row)):
+    if name in WEIGHTLESS or (name in zoo.names() and not (scale == "micro" and of_row)):
         return name
     if of_row is None:
         raise unknown_name("model", name, [*zoo.names(), *FRAMES, *(row.label for row in paper_rows)])
@@ -172,7 +176,7 @@ def _missing(
         return ("copied", row.note) if row.copied else ("no public weights", why)
     if wanted and name not in wanted and name not in checkpoints:
         return "not requested", ""
-    if name in checkpoints:
+    if name in checkpoints or name in WEIGHTLESS:
         return None
     found, why = zoo.available(name)
     return None if found else ("weights missing", why)
@@ -180,6 +184,8 @@ def _missing(
 
 def _note(name: str, checkpoint: Path | None, *more: str) -> str:
     """Return what a reader must know about a measured row."""
+    if name in WEIGHTLESS:
+        return "; ".join(("the detector's own masks, from its box file", *filter(None, more)))
     card = zoo.card(name)
     custom = f"custom checkpoint {checkpoint.name}" if checkpoint else ""
     return "; ".join(part for part in (custom, card.note, *more) if part)

@@ -34,7 +34,13 @@ TABLE4 = (
     PaperRow("EfficientSAM-S", "efficientsam-s", "efficientsam-s-micro"),
 )
 TABLE5 = (
-    PaperRow("ViTDet-H", copied=True, note="the paper copied this row from the SAM paper (cascade ViTDet-H)"),
+    PaperRow(
+        "ViTDet-H",
+        "detector",
+        "detector",
+        copied=True,
+        note="the paper copied this row from the SAM paper (cascade ViTDet-H)",
+    ),
     PaperRow("SAM", "sam-vit-h", "sam-micro", copied=True, note=_COPIED_SAM),
     PaperRow("MobileSAM", "mobilesam", "mobilesam-micro"),
     PaperRow("FastSAM", "fastsam-x", copied=True, note="the paper copied this row from the FastSAM paper"),

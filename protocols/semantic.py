@@ -14,18 +14,18 @@ import pandas as pd
 
 from bench.data.published import FOLDER_SETS
 from models.errors import BenchError
-from protocols import table3
+from protocols import seeds, table3
 from protocols.classification import spread
-from protocols.paper import paper_difference
-from protocols.results import Comparison, TableResult
+from protocols.recorded import read_recordings, with_recorded
+from protocols.results import TableResult
 from protocols.row_plan import Plan
 from protocols.row_table import Question, ask_rows, row_cells
 from protocols.scores import CellRun, Scores
 from protocols.segmenters import Model, Registry
 from protocols.settings import Settings
 from protocols.shards import SKIPPED
-from protocols.verdicts import compared
 
+JUDGED = seeds.Judged(table3.compare, table3.sampled)
 IMAGES_A_SHARD = 50
 """A killed run loses at most one shard."""
 NO_CLASS = -1
@@ -74,8 +74,15 @@ def make_table(plan: Plan, registry: Registry, photos: Photos, settings: Setting
     found, facts = ask_rows(plan, partial(registry.load, device=settings.device), question, settings)
     if os.environ.get("RANK", "0") != "0":
         return None
-    runs = {row: _without_blanks(run) for row, run in found.items()}
-    scores = {row: table3.score(run, len(photos.names)) for row, run in runs.items()}
+    recordings = read_recordings(
+        table3.NAME, table3.VERSION, data_sha256=photos.sha256, image_ids=asked, folder=settings.records
+    )
+    told = with_recorded(plan, found, recordings)
+    scores = {
+        row: {seed: table3.score(_without_blanks(run), len(photos.names)) for seed, run in sorted(of_row.items())}
+        for row, of_row in told.runs.items()
+    }
+    own = {row: of_row[0] for row, of_row in scores.items()}
     published = len(asked) == FOLDER_SETS["ade20k"].n_images
     return TableResult(
         name=table3.NAME,
@@ -85,10 +92,10 @@ def make_table(plan: Plan, registry: Registry, photos: Photos, settings: Setting
         comparable=plan.scale == "paper" and published,
         preset="",
         columns=table3.COLUMNS,
-        rows=plan.rows,
-        cells=tuple(row_cells(plan, table3.NAME, table3.COLUMNS, scores)),
-        comparisons=tuple(_comparison(first, second, scores) for first, second in table3.COMPARED),
-        footnotes=tuple(_footnotes(photos, runs, scores, settings)),
+        rows=told.plan.rows,
+        cells=tuple(row_cells(told.plan, table3.NAME, table3.COLUMNS, own)),
+        comparisons=tuple(seeds.comparisons(table3.NAME, table3.COMPARED, table3.COLUMNS, scores, JUDGED)),
+        footnotes=(*_footnotes(photos, found, own, settings), *seeds.notes(table3.COLUMNS, scores)),
         command=settings.command,
         provenance={**settings.provenance, **facts},
     )
@@ -127,17 +134,10 @@ def _ask_one(model: Model, photos: Photos, image: int) -> list[dict[str, object]
     return found or [{**record, **nothing}]
 
 
-def _comparison(first: str, second: str, scores: Mapping[str, Scores]) -> Comparison:
-    key = table3.COLUMNS[0].key
-    both = first in scores and second in scores
-    ours = table3.compare(scores[first], scores[second])[key] if both else None
-    return compared(first, second, key, paper_difference(table3.NAME, first, second, key), ours)
-
-
 def _footnotes(
     photos: Photos, runs: Mapping[str, CellRun], scores: Mapping[str, Scores], settings: Settings
 ) -> Iterator[str]:
-    """Say what was asked and left out, and what the intervals leave out."""
+    """Say what was asked and left out, and which classes come out best and worst."""
     if settings.limit is not None:
         yield f"limited run: {settings.limit:,} images, evenly spread"
     yield f"{len(photos.names):,} classes; label 0 is no class, such pixels count nowhere"
@@ -157,4 +157,3 @@ def _footnotes(
             yield f"left out {len(skipped):,} images"
         for why in skipped.values():
             yield f"left out: {why}"
-    yield "intervals of rows are over images, for one training each: other seeds of the same recipe differ too"

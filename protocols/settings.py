@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bench.store import RunStore
 from protocols.shards import Progress
+from protocols.training_records import RECORDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,3 +27,5 @@ class Settings:
     command: str
     """The command that makes the table again."""
     provenance: Mapping[str, Any]
+    records: Path = RECORDS
+    """Folder of what trainings left: answers, and other seeds."""

@@ -12,6 +12,7 @@ from bench.metrics.ap import coco_ap, coco_box_ap
 from bench.metrics.interval import Interval
 from protocols.results import Column
 from protocols.scores import CellRun, Scores
+from protocols.seeds import Sampled
 
 NAME = "table2"
 VERSION = 1
@@ -64,6 +65,14 @@ def score(run: CellRun, instances: Instances) -> Scores:
         "ap_mask": coco_ap(instances.annotation_path, masks, replicates=REPLICATES, image_ids=run.image_ids),
     }
     return Scores({key: result.intervals["AP"] for key, result in basis.items()}, basis)
+
+
+def sampled(scores: Scores) -> dict[str, Sampled]:
+    """Return each AP with its bootstrap samples."""
+    return {
+        key: Sampled(result.stats["AP"], result.draws["AP"], len(result.image_ids))
+        for key, result in scores.basis.items()
+    }
 
 
 def compare(first: Scores, second: Scores) -> dict[str, Interval]:

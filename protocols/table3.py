@@ -10,9 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.metrics.interval import Interval
-from bench.metrics.miou import class_iou, mean_iou_interval, paired_mean_iou_interval
+from bench.metrics.miou import class_iou, mean_iou_draws, mean_iou_interval, paired_mean_iou_interval
 from protocols.results import Column
 from protocols.scores import CellRun, Scores
+from protocols.seeds import Sampled
 
 NAME = "table3"
 VERSION = 1
@@ -60,6 +61,13 @@ def compare(first: Scores, second: Scores) -> dict[str, Interval]:
         rows = [areas.image_ids.index(image) for image in shared]
         pairs.append((areas.intersections[rows], areas.unions[rows]))
     return {"miou": paired_mean_iou_interval(*pairs)}
+
+
+def sampled(scores: Scores) -> dict[str, Sampled]:
+    """Return mIoU with its bootstrap samples."""
+    areas: Areas = scores.basis
+    draws = mean_iou_draws(areas.intersections, areas.unions)
+    return {"miou": Sampled(scores.intervals["miou"].value, draws, len(areas.image_ids))}
 
 
 def iou_by_class(scores: Scores) -> np.ndarray:

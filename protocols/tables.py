@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.data import (
     Detections,
@@ -30,18 +30,27 @@ from protocols.cells import Cell as Work
 from protocols.cells import run_cell
 from protocols.paper import paper_difference, paper_value
 from protocols.plan import Plan, Subject
-from protocols.results import Cell, Comparison, TableResult
+from protocols.results import Cell, Comparison, Status, TableResult
 from protocols.rows import COMPARED, TABLE4, TABLE5, PaperRow
 from protocols.scores import CellRun, Scores
 from protocols.settings import Settings as CommonSettings
 from protocols.verdicts import compared
 
 PROTOCOLS: dict[str, ModuleType] = {"table4": table4, "table5": table5}
+ANSWERERS: dict[str, Callable[[], Any]] = {**FRAMES, instance.DETECTOR: instance.Detector}
+"""What answers without weights."""
 ASK: dict[str, Callable[..., list[dict[str, object]]]] = {
     "table4": interactive.ask_image,
     "table5": instance.ask_image,
 }
 PAPER_ROWS: dict[str, tuple[PaperRow, ...]] = {"table4": TABLE4, "table5": TABLE5}
+
+
+class Refused(NamedTuple):
+    """Why a cell has no answer."""
+
+    status: Status
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +96,7 @@ def make_table(table: str, plan: Plan, settings: Settings) -> TableResult | None
     protocol = protocol_of(table)
     engine = exact_engine()
     data, absent = _open_all(protocol, plan, settings)
-    runs: dict[tuple[str, str], CellRun | str] = {}
+    runs: dict[tuple[str, str], CellRun | Refused] = {}
     loaded: dict[str, dict[str, Any]] = {}
     for subject in plan.subjects:
         answerer, identity = _load(subject, settings)
@@ -95,7 +104,7 @@ def make_table(table: str, plan: Plan, settings: Settings) -> TableResult | None
         for name, data_set in data.items():
             work = Work(
                 protocol=protocol,
-                ask_image=ASK[table],
+                ask_image=instance.ask_detector if subject.model == instance.DETECTOR else ASK[table],
                 answerer=answerer,
                 model_identity=identity,
                 instances=data_set.instances,
@@ -103,7 +112,7 @@ def make_table(table: str, plan: Plan, settings: Settings) -> TableResult | None
                 axes=settings.axes,
                 detections=data_set.detections,
             )
-            with threads(None if subject.is_frame else zoo.card(subject.model).threads):
+            with threads(zoo.card(subject.model).threads if subject.has_weights else None):
                 runs[subject.row, name] = _run(work, settings)
     if os.environ.get("RANK", "0") != "0":
         return None
@@ -148,7 +157,7 @@ def _open_all(protocol: ModuleType, plan: Plan, settings: Settings) -> tuple[dic
     absent: dict[str, str] = {}
     for name in protocol.DATA_SETS:
         try:
-            data[name] = _open(protocol, name, plan, settings.limit)
+            data[name] = _open(protocol, name, plan, settings)
         except MissingData as error:
             absent[name] = str(error)
     if not data:
@@ -156,9 +165,9 @@ def _open_all(protocol: ModuleType, plan: Plan, settings: Settings) -> tuple[dic
     return data, absent
 
 
-def _open(protocol: ModuleType, name: str, plan: Plan, limit: int | None) -> DataSet:
+def _open(protocol: ModuleType, name: str, plan: Plan, settings: Settings) -> DataSet:
     instances = open_instances(name, plan.data_root)
-    images = instances.images[:limit]
+    images = instances.images[: settings.limit]
     detections = None
     if hasattr(protocol, "MOST_DETECTIONS"):
         boxes_of = BOX_SETS[f"{name}-boxes"]
@@ -168,14 +177,15 @@ def _open(protocol: ModuleType, name: str, plan: Plan, limit: int | None) -> Dat
         elif is_published_set(instances):
             raise missing(path, plan.data_root, (boxes_of.download,))
         else:
-            detections = boxes.jittered_detections(instances, list(images))
+            recorded = boxes.recorded_detections(instances, settings.records)
+            detections = recorded or boxes.jittered_detections(instances, list(images))
     return DataSet(instances, images, detections)
 
 
 def _load(subject: Subject, settings: Settings) -> tuple[Answerer, dict[str, Any]]:
     """Return what answers prompts, and its identity."""
-    if subject.is_frame:
-        return FRAMES[subject.model](), {"name": subject.model}
+    if not subject.has_weights:
+        return ANSWERERS[subject.model](), {"name": subject.model}
     model = zoo.load(subject.model, checkpoint=subject.checkpoint, device=settings.device)
     identity = {
         "name": model.name,
@@ -186,12 +196,14 @@ def _load(subject: Subject, settings: Settings) -> tuple[Answerer, dict[str, Any
     return ModelAnswerer(model, settings.axes), identity
 
 
-def _run(work: Work, settings: Settings) -> CellRun | str:
-    """Run a cell; a sentence if the model cannot take such prompts."""
+def _run(work: Work, settings: Settings) -> CellRun | Refused:
+    """Run a cell, or say why it has no answer."""
     try:
         run = run_cell(work, settings.store, provenance=settings.provenance, progress=settings.progress)
     except UnsupportedPrompt as refusal:
-        return str(refusal)
+        return Refused("not supported", str(refusal))
+    except MissingData as absent:
+        return Refused("data missing", str(absent))
     if run.resumed:
         images = f"{run.resumed:,} of {len(work.images):,} images"
         settings.say(f"{work.answerer.name} on {work.instances.name}: {images} from run {run.fingerprint}")
@@ -201,7 +213,7 @@ def _run(work: Work, settings: Settings) -> CellRun | str:
 def _cells(
     table: str,
     plan: Plan,
-    runs: Mapping[tuple[str, str], CellRun | str],
+    runs: Mapping[tuple[str, str], CellRun | Refused],
     scores: Mapping[tuple[str, str], Scores],
     absent: Mapping[str, str],
 ) -> list[Cell]:
@@ -216,7 +228,9 @@ def _cells(
             elif name in absent:
                 cells.append(replace(blank, status="data missing", why=absent[name]))
             elif (row.label, name) not in scores:
-                cells.append(replace(blank, status="not supported", why=str(runs[row.label, name])))
+                refused = runs[row.label, name]
+                assert isinstance(refused, Refused)
+                cells.append(replace(blank, status=refused.status, why=refused.why))
             else:
                 cells.append(measured(blank, scores[row.label, name].intervals.get(key)))
     return cells
@@ -261,7 +275,7 @@ def _footnotes(
     plan: Plan,
     settings: Settings,
     data: Mapping[str, DataSet],
-    runs: Mapping[tuple[str, str], CellRun | str],
+    runs: Mapping[tuple[str, str], CellRun | Refused],
 ) -> list[str]:
     """Say what was asked, what was left out, and what the numbers rest on."""
     notes = []

@@ -112,7 +112,7 @@ def _promptable(table: str, options: Options) -> TableResult | None:
 
 def _classification(options: Options) -> TableResult | None:
     plan = _rows(classifiers.TASK, classifier_cards, options, imagenet_root)
-    settings = classification.Settings(**_settings(options))
+    settings = Settings(**_settings(options))
     return classification.make_table(plan, classifier_cards, open_imagenet(plan.root), settings)
 
 

@@ -1,17 +1,20 @@
-"""Records of trainings that leave no weights: accuracies of ablations, mIoU on the way (Figure 7)."""
+"""Records of trainings that leave no weights: accuracies of ablations, mIoU on the way (Figure 7), answers."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from safetensors.torch import save_file
 from torch import nn
 
 from bench.cli.micro_runs import Job
+from bench.data.ade20k import open_ade20k
+from bench.data.dead_leaves.ade20k import ade20k_root
 from bench.data.dead_leaves.imagenet import imagenet_root
 from bench.data.dead_leaves.render import world_root
 from bench.data.imagenet import open_imagenet
@@ -19,14 +22,17 @@ from bench.data.images import read_rgb
 from bench.data.instances import open_coco
 from bench.progress import progress
 from bench.store.disk import write_whole
-from models import zoo
+from models import detectors, zoo
 from models.classifier import evaluate_classifier
+from models.mask2former import cards as segmenter_cards
 from models.training.loop import Visit
 from models.training.micro import FIGURE7_EPOCHS, VARIANTS
-from models.training.recipes import FINETUNE_SCENES
+from models.training.recipes import FINETUNE_SCENES, DetectRecipe
+from protocols import detection, semantic, table2, table3
 from protocols.answers import ModelAnswerer
 from protocols.axes import PRESETS
 from protocols.interactive import ask_boxes
+from protocols.recorded import write_recording
 
 RECORDS = Path(__file__).resolve().parents[2] / "protocols" / "records"
 """Committed records."""
@@ -115,6 +121,55 @@ def write_figure7(job: Job, training: dict[str, Any], folder: Path) -> None:
         "made_with": training["made_with"],
     }
     _write(folder / f"figure7-{job.name}-seed{job.seed}.json", record)
+
+
+def answers_recording(job: Job, weights: Path, training: dict[str, Any], folder: Path) -> None:
+    """Ask a detector (Table 2) or segmenter (Table 3) about all held-out images and keep what it answers.
+
+    Args:
+        job: the training.
+        weights: that it left, in half precision, as they would be committed.
+        training: how they were made.
+        folder: of the recordings.
+    """
+    found = (_detections if isinstance(job.recipe, DetectRecipe) else _areas)(job, weights)
+    facts = {
+        "model": job.name,
+        "data": found.sha256,
+        "image_ids": found.image_ids,
+        **{key: training[key] for key in ("date", "start", "seconds", "recipe", "made_with")},
+        "curve": _curve(job.folder),
+    }
+    protocol = found.protocol
+    write_recording(
+        folder, found.records, table=protocol.NAME, version=protocol.VERSION, row=found.row, seed=job.seed, facts=facts
+    )
+
+
+class _Found(NamedTuple):
+    """What a model answered."""
+
+    protocol: Any
+    row: str
+    records: pd.DataFrame
+    image_ids: list[int]
+    sha256: str
+    """Of the images."""
+
+
+def _detections(job: Job, weights: Path) -> _Found:
+    instances, model = open_coco(world_root()), detectors.load(job.name, weights)
+    with progress(f"{job.name} on coco", total=len(instances.images), unit="images") as advance:
+        records = detection.ask(model, instances, instances.images, advance)
+    image_ids = [info.id for info in instances.images]
+    return _Found(table2, detectors.card(job.name).paper_row, records, image_ids, instances.sha256)
+
+
+def _areas(job: Job, weights: Path) -> _Found:
+    photos, model = open_ade20k(ade20k_root()), segmenter_cards.load(job.name, weights)
+    with progress(f"{job.name} on ade20k", total=len(photos), unit="images") as advance:
+        records = semantic.ask(model, photos, range(len(photos)), advance)
+    return _Found(table3, segmenter_cards.card(job.name).paper_row, records, list(range(len(photos))), photos.sha256)
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from bench.cli.micro_runs import CLIP_OBJECTS, DETECTION_SCENES, OBJECTS, SCENES, WEIGHTS, Job, make_features, parts
-from bench.cli.records import RECORDS, ablation_record, figure7_visits, write_figure7
+from bench.cli.records import RECORDS, ablation_record, answers_recording, figure7_visits, write_figure7
 from bench.cli.semantic_runs import semantic_data, trained_mask2former
 from bench.data.dead_leaves import detection, imagenet
 from bench.data.dead_leaves.training import TRAINING_SEED
@@ -66,7 +66,7 @@ def train(
         weights: Folder of the committed weights.
         records: Folder of the records of ablations and of Figure 7.
         seed: Of initialisation, data order, masks and prompts.
-        steps: Fewer steps than the recipe's, to try things.
+        steps: Fewer steps than the recipe's, to try things: no record is written and nothing goes into <weights>.
         export_only: Write the weights of the newest checkpoint without training on.
     """
     if run not in MICRO_RUNS:
@@ -83,7 +83,11 @@ def train(
     visits = figure7_visits(job) if run in FIGURE7 and steps is None else None
     network = _trained(job, processes, visits, train_on=not export_only)
     if processes.is_main_process:
-        _keep(job, network, _record(job, processes.num_processes, facts), records, figure7=visits is not None)
+        record = _record(job, processes.num_processes, facts)
+        if steps is None:
+            _keep(job, network, record, records)
+        else:
+            export(network, job.weights_file, record)
 
 
 def is_finished(job: Job) -> bool:
@@ -127,18 +131,20 @@ def _record(job: Job, processes: int, facts: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _keep(job: Job, network: nn.Module, record: dict[str, Any], records: Path, *, figure7: bool) -> None:
+def _keep(job: Job, network: nn.Module, record: dict[str, Any], records: Path) -> None:
     """Write a job's records and weights, the run's own copy last: where it is, everything else is."""
-    kept = network.encoder if isinstance(network, MaskedAutoencoder) else network
     unfinished = job.folder / "unfinished.safetensors"
-    export(kept, unfinished, record)
-    if isinstance(job.run.recipe, ClassifyRecipe) and job.run.start:
+    export(network, unfinished, record)
+    committed = job.run.committed and job.seed == 0
+    if isinstance(job.recipe, ClassifyRecipe) and job.run.start:
         ablation_record(job, network, record, records)
-    if figure7:
+    if job.name in FIGURE7:
         write_figure7(job, record, records)
+    if isinstance(job.recipe, DetectRecipe | SemanticRecipe) and not committed:
+        answers_recording(job, unfinished, record, records)
     for suffix in (".safetensors", ".json"):
         made = unfinished.with_suffix(suffix)
-        if job.run.committed and job.seed == 0:
+        if committed:
             job.weights.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(made, job.weights / f"{job.name}{suffix}")
         made.replace(job.weights_file.with_suffix(suffix))
@@ -162,11 +168,16 @@ def micro_features(
 
 
 def export(network: nn.Module, path: Path, record: dict[str, Any]) -> None:
-    """Write a network's weights in half precision and, beside them, how they were made."""
+    """Write a network's weights in half precision and, beside them, how they were made; of pretraining, the encoder's.
+
+    Raises:
+        BenchError: if a weight is not finite.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    kept = network.encoder if isinstance(network, MaskedAutoencoder) else network
     state = {
         name: (value.half() if value.is_floating_point() else value).contiguous()
-        for name, value in network.state_dict().items()
+        for name, value in kept.state_dict().items()
     }
     broken = next((n for n, v in state.items() if v.is_floating_point() and not v.isfinite().all()), None)
     if broken:

@@ -1,7 +1,6 @@
-"""A detector's boxes: a COCO results file of any size, read once, then one image's boxes at a time.
+"""A detector's boxes and masks: a COCO results file of any size, read once, then one image at a time.
 
-Only image, category, box and score are kept; masks in the file are parsed and dropped (LVIS ViTDet: 1.3 GB of
-them).
+Image, category, box, score and the mask's compressed runs are kept, on disk (LVIS ViTDet: 1.3 GB of masks).
 """
 
 from __future__ import annotations
@@ -20,11 +19,12 @@ from bench.data.jsonstream import Source, stream
 from bench.data.problems import Problem, Tally
 from models.errors import BenchError
 
-FORMAT = 1
+FORMAT = 2
 """Of the index; another number makes every cached one stale."""
 ZERO_AREA = "box without area"
 
 _BOX = pa.list_(pa.float64(), 4)
+_SIZE = pa.list_(pa.int64(), 2)
 
 
 class DetectionBatch(NamedTuple):
@@ -40,6 +40,39 @@ class DetectionBatch(NamedTuple):
     """[D] float64."""
 
 
+class Mask(NamedTuple):
+    """A detector's mask of one object."""
+
+    size: tuple[int, int]
+    """(height, width) px."""
+    counts: str
+    """Compressed runs, as COCO writes them."""
+
+
+class Masks(NamedTuple):
+    """The masks of N detections as columns."""
+
+    sizes: np.ndarray
+    """[N, 2] int64, height and width, px."""
+    counts: pa.Array
+    """[N] strings."""
+
+    @classmethod
+    def of(cls, masks: Sequence[Mask]) -> Masks:
+        """Make columns of masks."""
+        sizes = np.array([mask.size for mask in masks], dtype=np.int64).reshape(-1, 2)
+        return cls(sizes, pa.array([mask.counts for mask in masks], pa.large_string()))
+
+    def take(self, order: np.ndarray) -> Masks:
+        """Return the masks in another order."""
+        return Masks(self.sizes[order], self.counts.take(pa.array(order)))
+
+    def between(self, first: int, last: int) -> list[Mask]:
+        """Return masks first to last - 1."""
+        counts = self.counts.slice(first, last - first).to_pylist()
+        return [Mask(tuple(size), text) for size, text in zip(self.sizes[first:last].tolist(), counts, strict=True)]
+
+
 @dataclass(frozen=True)
 class Detections:
     """All detections of a detector, sorted by image and then by position in the file."""
@@ -51,6 +84,7 @@ class Detections:
     """What is odd about them; nothing is skipped."""
     _image_id: np.ndarray = field(repr=False, compare=False)
     _columns: DetectionBatch = field(repr=False, compare=False)
+    _masks: Masks | None = field(repr=False, compare=False)
 
     @classmethod
     def from_arrays(
@@ -61,6 +95,7 @@ class Detections:
         scores: np.ndarray | Sequence[float],
         name: str,
         sha256: str,
+        masks: Sequence[Mask] | None = None,
     ) -> Detections:
         """Make detections of arrays; a detection's id is its position in them.
 
@@ -71,6 +106,7 @@ class Detections:
             scores: [N].
             name: of the detector.
             sha256: what identifies these boxes in the run store, e.g. of their seed and recipe.
+            masks: [N], the detector's own, None if it has none.
 
         Raises:
             BenchError: if lengths disagree, a number is not finite, or a box has x2 < x1 or y2 < y1.
@@ -78,7 +114,8 @@ class Detections:
         images, categories = np.asarray(image_id, dtype=np.int64), np.asarray(category_id, dtype=np.int64)
         boxes = np.asarray(boxes_xyxy, dtype=np.float64).reshape(-1, 4)
         values = np.asarray(scores, dtype=np.float64)
-        if not images.shape == categories.shape == values.shape == (len(boxes),):
+        given = len(boxes) if masks is None else len(masks)
+        if not images.shape == categories.shape == values.shape == (len(boxes),) == (given,):
             shapes = ", ".join(str(list(array.shape)) for array in (images, categories, boxes, values))
             raise BenchError(f"detections '{name}' need [N], [N], [N, 4] and [N], got {shapes}")
         wrong = ~(np.isfinite(boxes).all(axis=1) & np.isfinite(values) & (boxes[:, 2:] >= boxes[:, :2]).all(axis=1))
@@ -89,17 +126,34 @@ class Detections:
             )
         order = np.argsort(images, kind="stable")
         columns = DetectionBatch(order, categories[order], boxes[order], values[order])
-        return cls(name, sha256, _odd(boxes), images[order], columns)
+        own = None if masks is None else Masks.of(masks).take(order)
+        return cls(name, sha256, _odd(boxes), images[order], columns, own)
 
     @property
     def image_ids(self) -> np.ndarray:
         """Return the images that have detections, [I] int64 ascending."""
         return np.unique(self._image_id)
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether the detector gave every box a mask of its own."""
+        return self._masks is not None
+
     def for_image(self, image_id: int) -> DetectionBatch:
         """Return an image's detections, none if the file has none; the arrays are the caller's own."""
         first, last = np.searchsorted(self._image_id, [image_id, image_id + 1])
         return DetectionBatch(*(column[first:last].copy() for column in self._columns))
+
+    def masks_for_image(self, image_id: int) -> list[Mask]:
+        """Return the detector's own masks of `for_image`, in its order.
+
+        Raises:
+            BenchError: if there are none.
+        """
+        if self._masks is None:
+            raise BenchError(f"the boxes '{self.name}' come without masks: take a results file with segmentations")
+        first, last = np.searchsorted(self._image_id, [image_id, image_id + 1]).tolist()
+        return self._masks.between(first, last)
 
     def __len__(self) -> int:
         return len(self._image_id)
@@ -129,7 +183,13 @@ def open_detections(path: Path | str) -> Detections:
             numbers(table, "box_xyxy").reshape(-1, 4),
             numbers(table, "score"),
         ),
+        _masks=_masks(table) if notes["has_masks"] else None,
     )
+
+
+def _masks(table: pa.Table) -> Masks:
+    (batch,) = table.to_batches()
+    return Masks(numbers(table, "mask_size").reshape(-1, 2), batch.column("counts"))
 
 
 class _Part(NamedTuple):
@@ -139,11 +199,12 @@ class _Part(NamedTuple):
     """[N, 2] int64: image, category."""
     numbers: np.ndarray
     """[N, 5] float64: x, y, width, height, score."""
+    masks: list[Mask | None]
 
 
 def _build(source: Source, table: Path) -> dict[str, Any]:
     """Write the sorted columns of a results file to `table` (Arrow IPC) and return the notes."""
-    parts = [_Part(np.zeros((0, 2), np.int64), np.zeros((0, 5)))]
+    parts = [_Part(np.zeros((0, 2), np.int64), np.zeros((0, 5)), [])]
     n_entries = 0
     for key, entries in stream(source):
         if key:
@@ -155,21 +216,27 @@ def _build(source: Source, table: Path) -> dict[str, Any]:
             n_entries += len(entries)
     ids = np.concatenate([part.ids for part in parts])
     numbers = np.concatenate([part.numbers for part in parts])
-    del parts
+    masks = [mask for part in parts for mask in part.masks]
+    has_masks = bool(masks) and None not in masks
+    order = np.argsort(ids[:, 0], kind="stable")
+    own = Masks.of([mask or Mask((0, 0), "") for mask in masks] if has_masks else [Mask((0, 0), "")] * len(masks))
+    own = own.take(order)
+    del parts, masks
     boxes = xywh_to_xyxy(numbers[:, :4])
     problems = _odd(boxes)
-    order = np.argsort(ids[:, 0], kind="stable")
     columns = {
         "detection_id": pa.array(order),
         "image_id": pa.array(ids[order, 0]),
         "category_id": pa.array(ids[order, 1]),
         "box_xyxy": pa.FixedSizeListArray.from_arrays(pa.array(boxes[order].ravel()), type=_BOX),
         "score": pa.array(numbers[order, 4]),
+        "mask_size": pa.FixedSizeListArray.from_arrays(pa.array(own.sizes.ravel()), type=_SIZE),
+        "counts": own.counts,
     }
     batch = pa.record_batch(columns)
     with pa.OSFile(str(table), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
-    return {"problems": [astuple(problem) for problem in problems]}
+    return {"problems": [astuple(problem) for problem in problems], "has_masks": has_masks}
 
 
 def _part(entries: Sequence[dict[str, Any]]) -> _Part:
@@ -184,7 +251,17 @@ def _part(entries: Sequence[dict[str, Any]]) -> _Part:
         raise ValueError("'bbox' and 'score' must be finite")
     if (numbers[:, 2:4] < 0).any():
         raise ValueError("'bbox' has a negative width or height: COCO results have [x, y, width, height]")
-    return _Part(ids.astype(np.int64), numbers.astype(np.float64))
+    return _Part(
+        ids.astype(np.int64), numbers.astype(np.float64), [_mask(entry.get("segmentation")) for entry in entries]
+    )
+
+
+def _mask(segmentation: Any) -> Mask | None:
+    """Read an entry's mask; None if it has none, or not as compressed runs."""
+    if not isinstance(segmentation, dict) or not isinstance(segmentation.get("counts"), str):
+        return None
+    height, width = segmentation["size"]
+    return Mask((int(height), int(width)), segmentation["counts"])
 
 
 def _odd(boxes_xyxy: np.ndarray) -> tuple[Problem, ...]:

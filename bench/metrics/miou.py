@@ -55,6 +55,13 @@ def mean_iou_interval(
     return percentile_interval(float(mean_iou(inter.sum(0), union.sum(0))), sample, len(inter), images=len(inter))
 
 
+def mean_iou_draws(
+    intersections: np.ndarray, unions: np.ndarray, *, replicates: int = 1000, seed: int = 0
+) -> np.ndarray:
+    """Return mean IoU on each bootstrap sample of the images, float64 [replicates]; see `mean_iou_interval`."""
+    return _replicates(*_checked(intersections, unions), replicates, seed)
+
+
 def paired_mean_iou_interval(
     first: tuple[np.ndarray, np.ndarray],
     second: tuple[np.ndarray, np.ndarray],

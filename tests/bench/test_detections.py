@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.data import detections as module
-from bench.data.detections import Detections, open_detections
+from bench.data.detections import Detections, Mask, open_detections
 from models.errors import BenchError
 
 FLAT = "box without area"
@@ -64,9 +64,30 @@ def test_an_image_without_detections_has_an_empty_batch(tmp_path: Path) -> None:
         assert [array.shape for array in found] == [(0,), (0,), (0, 4), (0,)]
 
 
-def test_masks_and_other_keys_are_passed_over(tmp_path: Path) -> None:
+def test_masks_are_kept_where_every_box_has_one(tmp_path: Path) -> None:
+    masks = [{"size": [5, 4 + k], "counts": f"abc{k}"} for k in range(3)]
+    found = opened(tmp_path, [entry(2, segmentation=masks[0]), entry(1, segmentation=masks[1])])
+    assert found.has_masks
+    assert found.masks_for_image(1) == [Mask((5, 5), "abc1")]
+    assert found.masks_for_image(2) == [Mask((5, 4), "abc0")]
+    assert found.masks_for_image(3) == []
+
+
+@pytest.mark.parametrize("segmentation", [None, [[0, 0, 1, 1, 1, 0]], {"size": [5, 5], "counts": [3, 22]}])
+def test_boxes_of_which_one_has_no_compressed_mask_are_boxes_alone(tmp_path: Path, segmentation: Any) -> None:
     mask = {"size": [5, 5], "counts": "abc"}
-    assert len(opened(tmp_path, [entry(segmentation=mask, extra=[1, {}]), entry()])) == 2
+    found = opened(tmp_path, [entry(segmentation=mask, extra=[1, {}]), entry(segmentation=segmentation)])
+    assert (len(found), found.has_masks) == (2, False)
+    with pytest.raises(BenchError, match="'boxes' come without masks"):
+        found.masks_for_image(1)
+
+
+def test_masks_of_arrays_follow_their_boxes(tmp_path: Path) -> None:
+    masks = [Mask((4, 4), "first"), Mask((4, 4), "second")]
+    found = Detections.from_arrays([9, 3], [1, 1], [[0, 0, 1, 1]] * 2, [0.5, 0.5], "mine", "0", masks)
+    assert found.masks_for_image(3) == masks[1:]
+    with pytest.raises(BenchError, match="need"):
+        Detections.from_arrays([9, 3], [1, 1], [[0, 0, 1, 1]] * 2, [0.5, 0.5], "mine", "0", masks[:1])
 
 
 def test_opening_again_does_not_parse_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

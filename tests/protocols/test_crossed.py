@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from bench.metrics.interval import mean_interval
+from bench.metrics.interval import image_weights, mean_interval
 from models.errors import BenchError
 from protocols import crossed, verdicts
-from protocols.crossed import crossed_mean, ratio_values
+from protocols.crossed import crossed_mean, crossed_statistic, ratio_values
 
 TABLES = arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(2, 9)), elements=st.integers(-1, 1))
 
@@ -49,6 +49,33 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
     # Three standard errors of 400 draws at 95 % are 3.3 points.
     assert held / 400 >= 0.917
     assert seeds_only < held, "ignoring that images are a sample too is what this is against"
+
+
+class TestStatistic:
+    @pytest.mark.parametrize("seeds", [1, 2, 4])
+    def test_of_a_mean_it_is_what_the_mean_over_seeds_and_images_says(self, seeds):
+        rng = np.random.default_rng(seeds)
+        table = rng.normal(0.1, 0.05, (seeds, 1)) + rng.normal(0, 0.3, (1, 150)) + rng.normal(0, 0.3, (seeds, 150))
+        weights = np.concatenate(list(image_weights(150, 4000, 0))) / 150  # [B, N]
+        ours = crossed_statistic(table.mean(axis=1), table @ weights.T, images=150)
+        exact = crossed_mean(table)
+        assert ours.value == pytest.approx(exact.value)
+        assert ours.high - ours.low == pytest.approx(exact.high - exact.low, rel=0.05)
+        assert ours.p == pytest.approx(exact.p, rel=0.2)
+
+    def test_a_sample_that_is_nan_for_one_seed_is_left_out_for_all(self):
+        draws = np.random.default_rng(0).normal(size=(2, 50))
+        spoilt = np.concatenate([draws, [[np.nan], [9.0]]], axis=1)
+        assert crossed_statistic([0.1, 0.2], spoilt, images=9) == crossed_statistic([0.1, 0.2], draws, images=9)
+
+    def test_without_samples_there_is_no_interval(self):
+        ours = crossed_statistic([0.1, 0.3], np.empty((2, 0)), images=9)
+        assert (ours.value, math.isnan(ours.low)) == (pytest.approx(0.2), True)
+
+    @pytest.mark.parametrize(("values", "draws"), [([np.nan], [[1.0]]), ([1.0, 2.0], [[1.0]]), ([], np.empty((0, 3)))])
+    def test_what_does_not_fit_is_refused(self, values, draws):
+        with pytest.raises(BenchError, match="a statistic over seeds needs"):
+            crossed_statistic(values, draws, images=5)
 
 
 @given(TABLES)

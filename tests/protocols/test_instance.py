@@ -3,12 +3,13 @@ import pandas as pd
 import pytest
 from pycocotools import mask as rle
 
-from bench.data import Detections, open_instances, read_rgb
+from bench.data import Detections, Mask, open_instances, read_rgb
+from models.errors import MissingData
 from protocols import table5
 from protocols.answers import Ceiling, ModelAnswerer
 from protocols.axes import PAPER, Axes
 from protocols.boxes import jittered_detections
-from protocols.instance import ask_image
+from protocols.instance import Detector, ask_detector, ask_image
 from protocols.scores import CellRun
 from tests.protocols.fakes import DiscModel, disc, write_coco
 
@@ -21,23 +22,23 @@ def root(tmp_path):
     return tmp_path
 
 
-def ask(instances, answerer, detections, most=100, axes=PAPER):
+def ask(instances, answerer, detections, most=100, axes=PAPER, how=ask_image):
     return [
         record
         for info in instances.images
-        for record in ask_image(
+        for record in how(
             answerer,
             read_rgb(info.path),
             info,
             instances.annotations(info.id),
             axes,
-            detections=detections.for_image(info.id),
+            detections=detections,
             most=most,
         )
     ]
 
 
-def true_boxes(instances):
+def true_boxes(instances, *, with_masks=False):
     rows = [(info.id, a) for info in instances.images for a in instances.annotations(info.id)]
     return Detections.from_arrays(
         image_id=np.array([image for image, _ in rows]),
@@ -46,7 +47,13 @@ def true_boxes(instances):
         scores=np.linspace(0.9, 0.5, len(rows)),
         name="truth",
         sha256="0" * 64,
+        masks=[mask_of(a, instances.images[image - 1]) for image, a in rows] if with_masks else None,
     )
+
+
+def mask_of(annotation, info):
+    runs = rle.encode(np.asfortranarray(annotation.mask(info.height, info.width).astype(np.uint8)))
+    return Mask((info.height, info.width), runs["counts"].decode())
 
 
 def cell_run(records, instances):
@@ -73,6 +80,21 @@ def test_only_the_best_detections_of_an_image_are_asked(root):
     records = ask(instances, Ceiling(), detections, most=1)
     best = [detections.for_image(info.id).scores.max() for info in instances.images]
     assert [record["detector_score"] for record in records] == best
+
+
+def test_the_detector_s_own_masks_are_its_row(root):
+    instances = open_instances("coco", root)
+    records = ask(instances, Detector(), true_boxes(instances, with_masks=True), how=ask_detector)
+    scores = table5.score(cell_run(records, instances), instances, PAPER)
+    assert scores.intervals["ap"].value == pytest.approx(1.0)
+    best = ask(instances, Detector(), true_boxes(instances, with_masks=True), most=1, how=ask_detector)
+    assert len(best) == len(instances.images)
+
+
+def test_boxes_without_masks_have_no_row_of_the_detector(root):
+    instances = open_instances("coco", root)
+    with pytest.raises(MissingData, match="the boxes of truth come without masks"):
+        ask(instances, Detector(), true_boxes(instances), how=ask_detector)
 
 
 def test_results_carry_no_box_so_that_areas_are_the_masks(root):
