@@ -9,6 +9,8 @@ import tyro
 
 from bench import data, paths
 from bench.data.dead_leaves import world_root
+from bench.data.dead_leaves.ade20k import ade20k_root
+from bench.data.dead_leaves.detection import detection_root
 from bench.data.dead_leaves.imagenet import imagenet_root
 from models.errors import BenchError, unknown_name
 
@@ -33,15 +35,20 @@ def verify(names: tyro.conf.Positional[tuple[str, ...]] = ("coco", "lvis"), root
         raise SystemExit(1)
 
 
-WORLDS: dict[str, Callable[[], Path]] = {"coco": world_root, "imagenet": imagenet_root}
-"""Dead leaves by the data set whose layout they have; LVIS comes with COCO."""
+WORLDS: dict[str, Callable[[], Path]] = {
+    "coco": world_root,
+    "detection": detection_root,
+    "ade20k": ade20k_root,
+    "imagenet": imagenet_root,
+}
+"""Dead leaves by what they are asked for; LVIS comes with coco (Table 4) and with detection (Tables 2 and 5)."""
 
 
 def render(names: tyro.conf.Positional[tuple[str, ...]] = tuple(WORLDS)) -> None:
     """Draw the dead leaves, the micro scale's data, into the cache and say where they are.
 
     Args:
-        names: coco (with lvis) and imagenet; all if none is named.
+        names: coco (with lvis), detection (coco and lvis again), ade20k and imagenet; all if none is named.
     """
     strangers = [name for name in names if name not in WORLDS]
     if strangers:

@@ -15,6 +15,7 @@ from bench import paths
 from bench.data.ade20k import open_ade20k
 from bench.data.dead_leaves import world_root
 from bench.data.dead_leaves.ade20k import ade20k_root
+from bench.data.dead_leaves.detection import detection_root
 from bench.data.dead_leaves.imagenet import imagenet_root
 from bench.data.imagenet import open_imagenet
 from bench.data.instances import open_coco
@@ -117,7 +118,7 @@ def _classification(options: Options) -> TableResult | None:
 
 
 def _detection(options: Options) -> TableResult | None:
-    plan = _rows(detectors.TASK, detector_cards, options, world_root)
+    plan = _rows(detectors.TASK, detector_cards, options, detection_root)
     return detection.make_table(plan, detector_cards, open_coco(plan.root), Settings(**_settings(options)))
 
 

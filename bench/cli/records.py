@@ -15,6 +15,7 @@ from torch import nn
 from bench.cli.micro_runs import Job
 from bench.data.ade20k import open_ade20k
 from bench.data.dead_leaves.ade20k import ade20k_root
+from bench.data.dead_leaves.detection import detection_root
 from bench.data.dead_leaves.imagenet import imagenet_root
 from bench.data.dead_leaves.render import world_root
 from bench.data.imagenet import open_imagenet
@@ -158,7 +159,7 @@ class _Found(NamedTuple):
 
 
 def _detections(job: Job, weights: Path) -> _Found:
-    instances, model = open_coco(world_root()), detectors.load(job.name, weights)
+    instances, model = open_coco(detection_root()), detectors.load(job.name, weights)
     with progress(f"{job.name} on coco", total=len(instances.images), unit="images") as advance:
         records = detection.ask(model, instances, instances.images, advance)
     image_ids = [info.id for info in instances.images]

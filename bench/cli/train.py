@@ -200,7 +200,7 @@ def _data(job: Job) -> dict[str, Any]:
         scenes = FINETUNE_SCENES if job.run.start else SCENES
         return {"world": "dead leaves", "seed": TRAINING_SEED, "scenes": scenes}
     if isinstance(recipe, DetectRecipe):
-        return {"world": "dead leaves", "seed": detection.DETECTION_SEED, "scenes": DETECTION_SCENES}
+        return {"world": "dead leaves to detect", "seed": detection.DETECTION_SEED, "scenes": DETECTION_SCENES}
     if isinstance(recipe, SemanticRecipe):
         return semantic_data()
     if isinstance(recipe, MaskedRecipe):

@@ -35,8 +35,8 @@ from models.vitdet.network import VitDet
 
 CLASSES = 16
 """Of dead leaves as ImageNet."""
-DETECTED_CLASSES = 9
-"""Of dead leaves as COCO."""
+DETECTED_CLASSES = 16
+"""Of dead leaves to detect."""
 ENCODERS: dict[str, dict[str, Any]] = {
     "ti": {"embed_dim": 56, "depth": 4, "num_heads": 4},
     "s": {"embed_dim": 84, "depth": 6, "num_heads": 4},

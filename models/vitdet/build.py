@@ -16,7 +16,7 @@ SIZES: dict[str, dict[str, Any]] = {
 MICRO: dict[str, Any] = {
     "channels": 48,
     "box_convolutions": 2,
-    "box_features": 192,
+    "box_features": 64,
     "mask_convolutions": 2,
     "anchor_sides": (16, 32, 64, 128, 256),
     "canonical_px": 112,

@@ -1,11 +1,15 @@
-"""Scenes as LVIS v1: a long tail of shape x texture categories, annotated category by category (federated)."""
+"""Scenes as LVIS v1: a long tail of shape x texture categories, annotated category by category (federated).
+
+The file itself is made of named objects, whatever names them.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
-from bench.data.dead_leaves.coco import annotation, file_name
+from bench.data.dead_leaves.coco import Named, annotation, file_name
 from bench.data.dead_leaves.scene import SIZE, Leaf, Scene
 from bench.data.dead_leaves.shapes import SHAPE_NAMES, TEXTURE_NAMES
 from bench.draws import Draws
@@ -26,9 +30,14 @@ _FREQUENCIES = ((10, "r"), (100, "c"))
 
 def instances(scenes: list[Scene]) -> dict[str, Any]:
     """Return the content of lvis_v1_val.json."""
+    return content([_named(scene) for scene in scenes], NAMES)
+
+
+def content(scenes: Sequence[Sequence[Named]], names: Sequence[str]) -> dict[str, Any]:
+    """Return the content of lvis_v1_val.json of scenes' objects; `names` are those of categories 1, 2, ..."""
     images, annotations = [], []
     for index, scene in enumerate(scenes):
-        image, entries = _federate(scene, index + 1)
+        image, entries = _federate(scene, index + 1, len(names))
         images.append({**image, "coco_url": f"http://images.cocodataset.org/val2017/{file_name(index)}"})
         annotations += entries
     return {
@@ -36,7 +45,7 @@ def instances(scenes: list[Scene]) -> dict[str, Any]:
         "licenses": [],
         "images": images,
         "annotations": annotations,
-        "categories": _categories(annotations),
+        "categories": _categories(annotations, names),
     }
 
 
@@ -46,25 +55,29 @@ def category_id(leaf: Leaf) -> int:
     return kind * len(TEXTURE_NAMES) + leaf.texture + 1
 
 
-def _federate(scene: Scene, image_id: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _named(scene: Scene) -> list[Named]:
+    return [Named(n, category_id(scene.leaves[n - 1]), scene.mask(n)) for n in scene.objects()]
+
+
+def _federate(scene: Sequence[Named], image_id: int, categories: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return an image entry with its federated lists and the annotations that were made."""
     draws = Draws(FEDERATION_SEED, image_id)
-    by_category: dict[int, list[int]] = {}
-    for number in scene.objects():
-        by_category.setdefault(category_id(scene.leaves[number - 1]), []).append(number)
+    by_category: dict[int, list[Named]] = {}
+    for one in scene:
+        by_category.setdefault(one.category_id, []).append(one)
     annotations, absent, not_exhaustive = [], [], []
-    for category in range(1, len(NAMES) + 1):
+    for category in range(1, categories + 1):
         chosen, partial = draws.uniform(), draws.chance(NOT_EXHAUSTIVE)
-        numbers = by_category.get(category, [])
-        if not numbers:
+        objects = by_category.get(category, [])
+        if not objects:
             if chosen < VERIFIED_ABSENT:
                 absent.append(category)
             continue
         if chosen < ANNOTATED:
-            if partial and len(numbers) > 1:
+            if partial and len(objects) > 1:
                 not_exhaustive.append(category)
-                numbers = numbers[:1]
-            annotations += [annotation(scene, image_id, number, category) for number in numbers]
+                objects = objects[:1]
+            annotations += [annotation(one, image_id) for one in objects]
     image = {
         "id": image_id,
         "height": SIZE,
@@ -75,7 +88,7 @@ def _federate(scene: Scene, image_id: int) -> tuple[dict[str, Any], list[dict[st
     return image, annotations
 
 
-def _categories(annotations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _categories(annotations: list[dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
     images = Counter(category for _, category in {(a["image_id"], a["category_id"]) for a in annotations})
     objects = Counter(a["category_id"] for a in annotations)
     return [
@@ -89,5 +102,5 @@ def _categories(annotations: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "instance_count": objects[category],
             "frequency": next((letter for bound, letter in _FREQUENCIES if images[category] < bound), "f"),
         }
-        for category, name in enumerate(NAMES, start=1)
+        for category, name in enumerate(names, start=1)
     ]

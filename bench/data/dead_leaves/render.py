@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from bench.data.dead_leaves import coco, lvis
@@ -22,10 +23,8 @@ VAL_IMAGES = 100
 WORLD_SHA256 = "8d83e4444fc3eb44dc7c4f840dc25f864ba79e6fb87e2b82bb495e187f8816b1"
 """Hash of the held-out world's pixels and maps (`scenes_sha256`), the same on every machine."""
 
-RENDERINGS: dict[str, Callable[[list[Scene]], dict[str, Any]]] = {
-    "coco/annotations/instances_val2017.json": coco.instances,
-    "lvis/annotations/lvis_v1_val.json": lvis.instances,
-}
+COCO_FILE, LVIS_FILE = "coco/annotations/instances_val2017.json", "lvis/annotations/lvis_v1_val.json"
+RENDERINGS: dict[str, Callable[[list[Scene]], dict[str, Any]]] = {COCO_FILE: coco.instances, LVIS_FILE: lvis.instances}
 """Annotation files of the world; each data set is one function from scenes to its publisher's format."""
 
 
@@ -42,15 +41,20 @@ def render_world(root: Path) -> None:
     """Draw the held-out scenes and write images and annotation files under `root`, whole or not at all."""
     scenes = list(_held_out())
     check_published(scenes_sha256(scenes), WORLD_SHA256)
+    write_world(root, [scene.image for scene in scenes], {name: make(scenes) for name, make in RENDERINGS.items()})
+
+
+def write_world(root: Path, images: Sequence[np.ndarray], annotations: Mapping[str, dict[str, Any]]) -> None:
+    """Write images uint8 [SIZE, SIZE, 3] and annotation files, by name, under `root`, whole or not at all."""
     with whole_or_not_at_all(root) as unfinished:
-        images = unfinished / "coco" / "val2017"
-        images.mkdir(parents=True)
-        for index, scene in enumerate(scenes):
-            Image.fromarray(scene.image).save(images / coco.file_name(index), compress_level=1)
-        for name, rendering in RENDERINGS.items():
+        folder = unfinished / "coco" / "val2017"
+        folder.mkdir(parents=True)
+        for index, image in enumerate(images):
+            Image.fromarray(image).save(folder / coco.file_name(index), compress_level=1)
+        for name, content in annotations.items():
             path = unfinished / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(rendering(scenes), separators=(",", ":")))
+            path.write_text(json.dumps(content, separators=(",", ":")))
 
 
 def check_published(found: str, published: str) -> None:
