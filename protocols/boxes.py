@@ -13,16 +13,16 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data import Annotation, Detections, ImageInfo, Instances, Mask, xywh_to_xyxy
+from bench.data import Annotation, Detections, ImageInfo, Instances, open_instances
+from bench.data.published import BOX_SETS
 from bench.draws import Draws
+from bench.store.disk import write_whole
 from protocols import table2
 from protocols.recorded import read_recordings
 from protocols.training_records import RECORDS
 
 MICRO_DETECTOR = "SAMI-S"
 """Row of Table 2: the micro ViTDet of the largest encoder."""
-RECORDED_AS = {"coco": table2.NAME, "lvis": "lvis-boxes"}
-"""Recordings of its answers about each data set."""
 
 NAME = "jittered ground truth"
 SEED = 5
@@ -34,14 +34,24 @@ JITTER = 0.06
 """Largest shift of each side, as a share of the box's width or height."""
 
 
-def recorded_detections(instances: Instances, folder: Path = RECORDS) -> Detections | None:
-    """Return what the micro detector found in a data set, with its masks; None if it was not asked about that one.
+def write_recorded_boxes(root: Path, folder: Path = RECORDS) -> str:
+    """Put what the micro detector found where Table 5 looks for a detector's boxes, with its masks.
+
+    COCO and LVIS have the same images and categories there, so one answer is both files.
+
+    Args:
+        root: of the scenes it was asked about.
+        folder: of the recordings.
+
+    Returns:
+        Whose boxes they are; empty if there is no recording about these scenes.
 
     Raises:
-        BenchError: if the recording is damaged.
+        BenchError: if the recording is damaged or the files cannot be written.
     """
+    instances = open_instances("coco", root)
     recordings = read_recordings(
-        RECORDED_AS[instances.name],
+        table2.NAME,
         table2.VERSION,
         data_sha256=instances.sha256,
         image_ids=[info.id for info in instances.images],
@@ -49,18 +59,15 @@ def recorded_detections(instances: Instances, folder: Path = RECORDS) -> Detecti
     )
     found = recordings.get(MICRO_DETECTOR, {}).get(0)
     if found is None:
-        return None
-    records = found.run.records
-    sizes = records[["image_height", "image_width"]].to_numpy().tolist()
-    return Detections.from_arrays(
-        image_id=records["image_id"].to_numpy(),
-        category_id=records["category_id"].to_numpy(),
-        boxes_xyxy=xywh_to_xyxy(records[["x", "y", "width", "height"]].to_numpy()),
-        scores=records["score"].to_numpy(),
-        name=f"{found.facts['model']}'s, recorded when it was trained",
-        sha256=found.run.fingerprint,
-        masks=[Mask((h, w), counts) for (h, w), counts in zip(sizes, records["counts"], strict=True)],
-    )
+        return ""
+    boxes, masks = table2.to_results(found.run.records)
+    content = json.dumps([{**box, **mask} for box, mask in zip(boxes, masks, strict=True)]).encode()
+    for published in BOX_SETS.values():
+        path = root / published.file
+        if not path.is_file() or path.read_bytes() != content:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, content)
+    return str(found.facts["model"])
 
 
 def jittered_detections(instances: Instances, images: list[ImageInfo], *, seed: int = SEED) -> Detections:

@@ -157,7 +157,7 @@ def _open_all(protocol: ModuleType, plan: Plan, settings: Settings) -> tuple[dic
     absent: dict[str, str] = {}
     for name in protocol.DATA_SETS:
         try:
-            data[name] = _open(protocol, name, plan, settings)
+            data[name] = _open(protocol, name, plan, settings.limit)
         except MissingData as error:
             absent[name] = str(error)
     if not data:
@@ -165,9 +165,9 @@ def _open_all(protocol: ModuleType, plan: Plan, settings: Settings) -> tuple[dic
     return data, absent
 
 
-def _open(protocol: ModuleType, name: str, plan: Plan, settings: Settings) -> DataSet:
+def _open(protocol: ModuleType, name: str, plan: Plan, limit: int | None) -> DataSet:
     instances = open_instances(name, plan.data_root)
-    images = instances.images[: settings.limit]
+    images = instances.images[:limit]
     detections = None
     if hasattr(protocol, "MOST_DETECTIONS"):
         boxes_of = BOX_SETS[f"{name}-boxes"]
@@ -177,8 +177,7 @@ def _open(protocol: ModuleType, name: str, plan: Plan, settings: Settings) -> Da
         elif is_published_set(instances):
             raise missing(path, plan.data_root, (boxes_of.download,))
         else:
-            recorded = boxes.recorded_detections(instances, settings.records)
-            detections = recorded or boxes.jittered_detections(instances, list(images))
+            detections = boxes.jittered_detections(instances, list(images))
     return DataSet(instances, images, detections)
 
 

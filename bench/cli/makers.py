@@ -46,6 +46,7 @@ from protocols import (
     tables,
 )
 from protocols.ablations import Ablation, make_ablation
+from protocols.boxes import write_recorded_boxes
 from protocols.plan import make_plan
 from protocols.results import TableResult
 from protocols.row_plan import Cards, Plan, Scale, Task
@@ -104,8 +105,10 @@ def _promptable(table: str, options: Options) -> TableResult | None:
         models=options.models,
         checkpoints=_checkpoints(options.checkpoint),
         data_root=paths.data_root(),
-        micro_root=world_root,
+        micro_root=world_root if table == "table4" else detection_root,
     )
+    if table == "table5" and plan.scale == "micro":
+        plan = replace(plan, world=f"{plan.world}; boxes: {write_recorded_boxes(plan.data_root) or 'see below'}")
     say(f"{table}: {plan.world}")
     settings = tables.Settings(axes=axes, preset=options.preset, **_settings(options))
     return tables.make_table(table, plan, settings)

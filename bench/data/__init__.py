@@ -1,6 +1,6 @@
 """Data sets as their publishers lay them out: photos, annotated instances, detectors' boxes; no torch."""
 
-from bench.data.boxes import tight_box_xyxy, xywh_to_xyxy
+from bench.data.boxes import tight_box_xyxy
 from bench.data.detections import DetectionBatch, Detections, Mask, open_detections
 from bench.data.images import read_rgb
 from bench.data.instances import Annotation, ImageInfo, Instances, open_coco, open_instances, open_lvis
@@ -25,5 +25,4 @@ __all__ = [
     "read_rgb",
     "tight_box_xyxy",
     "verify",
-    "xywh_to_xyxy",
 ]

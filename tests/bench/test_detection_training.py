@@ -11,11 +11,12 @@ import pytest
 from PIL import Image
 
 from bench.data.boxes import tight_box_xyxy
-from bench.data.dead_leaves import coco, detection, draw_scene, imagenet, render, training
-from bench.data.dead_leaves.detection import DETECTION_SEED, detection_scenes
+from bench.data.dead_leaves import ade20k, coco, detection, imagenet, render, training
+from bench.data.dead_leaves.detection import DETECTION_SEED, NAMES, detection_scenes, draw_named_scene
 from bench.data.detection import CocoPhotos, DetectionBatches
 from bench.data.instances import open_coco, open_coco_train
 from models.errors import BenchError
+from models.training.micro import DETECTED_CLASSES
 
 SQUARE = [[2.0, 2.0, 12.0, 2.0, 12.0, 12.0, 2.0, 12.0]]
 
@@ -148,14 +149,16 @@ class TestDeadLeaves:
     def test_objects_masks_and_classes_are_those_of_the_rendered_annotation_file(self) -> None:
         scenes = detection_scenes(3)
         for index in range(3):
-            scene, photo = draw_scene(DETECTION_SEED, index), scenes.photo(index)
-            content = coco.instances([scene])
-            written = [one for one in content["annotations"] if not one["iscrowd"]]
+            scene, photo = draw_named_scene(DETECTION_SEED, index), scenes.photo(index)
+            content = coco.content([list(scene.objects())], NAMES)
+            written = content["annotations"]
             np.testing.assert_array_equal(photo.image, scene.image)
             assert photo.labels.tolist() == [one["category_id"] for one in written]
             assert photo.masks.sum(axis=(1, 2)).tolist() == [one["area"] for one in written]
-            assert len(content["categories"]) == detection.CLASSES
+            assert len(content["categories"]) == DETECTED_CLASSES
 
     def test_no_scene_is_one_of_the_held_out_world_or_of_other_trainings(self) -> None:
-        others = (render.VAL_SEED, training.TRAINING_SEED, imagenet.PRETRAINING_SEED)
-        assert DETECTION_SEED not in (*others, imagenet.TRAINING_SEED, imagenet.VAL_SEED)
+        others = {render.VAL_SEED, training.TRAINING_SEED, imagenet.PRETRAINING_SEED, imagenet.TRAINING_SEED}
+        others |= {imagenet.VAL_SEED, ade20k.VAL_SEED, ade20k.TRAINING_SEED}
+        assert DETECTION_SEED != detection.VAL_SEED
+        assert {DETECTION_SEED, detection.VAL_SEED}.isdisjoint(others)

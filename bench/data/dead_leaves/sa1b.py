@@ -72,8 +72,9 @@ def _content(scene: Scene, image_id: int) -> dict[str, Any]:
 
 def _annotation(scene: Scene, image_id: int, number: int) -> dict[str, Any]:
     """Return one mask; it is exact, so both of its scores are 1, and it came from a click on its middle pixel."""
-    full = coco.annotation(scene, image_id, number, category_id=0)
-    rows, columns = np.nonzero(scene.mask(number))
+    mask = scene.mask(number)
+    full = coco.annotation(coco.Named(number, 0, mask), image_id)
+    rows, columns = np.nonzero(mask)
     x, y = (float(values[len(values) // 2]) for values in (columns, rows))
     return {
         **{key: full[key] for key in ("id", "segmentation", "bbox", "area")},
