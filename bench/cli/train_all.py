@@ -17,8 +17,9 @@ from bench.data.dead_leaves.imagenet import labelled_images, unlabelled_images
 from bench.data.dead_leaves.training import training_scenes
 from bench.env import ENV
 from models.errors import BenchError, unknown_name
-from models.training.micro import FIGURE7, MICRO_RUNS, SEEDS, VARIANTS
-from models.training.recipes import ClassifyRecipe, DetectRecipe, DistillRecipe, PromptableRecipe, SemanticRecipe
+from models.training.micro import DENSE, DENSE_SEEDS, FIGURE7, MICRO_RUNS, SEEDS, VARIANTS
+from models.training.recipes import ClassifyRecipe, DistillRecipe, PromptableRecipe
+from protocols.boxes import MICRO_DETECTOR
 
 TOGETHER = 2
 """Runs side by side, one thread each."""
@@ -51,17 +52,19 @@ def train_micro(out: Path = Path("training"), weights: Path = WEIGHTS, records: 
 
 
 def train_ablations(out: Path = Path("training"), weights: Path = WEIGHTS, records: Path = RECORDS) -> None:
-    """Train the arms of Tables 6, 7 and the ablations of section 4.4 and Figure 7, three seeds each, two at a time.
+    """Train what leaves records and no weights, two at a time.
 
-    Leaves records and no weights. The first seed of the committed models is `bench train-micro`'s. Goes on after a
-    kill.
+    The arms of Tables 6, 7 and of the ablations of section 4.4 and Figure 7, three seeds each; detectors and
+    segmenters of Tables 2 and 3 whose weights are not committed. The first seed of the committed models is
+    `bench train-micro`'s. Goes on after a kill.
 
     Args:
         out: Folder of checkpoints, logs and weights of all runs.
         weights: Folder of the committed weights.
         records: Folder of the records.
     """
-    wanted = [(f"{name}-micro-classify", seed) for seed in SEEDS for name in VARIANTS] + OF_TABLE["figure7"]
+    arms = [(f"{name}-micro-classify", seed) for seed in SEEDS for name in VARIANTS]
+    wanted = [*arms, *OF_TABLE["figure7"], *OF_TABLE["table2"], *OF_TABLE["table3"]]
     have = [name for name, run in MICRO_RUNS.items() if run.committed and (weights / f"{name}.safetensors").is_file()]
     run_all(tasks(wanted, have=have), out, weights, records)
 
@@ -81,6 +84,10 @@ def train_table(table: str, out: Path = Path("training")) -> None:
     run_all(tasks(OF_TABLE[table]), out, WEIGHTS, RECORDS)
 
 
+def _dense(task: str) -> list[tuple[str, int]]:
+    return [(f"{task}-{name}-micro", seed) for name in DENSE for seed in DENSE_SEEDS[name]]
+
+
 def _arms(*variants: str) -> list[tuple[str, int]]:
     return [(f"{name}-micro-classify", seed) for name in variants for seed in SEEDS]
 
@@ -90,10 +97,10 @@ _PROMPTABLE = [
 ]
 OF_TABLE: dict[str, list[tuple[str, int]]] = {
     "table1": [(f"{name}-micro-classify", 0) for name, variant in VARIANTS.items() if variant.committed],
-    "table2": [(name, 0) for name, run in MICRO_RUNS.items() if isinstance(run.recipe, DetectRecipe)],
-    "table3": [(name, 0) for name, run in MICRO_RUNS.items() if isinstance(run.recipe, SemanticRecipe)],
+    "table2": _dense("vitdet"),
+    "table3": _dense("mask2former"),
     "table4": _PROMPTABLE,
-    "table5": _PROMPTABLE,
+    "table5": [*_PROMPTABLE, (f"vitdet-{MICRO_DETECTOR.lower()}-micro", 0)],
     "table6": _arms(*(name for name in VARIANTS if "mask" not in name)),
     "table7": _arms("sami-ti-mask50", "sami-ti", "sami-ti-mask85"),
     "figure7": [(name, seed) for name in FIGURE7 for seed in SEEDS],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -16,7 +17,9 @@ from bench.cli.micro_runs import Job, parts
 from bench.data.dead_leaves.detection import detection_scenes
 from models.errors import BenchError
 from models.sami.encoder import ViTEncoder
-from models.training.micro import MICRO_RUNS
+from models.training.micro import DENSE_SEEDS, MICRO_RUNS
+from protocols import table2
+from protocols.recorded import read_recordings
 from tests.bench.cli.driver import finish, kill_in_the_middle
 from tests.bench.cli.driver import start as start_driver
 
@@ -48,11 +51,32 @@ def test_a_killed_detector_training_goes_on_to_the_same_weights(
     assert whole.read_bytes() == resumed.read_bytes()
     facts = json.loads(whole.with_suffix(".json").read_text())
     assert facts["start"] == "sami-ti-micro"
-    assert facts["data"] == {"world": "dead leaves", "seed": 21, "scenes": 8}
+    assert facts["data"] == {"world": "dead leaves to detect", "seed": 21, "scenes": 8}
     losses = [json.loads(line) for line in log.read_text().splitlines()]
     assert {"rpn_class", "rpn_box", "class", "box", "mask"} <= losses[0].keys()
     network = MICRO_RUNS[RUN].build()
     network.load_state_dict(load_file(whole))
+
+
+@pytest.mark.parametrize(("seed", "committed"), [(0, True), (1, False)])
+def test_of_a_training_that_is_not_committed_the_answers_are_kept(tmp_path: Path, seed: int, committed: bool) -> None:
+    """Weights of seed 0 go to the committed ones; of other seeds what Table 2 needs."""
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    shutil.copy(WEIGHTS / "sami-ti-micro.safetensors", weights)
+    folders = f"--out {tmp_path}/out --weights {weights} --records {tmp_path}/records"
+    finish(start_driver(tmp_path / "cache", *f"train {RUN} --seed {seed} {folders}".split()))
+    assert (weights / f"{RUN}.safetensors").exists() == committed
+    kept = tmp_path / "records" / f"table2-sami-ti-seed{seed}.json"
+    assert kept.exists() != committed
+    if committed:
+        return
+    facts = json.loads(kept.read_text())
+    assert (facts["model"], facts["image_ids"], len(facts["curve"])) == (RUN, [1, 2, 3], 8)
+    (one,) = read_recordings(
+        "table2", table2.VERSION, data_sha256=facts["data"], image_ids=[1, 2, 3], folder=kept.parent
+    ).values()
+    assert one[1].run.image_ids == (1, 2, 3)
 
 
 def test_an_encoder_of_another_width_is_refused(tmp_path: Path) -> None:
@@ -72,6 +96,8 @@ def test_table_2_trains_all_four_detectors_after_their_encoders() -> None:
     todo = train_all.tasks(train_all.OF_TABLE["table2"])
     wanted = {f"vitdet-{name}-micro" for name in ("mae-ti", "sami-ti", "mae-s", "sami-s")}
     assert wanted <= todo.keys()
+    others = {f"vitdet-{name}-micro-seed1" for name, seeds in DENSE_SEEDS.items() if 1 in seeds}
+    assert others == {"vitdet-mae-ti-micro-seed1", "vitdet-sami-ti-micro-seed1"} <= todo.keys()
     assert all(todo[name].needs == (name.removeprefix("vitdet-"),) for name in wanted)
     recipes = {MICRO_RUNS[name].recipe for name in wanted}
     assert len(recipes) == 1  # equal budgets

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench import __main__ as front_door
 from bench.cli import micro_runs, records, semantic_runs, train
-from bench.data.dead_leaves import imagenet
+from bench.data.dead_leaves import ade20k, detection, imagenet
 from models.mask2former import micro as mask2former
 from models.training import loop, micro
 from models.training.recipes import SemanticRecipe
@@ -31,6 +31,8 @@ def shrink() -> None:
     semantic_runs.SEMANTIC_SCENES, mask2former.CROP = 8, 64
     records.FINETUNE_SCENES, records.FIGURE7_EPOCHS = 16, (0.5, 2.0)
     imagenet.VAL_IMAGES, imagenet.IMAGENET_SHA256 = HELD_OUT, TINY_SHA256
+    detection.VAL_IMAGES, detection.DETECTION_SHA256 = 3, TINY_SHA256
+    ade20k.VAL_IMAGES, ade20k.ADE20K_SHA256 = 3, TINY_SHA256
     loop.LOG_EVERY = 1
 
 
@@ -38,7 +40,8 @@ TINY_SHA256 = "tiny"
 
 if __name__ == "__main__":
     shrink()
-    imagenet.check_published = lambda found, published: None  # fewer images than were published
+    for world in (imagenet, detection, ade20k):
+        world.check_published = lambda found, published: None  # fewer images than were published
     for command in " ".join(sys.argv[1:]).split(" then "):
         sys.argv = ["bench", *command.split()]
         front_door.main()
