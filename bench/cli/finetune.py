@@ -1,4 +1,4 @@
-"""`bench finetune MODEL`: section 4.1's second stage, on SA-1B, ImageNet or COCO, from a pretrained encoder."""
+"""`bench finetune MODEL`: the second stage of sections 4.1 and 4.2, from a pretrained encoder."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ PAPER = Options()
 
 
 def finetune(model: tyro.conf.Positional[str], /, options: Annotated[Options, tyro.conf.arg(name="")] = PAPER) -> None:
-    """Finetune a pretrained ViT as section 4.1 says: to segment what is asked for, name photos, or detect objects.
+    """Finetune a pretrained ViT as sections 4.1 and 4.2 say: to segment prompts, name photos, detect or parse scenes.
 
     Goes on from its newest checkpoint. `torchrun --nproc-per-node 8 -m bench finetune efficientsam-s` shares each step
     among eight GPUs. At the end writes <out>/<model>/weights.safetensors and finetune.json. `bench run table4
-    --checkpoint efficientsam-s=FILE`, `table1 --checkpoint sami-s=FILE` or `table2 --checkpoint vitdet-sami-s=FILE`
-    measures the weights.
+    --checkpoint efficientsam-s=FILE`, `table1 --checkpoint sami-s=FILE`, `table2 --checkpoint vitdet-sami-s=FILE` or
+    `table3 --checkpoint mask2former-sami-s=FILE` measures the weights.
 
     Args:
         model: efficientsam-ti, efficientsam-s or sam-mae-ti (on SA-1B); sami-ti-classify, mae-b-classify, ... (on
-            ImageNet); vitdet-sami-b, vitdet-deit-s, ... (on COCO).
+            ImageNet); vitdet-sami-b, vitdet-deit-s, ... (on COCO); mask2former-sami-b, ... (on ADE20K).
         options: how.
     """
     if model not in FINETUNINGS:
@@ -44,7 +44,7 @@ def finetune(model: tyro.conf.Positional[str], /, options: Annotated[Options, ty
     state = read_state_dict(encoder, ModelCard(model, model, "paper", "", None))
     torch.manual_seed(options.seed)
     parts = FINETUNINGS[model].parts(model, options, state, processes)
-    record = train_to_the_end(model, parts.trainer, parts.stage, parts.batches, parts.recipe, options, processes)
+    record = train_to_the_end(model, parts.run, parts.recipe, options, processes, parts.done)
     if record is None:
         return
     weights = options.out / model / "weights.safetensors"

@@ -1,4 +1,4 @@
-"""What each finetuning of section 4.1 needs: the network around a pretrained encoder, its losses, its data."""
+"""What each finetuning of sections 4.1 and 4.2 needs: the network around a pretrained encoder, losses, data."""
 
 from __future__ import annotations
 
@@ -14,23 +14,30 @@ from accelerate import PartialState
 from torch import Tensor, nn
 
 from bench import paths
-from bench.cli.training_options import TrainingOptions, adapted
+from bench.cli.training_options import Run, TrainingOptions, adapted, shared_loop
+from bench.data.ade20k import open_ade20k
 from bench.data.classification import AugmentedBatches
 from bench.data.detection import CocoPhotos, DetectionBatches
 from bench.data.imagenet import open_imagenet
 from bench.data.instances import open_coco_train
 from bench.data.sa1b import EXTENSIONS, Sa1bBatches, nothing_there
+from bench.data.semantic_crops import CropSettings, SemanticBatches
 from bench.data.tars import open_shards
 from models import detectors
 from models.classifier import Classifier
 from models.efficientsam.build import efficientsam_s, efficientsam_ti
 from models.errors import BenchError, MissingData
+from models.mask2former import cards as segmenters
+from models.mask2former.backbone import load_pretrained
+from models.mask2former.build import TI, B, S, mask2former
+from models.mask2former.resume import semantic_steps_done
+from models.mask2former.train import train_semantic
 from models.sami.build import SIZES
 from models.sami.encoder import ViTEncoder, into_efficientsam
 from models.training.augment import augmentation
 from models.training.classify import classify_stage
 from models.training.detect import detect_stage
-from models.training.loop import Batches, Stage
+from models.training.loop import steps_done
 from models.training.promptable import PromptableTrainer, promptable_stage
 from models.training.recipes import (
     CLASSIFY_PAPER,
@@ -39,7 +46,9 @@ from models.training.recipes import (
     IMAGENET_IMAGES,
     PROMPTABLE_PAPER,
     SA1B_IMAGES,
+    SEMANTIC_PAPER,
     Recipe,
+    SemanticRecipe,
     images_per_batch,
 )
 from models.vitdet.backbone import start_from_encoder
@@ -56,21 +65,21 @@ class Options(TrainingOptions):
     """Encoder as `bench pretrain` leaves it, or a public file of MAE, DeiT, DINO or iBOT;
     <out>/<pretraining>/encoder.safetensors if not given."""
     data: Path | None = None
-    """Folder with sa1b/ (tars as published, or unpacked), imagenet/train or coco/; $BENCH_DATA if not given."""
+    """Folder with sa1b/ (tars as published, or unpacked), imagenet/train, coco/ or ade20k/; $BENCH_DATA if not
+    given."""
 
 
 class Parts(NamedTuple):
-    """What the training loop is given."""
+    """A training that is ready to run."""
 
     network: nn.Module
     """What is kept."""
-    trainer: nn.Module
-    """What is trained: the network, or a wrapper of it."""
-    stage: Stage
-    batches: Batches
+    run: Run
     recipe: Recipe
-    facts: Callable[[], Mapping[str, object]]
+    facts: Callable[[], Mapping[str, object]] = dict
     """For the record, when the training is over."""
+    done: Callable[[Path], int] = steps_done
+    """Tells how many steps a folder's newest checkpoint has done."""
 
 
 class Finetuning(NamedTuple):
@@ -104,14 +113,9 @@ def _promptable(model: str, options: Options, state: Mapping[str, Tensor], proce
         seed=recipe.seed,
         log=options.out / model / "skipped.jsonl",
     )
-    return Parts(
-        network,
-        PromptableTrainer(network),
-        promptable_stage(recipe),
-        batches,
-        recipe,
-        lambda: {"skipped": dict(batches.skipped)},
-    )
+    stage = promptable_stage(recipe)
+    run = shared_loop(PromptableTrainer(network), stage, batches, recipe, options, processes.num_processes)
+    return Parts(network, run, recipe, lambda: {"skipped": dict(batches.skipped)})
 
 
 def _classify(model: str, options: Options, state: Mapping[str, Tensor], processes: PartialState) -> Parts:
@@ -133,7 +137,8 @@ def _classify(model: str, options: Options, state: Mapping[str, Tensor], process
         images_per_batch=images_per_batch(recipe, processes.num_processes),
         seed=recipe.seed,
     )
-    return Parts(network, network, classify_stage(recipe, CLASSES), batches, recipe, dict)
+    stage = classify_stage(recipe, CLASSES)
+    return Parts(network, shared_loop(network, stage, batches, recipe, options, processes.num_processes), recipe)
 
 
 def _detect(model: str, options: Options, state: Mapping[str, Tensor], processes: PartialState) -> Parts:
@@ -151,9 +156,34 @@ def _detect(model: str, options: Options, state: Mapping[str, Tensor], processes
         seed=recipe.seed,
     )
     used = {"used": len(photos), "without_objects": photos.without_objects}
-    return Parts(network, network, detect_stage(), batches, recipe, lambda: {"photos": used})
+    run = shared_loop(network, detect_stage(), batches, recipe, options, processes.num_processes)
+    return Parts(network, run, recipe, lambda: {"photos": used})
 
 
+def _semantic(model: str, options: Options, state: Mapping[str, Tensor], processes: PartialState) -> Parts:
+    if options.tracker != "none":
+        raise BenchError(f"{model} is trained by mmengine's Runner, which tells no tracker: leave out --tracker")
+    photos = open_ade20k(_root(options), "training")
+    of_paper = replace(options, steps=options.steps or SEMANTIC_PAPER.steps)  # iterations, whatever an epoch is
+    recipe: SemanticRecipe = adapted(SEMANTIC_PAPER, of_paper, images=len(photos), published=len(photos))
+    sizes = replace(SEMANTIC_SIZES[FINETUNINGS[model].size], classes=len(photos.names))
+    network: Any = mask2former(sizes, crop=recipe.crop_size)
+    load_pretrained(network.backbone, state, name=f"'{options.encoder or FINETUNINGS[model].encoder}'")
+    batches = SemanticBatches(
+        photos,
+        CropSettings(size=recipe.crop_size, scales=recipe.scales, colours=recipe.colours),
+        images_per_batch=images_per_batch(recipe, processes.num_processes),
+        seed=recipe.seed,
+    )
+
+    def run(folder: Path, advance: Callable[[int], None]) -> None:
+        train_semantic(network, batches, recipe, folder, advance=advance, workers=options.workers)
+
+    return Parts(network, run, recipe, done=semantic_steps_done)
+
+
+SEMANTIC_SIZES = {"ti": TI, "s": S, "b": B}
+"""Of Mask2Former by the size of its encoder."""
 NETWORKS: dict[str, Callable[[], nn.Module]] = {"ti": efficientsam_ti, "s": efficientsam_s}
 """Promptable networks by the size of their encoder."""
 FINETUNINGS = {
@@ -174,6 +204,11 @@ FINETUNINGS = {
         for card in detectors.CARDS
         if card.scale == "paper"
     },
+    **{
+        card.name: Finetuning(card.name.removeprefix("mask2former-"), SEMANTIC_PAPER, _semantic)
+        for card in segmenters.CARDS
+        if card.scale == "paper"
+    },
 }
 
 
@@ -181,6 +216,6 @@ def _root(options: Options) -> Path:
     root = options.data or paths.data_root()
     if root is None:
         raise MissingData(
-            "no data to train on: give --data, or set BENCH_DATA to the folder of sa1b/, imagenet/, coco/"
+            "no data to train on: give --data, or set BENCH_DATA to the folder of sa1b/, imagenet/, coco/, ade20k/"
         )
     return root

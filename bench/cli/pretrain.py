@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from bench import paths
 from bench.cli.pretrain_cost import dry_run
 from bench.cli.pretrain_options import SIZE, Options, adapt, chosen_pretraining
-from bench.cli.training_options import Precision, train_to_the_end
+from bench.cli.training_options import Precision, shared_loop, train_to_the_end
 from bench.data.crops import CropBatches
 from bench.data.feature_cache import FeatureCache, write_features
 from bench.data.photos import PhotoFolder
@@ -86,7 +86,8 @@ def pretrain(model: tyro.conf.Positional[str], /, options: Annotated[Options, ty
         features=source.features,
     )
     stage = masked_stage(recipe, source.target)
-    record = train_to_the_end(model, network, stage, batches, recipe, options, processes)
+    run = shared_loop(network, stage, batches, recipe, options, processes.num_processes)
+    record = train_to_the_end(model, run, recipe, options, processes)
     if record is not None:
         facts = {
             "images": len(photos),

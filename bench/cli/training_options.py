@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -87,29 +88,47 @@ def adapted(recipe: AnyRecipe, options: TrainingOptions, *, images: int, publish
     )
 
 
+Run = Callable[[Path, Callable[[int], None]], object]
+"""(folder, advance) -> trains to the end in that folder, going on from its newest checkpoint."""
+
+
+def shared_loop(
+    trainer: nn.Module, stage: Stage, batches: Batches, recipe: Recipe, options: TrainingOptions, processes: int
+) -> Run:
+    """Return a training by `models.training.loop`, with data read ahead."""
+    stop = recipe.steps * recipe.accumulate * processes
+    ahead = Prefetched(batches, workers=options.workers, stride=processes, stop=stop)
+    trackers = () if options.tracker == "none" else (options.tracker,)
+    return lambda folder, advance: train(trainer, stage, ahead, recipe, folder, advance=advance, trackers=trackers)
+
+
 def train_to_the_end(
     name: str,
-    trainer: nn.Module,
-    stage: Stage,
-    batches: Batches,
+    run: Run,
     recipe: Recipe,
     options: TrainingOptions,
     processes: PartialState,
+    done: Callable[[Path], int] = steps_done,
 ) -> dict[str, Any] | None:
-    """Train in <out>/<name>, with data read ahead and a progress bar; return how it was made.
+    """Train in <out>/<name>, with a progress bar; return how it was made.
+
+    Args:
+        name: of the model.
+        run: the training.
+        recipe: that it follows.
+        options: that were given.
+        processes: of this training.
+        done: tells how many steps a folder's newest checkpoint has done.
 
     Returns:
         What the record of a training says, on the first process; None on the others.
     """
     folder, made_with = options.out / name, provenance()
-    stop = recipe.steps * recipe.accumulate * processes.num_processes
-    ahead = Prefetched(batches, workers=options.workers, stride=processes.num_processes, stop=stop)
-    trackers = () if options.tracker == "none" else (options.tracker,)
     if not processes.is_main_process:
-        train(trainer, stage, ahead, recipe, folder, trackers=trackers)
+        run(folder, lambda steps: None)
         return None
-    with progress(name, total=recipe.steps, unit="steps", done=steps_done(folder)) as advance:
-        train(trainer, stage, ahead, recipe, folder, advance=advance, trackers=trackers)
+    with progress(name, total=recipe.steps, unit="steps", done=done(folder)) as advance:
+        run(folder, advance)
     return {
         "model": name,
         "command": f"python -m bench {shlex.join(sys.argv[1:])}",

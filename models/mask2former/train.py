@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from models.errors import BenchError
@@ -37,7 +38,6 @@ def train_semantic(
     *,
     advance: Callable[[int], None] = lambda steps: None,
     workers: int = 0,
-    launcher: str = "none",
 ) -> nn.Module:
     """Train a Mask2Former to the end of its recipe, resuming from the newest checkpoint in `out`.
 
@@ -45,12 +45,14 @@ def train_semantic(
 
     Args:
         network: of `models.mask2former.build`, with its pretrained backbone; changed in place.
-        batches: {"images": uint8 [B, 3, S, S] RGB, "classes": uint8 [B, S, S], 255 ignored} by step, of this process.
+        batches: {"images": uint8 [B, 3, S, S] RGB, "classes": uint8 [B, S, S], 255 ignored} by number; step s of
+            process r of n takes number n s + r.
         recipe: optimiser, schedule, seed.
         out: folder of the run.
         advance: told of steps as they are done; for a progress bar.
         workers: processes that read ahead.
-        launcher: of mmengine, "none" or "pytorch" under torchrun; never run on several GPUs here.
+
+    Under torchrun, with torch's process group made before, gradients are averaged over all processes.
 
     Raises:
         BenchError: if the loss is not finite, or `out` is a run of another recipe.
@@ -63,10 +65,11 @@ def train_semantic(
     if semantic_steps_done(out) >= recipe.steps:
         load_weights(network, out)
         return network.eval()
+    rank, processes = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     runner = Runner(
         model=network,
         work_dir=str(out),
-        train_dataloader=_Data(batches, recipe.steps, workers),  # type: ignore[arg-type]
+        train_dataloader=_Data(batches, recipe.steps, workers, rank, processes),  # type: ignore[arg-type]
         train_cfg={"type": _loop(out), "max_iters": recipe.steps},
         optim_wrapper=optimizer_config(
             recipe.learning_rate,
@@ -80,22 +83,32 @@ def train_semantic(
         custom_hooks=[_step_hook(recipe, out, advance)],
         load_from=str(newest(out)) if newest(out) else None,
         resume=newest(out) is not None,
-        launcher=launcher,
+        launcher="pytorch" if processes > 1 else "none",
         randomness={"seed": recipe.seed},
         log_level="ERROR",
         default_scope="mmseg",
         experiment_name=f"{out.name}-{next(_RUNNERS)}",
         visualizer={"type": "mmengine.Visualizer", "vis_backends": None},
+        cfg=None if torch.cuda.is_available() else {"model_wrapper_cfg": _ON_CPU},
     )
     runner.train()
     return network.eval()
 
 
+_ON_CPU = {"type": "MMDistributedDataParallel", "device_ids": None}
+"""mmengine's default names a GPU."""
+
+
 class _Data:
     """Batches where the Runner expects torch's DataLoader; steps are read by the loop."""
 
-    def __init__(self, batches: Batches, steps: int, workers: int) -> None:
+    def __init__(self, batches: Batches, steps: int, workers: int, rank: int, processes: int) -> None:
         self.dataset, self.steps, self.workers = batches, steps, workers
+        self.rank, self.processes = rank, processes
+
+    def numbers(self, first: int) -> range:
+        """Return the numbers of this process' batches from step `first` on."""
+        return range(first * self.processes + self.rank, self.steps * self.processes, self.processes)
 
     def __len__(self) -> int:
         return self.steps
@@ -120,7 +133,7 @@ def _loop(out: Path) -> type:
             self.runner.call_hook("before_train")
             self.runner.call_hook("before_train_epoch")
             self.runner.model.train()
-            for batch in read_ahead(data.dataset.__getitem__, range(self._iter, self._max_iters), workers=data.workers):
+            for batch in read_ahead(data.dataset.__getitem__, data.numbers(self._iter), workers=data.workers):
                 try:
                     self.run_iter(as_samples(batch))
                 except ValueError as error:  # of SciPy's, that matches queries with masks before the loss is known

@@ -269,13 +269,13 @@ CLASSIFY_MICRO = ClassifyRecipe(
     checkpoint_every=100,
 )
 DETECT_MICRO = DetectRecipe(
-    steps=1000,
+    steps=1500,
     images_per_step=4,
     learning_rate=1e-3,
     muon_learning_rate=3e-3,
     weight_decay=0.05,
     schedule="cosine",
-    warmup_steps=100,  # a tenth, as section 4.1
+    warmup_steps=150,  # a tenth, as section 4.1
     clip_norm=1.0,
     image_size=256,
     jitter=(0.75, 1.5),

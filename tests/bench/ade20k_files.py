@@ -10,10 +10,12 @@ from PIL import Image
 from bench.data.dead_leaves.ade20k import draw_labelled_scene
 
 
-def write_ade20k(root: Path, pairs, *, names: tuple[str, ...] | None = ("tree", "sky", "house")) -> Path:
+def write_ade20k(
+    root: Path, pairs, *, names: tuple[str, ...] | None = ("tree", "sky", "house"), split: str = "validation"
+) -> Path:
     """Write (photo uint8 [H, W, 3], labels uint8 [h, w]) pairs in the published layout and return the root."""
     top = root / "ade20k"
-    images, annotations = top / "images" / "validation", top / "annotations" / "validation"
+    images, annotations = top / "images" / split, top / "annotations" / split
     images.mkdir(parents=True)
     annotations.mkdir(parents=True)
     for number, (photo, labels) in enumerate(pairs, start=1):

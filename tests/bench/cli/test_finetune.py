@@ -22,19 +22,22 @@ from bench.cli import finetune as command
 from bench.cli import finetunings
 from bench.cli.finetunings import FINETUNINGS, Options
 from bench.cli.training_options import adapted
+from bench.data.dead_leaves.ade20k import NAMES
 from bench.data.dead_leaves.sa1b import write_sa1b_tars
 from models.efficientsam.build import efficientsam
 from models.efficientsam.network import EfficientSamNetwork
 from models.errors import BenchError, MissingData
 from models.sami.encoder import ViTEncoder
-from models.training.recipes import DETECT_PAPER, IMAGENET_IMAGES, SA1B_IMAGES
+from models.training.recipes import DETECT_PAPER, IMAGENET_IMAGES, SA1B_IMAGES, SEMANTIC_PAPER
 from models.vitdet.build import vitdet_micro
 from models.vitdet.checkpoint import read_detector
 from models.vitdet.network import VitDet
+from tests.bench.ade20k_files import scene_pairs, write_ade20k
 from tests.bench.test_detection_training import lay_out
+from tests.models.mask2former.toys import TOY, toy_network
 
 WIDTH = {"embed_dim": 24, "depth": 1, "num_heads": 2}
-TOY = ["--steps", "2", "--images-per-step", "2", "--precision", "no", "--workers", "0"]
+SHORT = ["--steps", "2", "--images-per-step", "2", "--precision", "no", "--workers", "0"]
 
 
 def toy_efficientsam() -> EfficientSamNetwork:
@@ -67,7 +70,7 @@ def run(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Callable
             encoder.parent.mkdir(parents=True)
             torch.manual_seed(3)
             save_file(ViTEncoder(**WIDTH).state_dict(), encoder)
-        tyro.cli(command.finetune, args=[model, *TOY, "--out", str(tmp_path / "training"), *arguments])
+        tyro.cli(command.finetune, args=[model, *SHORT, "--out", str(tmp_path / "training"), *arguments])
         return tmp_path / "training" / model
 
     return bench_finetune
@@ -92,11 +95,11 @@ def test_finetuning_starts_from_the_pretrained_encoder(
 ) -> None:
     seen: dict[str, torch.Tensor] = {}
 
-    def looked_at(name: str, trainer: Any, *_: Any) -> None:
+    def looked_at(trainer: Any, *_: Any) -> None:
         seen.update(trainer.network.image_encoder.state_dict())
         raise BenchError("seen")
 
-    monkeypatch.setattr(command, "train_to_the_end", looked_at)
+    monkeypatch.setattr(finetunings, "shared_loop", looked_at)
     with pytest.raises(BenchError, match=r"^seen$"):
         run("efficientsam-ti")
     torch.manual_seed(3)
@@ -183,6 +186,32 @@ def test_coco_finetuning_writes_weights_of_the_detector_and_says_which_photos_it
         run("vitdet-sami-ti", "--data", str(tmp_path))
     with pytest.raises(MissingData, match=r"no encoder .*encoder.safetensors: give --encoder$"):
         run("vitdet-deit-s")
+
+
+def test_ade20k_finetuning_writes_weights_of_the_segmenter(
+    run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finetunings, "SEMANTIC_SIZES", {"ti": replace(TOY, **WIDTH)})
+    monkeypatch.setattr(finetunings, "SEMANTIC_PAPER", replace(SEMANTIC_PAPER, crop_size=64))
+    top = write_ade20k(tmp_path / "data", scene_pairs(3), names=NAMES, split="training")
+    folder = run("mask2former-sami-ti", "--data", str(top))
+    state = load_file(folder / "weights.safetensors")
+    toy_network(sizes=replace(TOY, **WIDTH)).load_state_dict(state)
+    assert not torch.equal(state["backbone.pos_embed"], pretrained(folder)["pos_embed"]), "it was trained"
+    record = json.loads((folder / "finetune.json").read_text())
+    assert (record["recipe"]["learning_rate"], record["recipe"]["steps"]) == (pytest.approx(2e-4 * 2 / 16), 2)
+    assert len((folder / "log.jsonl").read_text().splitlines()) == 2
+    with pytest.raises(MissingData, match="training is not there"):
+        run("mask2former-sami-ti", "--data", str(tmp_path))
+    with pytest.raises(BenchError, match="leave out --tracker"):
+        run("mask2former-sami-ti", "--data", str(top), "--tracker", "tensorboard")
+
+
+def test_the_recipe_of_segmenters_is_section_4_2_s() -> None:
+    recipe = SEMANTIC_PAPER
+    assert (recipe.steps, recipe.images_per_step, recipe.crop_size) == (160_000, 16, 512)
+    assert (recipe.learning_rate, recipe.weight_decay, recipe.schedule) == (2e-4, 0.05, "poly")
+    assert recipe.backbone_multiplier == 0.1
 
 
 def test_the_recipe_of_detectors_is_section_4_1_s() -> None:
