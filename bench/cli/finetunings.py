@@ -62,7 +62,7 @@ class Options(TrainingOptions):
     """Settings of a finetuning; the defaults are the paper's."""
 
     encoder: Path | None = None
-    """Encoder as `bench pretrain` leaves it, or a public file of MAE, DeiT, DINO or iBOT;
+    """Encoder as `bench pretrain` leaves it, or a public file of MAE, DeiT, DINO, iBOT or BEiT;
     <out>/<pretraining>/encoder.safetensors if not given."""
     data: Path | None = None
     """Folder with sa1b/ (tars as published, or unpacked), imagenet/train, coco/ or ade20k/; $BENCH_DATA if not

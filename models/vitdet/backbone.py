@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from models.errors import BenchError
 from models.sam.image_encoder import WindowAttention
 from models.sami.encoder import NORM_EPS, start
+from models.vitdet.beit import from_beit, is_beit
 
 GLOBAL_BLOCKS = 4
 """Blocks that attend to the whole image, evenly spaced (Li et al. 2022, section 3)."""
@@ -121,7 +122,7 @@ class Block(nn.Module):
 
 
 def start_from_encoder(backbone: Backbone, encoder_state: Mapping[str, Tensor], name: str) -> None:
-    """Load a pretrained ViT: one of `models.sami`, or a public MAE, DeiT, DINO or iBOT file, whose names agree.
+    """Load a pretrained ViT: one of `models.sami`, a public MAE, DeiT, DINO or iBOT file, whose names agree, or BEiT.
 
     Class and distillation tokens, last norms and heads stay behind; relative positions stay zero.
 
@@ -133,6 +134,8 @@ def start_from_encoder(backbone: Backbone, encoder_state: Mapping[str, Tensor], 
     Raises:
         BenchError: if it is of another width, depth or number of positions.
     """
+    if is_beit(encoder_state):
+        encoder_state = from_beit(encoder_state, backbone.pos_embed.shape[1])
     own = backbone.state_dict()
     needed = [entry for entry in own if not entry.endswith(("rel_pos_h", "rel_pos_w"))]
     for entry in needed:

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from timm.layers.pos_embed import resample_abs_pos_embed
+from timm.models.beit import Beit
 
 from models import detectors
 from models.cards import ModelCard
@@ -58,6 +59,30 @@ class TestBackbone:
                 tokens = block(tokens)
             found = ours(pixels).flatten(2).transpose(1, 2)
         np.testing.assert_allclose(found.numpy(), tokens.numpy(), atol=2e-5)
+
+    @pytest.mark.parametrize("scaled", [0.1, None])
+    def test_beit_without_its_relative_positions_is_a_plain_vit(self, scaled: float | None) -> None:
+        torch.manual_seed(1)
+        beit = Beit(use_abs_pos_emb=False, init_values=scaled, num_classes=0, **TINY)
+        for block in beit.blocks:
+            for bias in (block.attn.q_bias, block.attn.v_bias):
+                torch.nn.init.normal_(bias)
+        ours = tiny()
+        start_from_encoder(ours, beit.state_dict(), "it")
+        pixels = torch.randn(1, 3, 224, 224)
+        with torch.inference_mode():
+            tokens = beit.patch_embed(pixels)
+            for block in beit.blocks:
+                tokens = block(tokens)
+            found = ours(pixels).flatten(2).transpose(1, 2)
+        np.testing.assert_allclose(found.numpy(), tokens.numpy(), atol=2e-5)
+
+    def test_beit_s_relative_positions_stay_behind(self) -> None:
+        beit = Beit(use_abs_pos_emb=False, use_rel_pos_bias=True, num_classes=0, **TINY)
+        ours = tiny()
+        start_from_encoder(ours, beit.state_dict(), "it")
+        assert not ours.pos_embed.any()
+        assert not any(value.any() for name, value in ours.state_dict().items() if "rel_pos" in name)
 
     def test_relative_positions_can_be_left_out_and_start_at_zero(self) -> None:
         pixels = torch.randn(1, 3, 256, 256)

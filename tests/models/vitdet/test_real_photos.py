@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -84,7 +83,7 @@ def test_twenty_steps_of_the_full_detector_and_its_evaluation(samples: Instances
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("BENCH_SLOW_TESTS" not in os.environ, reason="four CPU minutes: set BENCH_SLOW_TESTS=1")
+@pytest.mark.overfit
 def test_four_photos_are_learned_by_heart(samples: Instances, tmp_path: Path) -> None:
     """Losses, targets, conversion of boxes and masks, and evaluation agree, or this cannot come near 1."""
     torch.manual_seed(0)
