@@ -63,7 +63,7 @@ def boxes_of(masks: np.ndarray) -> np.ndarray:
     size = masks.shape[-1]
     spans = []
     for axis in (1, 2):  # columns that hold a pixel give x, rows y
-        held = masks.any(axis)  # [N, S]
+        held = np.asarray(masks.any(axis))  # [N, S]
         first, end = held.argmax(1), size - held[:, ::-1].argmax(1)
         spans.append(((first + end) / 2 / size, (end - first) / size))
     (x, width), (y, height) = spans

@@ -91,8 +91,8 @@ class MaskBatches:
 
 def turned(maps: np.ndarray, turn: int) -> np.ndarray:
     """Return maps [..., S, S] in one of the eight symmetries of a square, 0 as they are."""
-    turned = np.rot90(maps, turn % 4, axes=(-2, -1))
-    return np.ascontiguousarray(turned.swapaxes(-2, -1) if turn >= 4 else turned)
+    rotated = np.rot90(maps, turn % 4, axes=(-2, -1))
+    return np.ascontiguousarray(rotated.swapaxes(-2, -1) if turn >= 4 else rotated)
 
 
 def _draw(index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
