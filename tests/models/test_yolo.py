@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from models.errors import BenchError
-from models.yolo import fastsam_micro, need_ultralytics, threads_unchanged, ultralytics
+from models.fastsam import micro_segmenter
+from models.yolo import fastsam_micro, need_ultralytics, ultralytics
+from tests.models.recipe import image
 
 ROOT = Path(__file__).resolve().parents[2]
 needs_ultralytics = pytest.mark.skipif(
@@ -60,10 +62,10 @@ def test_the_network_finds_one_class_at_three_strides_and_fits_into_the_reposito
 
 
 @needs_ultralytics
-def test_choosing_a_device_changes_no_threads() -> None:
+def test_a_segmenter_changes_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_num_threads()
-    with threads_unchanged():
-        torch.set_num_threads(before + 1)
+    monkeypatch.setattr(ultralytics("ultralytics.utils.torch_utils"), "NUM_THREADS", before + 1)  # what it would set
+    micro_segmenter(fastsam_micro(), name="fastsam-micro").embed([image(64, 64)])
     assert torch.get_num_threads() == before
 
 
