@@ -29,7 +29,8 @@ needs_ultralytics = pytest.mark.skipif(
 )
 UNSEEN = 6000
 """First scene of the training world that no micro model was trained on."""
-RECALL = 0.5
+RECALL = 0.75
+"""Least share of objects found at IoU 0.5: 0.87 of these 106 measured; 7 of 10 after a third of the training."""
 
 H, W = 9, 12
 MASKS = hnp.arrays(bool, st.tuples(st.integers(1, 5), st.just(H), st.just(W)))
