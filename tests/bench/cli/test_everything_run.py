@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from bench.cli import train as command
 from bench.cli import train_all
 from bench.cli.train_all import OF_TABLE, run_all, tasks
-from bench.data.dead_leaves.training import TRAINING_SEED
+from bench.data.dead_leaves.training import TRAINING_SEED, training_scenes
 from models import zoo
 from models.errors import BenchError
 from models.training.micro import MICRO_RUNS
@@ -27,12 +28,15 @@ needs_ultralytics = pytest.mark.skipif(
 
 @needs_ultralytics
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 on this system")
-def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """kill -9 in the middle: the resumed run ends in the very bits of the one that was left alone."""
 
     def of(out: str) -> str:
         return f"train {NAME} --out {tmp_path}/{out} --weights {tmp_path}/{out}-weights --records {tmp_path}/records"
 
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    training_scenes(8)  # drawn here, since drawing processes of the command import all that it imports
     killed = start(tmp_path / "cache", *of("killed").split())
     log = tmp_path / "killed" / NAME / "log.jsonl"
     kill_in_the_middle(killed, log, lines=5)
