@@ -220,6 +220,13 @@ CARDS: tuple[ModelCard, ...] = (
     ),
     _micro("sam-micro", "SAM", _SAM_SEGMENTER, _SAM_INPUT),
     _micro("mobilesam-micro", "MobileSAM", _SAM_SEGMENTER, _SAM_INPUT),
+    replace(
+        _micro("fastsam-micro", "FastSAM", "models.fastsam:micro_segmenter", _YOLO_INPUT),
+        build="models.yolo:fastsam_micro",
+        requires=_FASTSAM_X.requires,
+        licence=_FASTSAM_X.licence,
+        note=_MICRO_NOTE,
+    ),
     _micro("sam-mae-ti-micro", "SAM-MAE-Ti", _EFFICIENTSAM_SEGMENTER, _SQUASH_INPUT, "efficientsam_ti_micro"),
     _micro("efficientsam-ti-micro", "EfficientSAM-Ti", _EFFICIENTSAM_SEGMENTER, _SQUASH_INPUT),
     _micro("efficientsam-s-micro", "EfficientSAM-S", _EFFICIENTSAM_SEGMENTER, _SQUASH_INPUT),

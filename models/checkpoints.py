@@ -144,7 +144,7 @@ def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 def fitting_model(state: Mapping[str, Tensor], cards: Iterable[ModelCard] = CARDS) -> str | None:
     """Return the name of the first model whose network has exactly these entries, None if there is none."""
     for card in cards:
-        if card.segmenter is None:
+        if card.segmenter is None or card.requires is not None:  # whose network may need what is not installed
             continue
         with torch.device("meta"):
             wanted = shapes(resolve(card.build)().state_dict())

@@ -8,7 +8,6 @@ published code drops repeated answers.
 from __future__ import annotations
 
 import functools
-import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.errors import BenchError
 from models.segmenter import (
@@ -29,6 +28,7 @@ from models.segmenter import (
     Prompts,
     Segmentation,
 )
+from models.yolo import MICRO_SIZE, threads_unchanged, ultralytics
 
 CONFIDENCE, NMS_IOU, INPUT_SIZE, MAX_MASKS = 0.4, 0.9, 1024, 300
 """Of the everything-pass, as the published inference script sets them (300: the default of its YOLO)."""
@@ -164,37 +164,48 @@ def load_fastsam(checkpoint: Path | None, device: str) -> FastSamSegmenter:
     Raises:
         BenchError: if `ultralytics` is not installed or cannot read the file.
     """
-    os.environ.setdefault("YOLO_OFFLINE", "true")  # else it looks for updates and reports its use
-    try:
-        from ultralytics import FastSAM
-    except ImportError as error:
-        raise BenchError(
-            f"FastSAM needs 'ultralytics' ({error}): run `pip install efficientsam-bench[fastsam]`"
-        ) from error
+    package = ultralytics("ultralytics")
     if checkpoint is None or checkpoint.suffix != ".pt":
         raise BenchError(f"FastSAM needs a checkpoint whose name ends in .pt, got '{checkpoint}': rename it")
     try:
-        model = FastSAM(str(checkpoint))
+        network = package.FastSAM(str(checkpoint)).model
     except (RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
         reason = str(error).partition("\n")[0]
         raise BenchError(
             f"'{checkpoint}' is not a checkpoint of FastSAM ({reason}): run `bench weights fetch fastsam-x`"
         ) from error
-    return FastSamSegmenter(functools.partial(_everything, model, device), name="fastsam", device=device)
+    return _segmenter(network, "fastsam", device, INPUT_SIZE)
 
 
-def _everything(model: Any, device: str, image: np.ndarray) -> np.ndarray:
-    """Run the everything-pass of a model of `ultralytics`, which takes BGR."""
-    (result,) = model.predict(
-        np.ascontiguousarray(image[..., ::-1]),
-        device=device,
-        retina_masks=True,
-        imgsz=INPUT_SIZE,
-        conf=CONFIDENCE,
-        iou=NMS_IOU,
-        max_det=MAX_MASKS,
-        verbose=False,
-    )
+def micro_segmenter(network: nn.Module, *, name: str) -> FastSamSegmenter:
+    """Make the segmenter around a micro network, where its weights are."""
+    return _segmenter(network, name, str(next(network.parameters()).device), MICRO_SIZE)
+
+
+def _segmenter(network: nn.Module, name: str, device: str, size: int) -> FastSamSegmenter:
+    """Make a segmenter whose everything-pass sees images with their longer side at `size`, px."""
+    settings = {
+        "mode": "predict",
+        "task": "segment",
+        "device": device,
+        "retina_masks": True,
+        "rect": True,
+        "imgsz": size,
+        "conf": CONFIDENCE,
+        "iou": NMS_IOU,
+        "max_det": MAX_MASKS,
+        "save": False,
+        "verbose": False,
+    }
+    predictor = ultralytics("ultralytics.models.fastsam").FastSAMPredictor(overrides=settings)
+    with threads_unchanged():
+        predictor.setup_model(network, verbose=False)
+    return FastSamSegmenter(functools.partial(_everything, predictor), name=name, device=device)
+
+
+def _everything(predictor: Any, image: np.ndarray) -> np.ndarray:
+    """Run the everything-pass of `ultralytics`, which takes BGR."""
+    (result,) = predictor(np.ascontiguousarray(image[..., ::-1]))
     if result.masks is None:
         return np.zeros((0, *image.shape[:2]), dtype=bool)
     return np.asarray(result.masks.data.cpu().numpy() > 0)

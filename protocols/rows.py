@@ -25,6 +25,7 @@ class PaperRow:
 
 _NEVER_RELEASED = "weights never released by the authors"
 _COPIED_SAM = "the paper copied this row from the SAM paper, which adds a refinement pass"
+_COPIED_FASTSAM = "the paper copied this row from the FastSAM paper"
 
 TABLE4 = (
     PaperRow("SAM", "sam-vit-h", "sam-micro"),
@@ -43,7 +44,7 @@ TABLE5 = (
     ),
     PaperRow("SAM", "sam-vit-h", "sam-micro", copied=True, note=_COPIED_SAM),
     PaperRow("MobileSAM", "mobilesam", "mobilesam-micro"),
-    PaperRow("FastSAM", "fastsam-x", copied=True, note="the paper copied this row from the FastSAM paper"),
+    PaperRow("FastSAM", "fastsam-x", "fastsam-micro", copied=True, note=_COPIED_FASTSAM),
     PaperRow("EfficientSAM-Ti", "efficientsam-ti", "efficientsam-ti-micro"),
     PaperRow("EfficientSAM-S", "efficientsam-s", "efficientsam-s-micro"),
 )

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from bench.data.crops import CropBatches
 from bench.data.dead_leaves.detection import detection_scenes
+from bench.data.dead_leaves.everything import EverythingBatches
 from bench.data.dead_leaves.imagenet import labelled_images, unlabelled_images
 from bench.data.dead_leaves.training import MaskBatches, training_scenes
 from bench.data.detection import DetectionBatches
@@ -25,6 +26,7 @@ from models.sami.targets import Target, pixel_target, sam_target, token_target
 from models.training.classify import classify_stage
 from models.training.detect import detect_stage
 from models.training.distill import EncoderTrainer, distill_stage
+from models.training.everything import everything_stage
 from models.training.loop import Batches, Stage
 from models.training.masked import masked_stage
 from models.training.micro import CLASSES, MICRO_RUNS, MicroRun
@@ -36,6 +38,7 @@ from models.training.recipes import (
     ClassifyRecipe,
     DetectRecipe,
     DistillRecipe,
+    EverythingRecipe,
     MaskedRecipe,
     PromptableRecipe,
     images_per_batch,
@@ -45,7 +48,7 @@ from models.vitdet.backbone import start_from_encoder
 WEIGHTS = Path(__file__).resolve().parents[2] / "models" / "weights"
 """Committed weights."""
 SCENES = 6000
-"""Dead leaves that micro SAM is trained on, and MobileSAM distilled."""
+"""Dead leaves that micro SAM and FastSAM are trained on, and MobileSAM distilled."""
 OBJECTS, CLIP_OBJECTS = 6000, 3000
 """Images of dead leaves as ImageNet: as many for pretraining as for finetuning, and those for CLIP's stand-in alone."""
 DETECTION_SCENES = 2000
@@ -189,12 +192,18 @@ def _detect(job: Job, network: Any, images: int) -> Parts:
     return network, detect_stage(), batches
 
 
+def _everything(job: Job, network: Any, images: int) -> Parts:
+    batches = EverythingBatches(training_scenes(SCENES), images=images, seed=job.seed)
+    return network, everything_stage(network, job.recipe), batches
+
+
 STAGES: dict[type, Callable[[Job, Any, int], Parts]] = {
     PromptableRecipe: _promptable,
     DistillRecipe: _distill,
     MaskedRecipe: _masked,
     ClassifyRecipe: _classify,
     DetectRecipe: _detect,
+    EverythingRecipe: _everything,
 }
 
 

@@ -35,6 +35,8 @@ from models.training.recipes import (
     FINETUNE_SCENES,
     ClassifyRecipe,
     DetectRecipe,
+    DistillRecipe,
+    EverythingRecipe,
     MaskedRecipe,
     PromptableRecipe,
     Recipe,
@@ -71,6 +73,7 @@ def train(
     """
     if run not in MICRO_RUNS:
         raise unknown_name("run", run, MICRO_RUNS)
+    MICRO_RUNS[run].ready()
     job = Job(run, MICRO_RUNS[run], seed, out, weights)
     if steps is not None:
         job = replace(job, run=replace(job.run, recipe=replace(job.run.recipe, steps=steps)))
@@ -196,7 +199,7 @@ def _command(job: Job, processes: int) -> str:
 def _data(job: Job) -> dict[str, Any]:
     """Say which dead leaves a job sees."""
     recipe: Recipe = job.recipe
-    if isinstance(recipe, PromptableRecipe) or job.name == "mobilesam-micro":
+    if isinstance(recipe, PromptableRecipe | DistillRecipe | EverythingRecipe):
         scenes = FINETUNE_SCENES if job.run.start else SCENES
         return {"world": "dead leaves", "seed": TRAINING_SEED, "scenes": scenes}
     if isinstance(recipe, DetectRecipe):

@@ -22,6 +22,7 @@ from models.training.recipes import (
     CLASSIFY_MICRO,
     DETECT_MICRO,
     DISTILL_MICRO,
+    EVERYTHING_MICRO,
     MAE_MICRO,
     PROMPTABLE_MICRO,
     SAM_MICRO,
@@ -32,6 +33,7 @@ from models.training.recipes import (
 )
 from models.vitdet.build import vitdet_micro
 from models.vitdet.network import VitDet
+from models.yolo import fastsam_micro, need_ultralytics
 
 CLASSES = 16
 """Of dead leaves as ImageNet."""
@@ -60,6 +62,8 @@ class MicroRun:
     """The run whose encoder this one starts from."""
     committed: bool = False
     """Whether its weights are part of the project."""
+    ready: Callable[[], None] = lambda: None
+    """Raises a BenchError where an optional package that it needs is not installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +126,7 @@ def _pretraining(variant: Variant) -> MicroRun:
 MICRO_RUNS: dict[str, MicroRun] = {
     "sam-micro": MicroRun(build=micro.sam_micro, recipe=SAM_MICRO, committed=True),
     "mobilesam-micro": MicroRun(build=micro.mobilesam_micro, recipe=DISTILL_MICRO, teacher="sam-micro", committed=True),
+    "fastsam-micro": MicroRun(build=fastsam_micro, recipe=EVERYTHING_MICRO, ready=need_ultralytics, committed=True),
     "clip-micro": MicroRun(
         build=VARIANTS["sami-s"].classifier, recipe=replace(CLASSIFY_MICRO, steps=800, warmup_steps=40)
     ),

@@ -149,6 +149,18 @@ class SemanticRecipe(Recipe):
     """Learning rate of the backbone over that of the rest."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EverythingRecipe(Recipe):
+    """FastSAM (arXiv 2306.12156): YOLOv8-seg finds all objects of an image, whatever they are; ultralytics' losses."""
+
+    box_gain: float = 7.5
+    """Weight of the boxes' CIoU and of the masks' cross-entropy; ultralytics' default, as the next two."""
+    class_gain: float = 0.5
+    """Weight of object or not."""
+    distribution_gain: float = 1.5
+    """Weight of the distribution over bins of each box side."""
+
+
 SA1B_IMAGES = 11_185_362
 """Images of the published SA-1B."""
 
@@ -302,5 +314,15 @@ SEMANTIC_MICRO = SemanticRecipe(
     scales=(1.0, 1.5),
     colours=False,
     backbone_multiplier=0.5,  # encoders pretrained for minutes have more to learn than the paper's
+    checkpoint_every=100,
+)
+EVERYTHING_MICRO = EverythingRecipe(
+    steps=1500,
+    images_per_step=16,
+    learning_rate=3e-3,
+    weight_decay=0.05,
+    schedule="cosine",
+    warmup_steps=75,  # a twentieth
+    clip_norm=10.0,  # ultralytics'
     checkpoint_every=100,
 )

@@ -44,10 +44,28 @@ class TrainingScenes:
 
     def masks(self, scene: int, rng: np.random.Generator, count: int) -> np.ndarray:
         """Sample objects of a scene, bool [count, SIZE, SIZE]; with replacement only if there are too few."""
-        numbers = self.objects[scene][self.objects[scene] != 0]
-        chosen = rng.choice(numbers, size=count, replace=len(numbers) < count)
+        numbers = self._numbers(scene)
+        return self._drawn(scene, rng.choice(numbers, size=count, replace=len(numbers) < count))
+
+    def all_masks(self, scene: int) -> np.ndarray:
+        """Return all leaves and parts of a scene, bool [N, SIZE, SIZE]."""
+        return self._drawn(scene, self._numbers(scene))
+
+    def chosen(self, step: int, *, images: int, seed: int) -> list[int]:
+        """Return the scenes of a step: each is seen once an epoch, in an order of the epoch's own."""
+        epoch, position = divmod(step, len(self.images) // images)
+        order = np.random.default_rng((seed, epoch)).permutation(len(self.images))
+        return [int(scene) for scene in order[position * images : (position + 1) * images]]
+
+    def _numbers(self, scene: int) -> np.ndarray:
+        return self.objects[scene][self.objects[scene] != 0]
+
+    def _drawn(self, scene: int, numbers: np.ndarray) -> np.ndarray:
         leaf_map, part_map = self.maps[scene]
-        return np.stack([(part_map if n < 0 else leaf_map) == np.uint8(abs(n)) for n in chosen])
+        masks = np.zeros((len(numbers), SIZE, SIZE), dtype=bool)
+        for mask, number in zip(masks, numbers.tolist(), strict=True):
+            mask[:] = (part_map if number < 0 else leaf_map) == abs(number)
+        return masks
 
 
 class MaskBatches:
@@ -61,24 +79,20 @@ class MaskBatches:
         self.seed = seed
 
     def __getitem__(self, step: int) -> MaskBatch:
-        per_epoch = len(self.scenes.images) // self.images
-        epoch, position = divmod(step, per_epoch)
-        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.scenes.images))
-        chosen = order[position * self.images : (position + 1) * self.images]
         rng = np.random.default_rng((self.seed, 1, step))
         images, masks = [], []
-        for scene in chosen.tolist():
+        for scene in self.scenes.chosen(step, images=self.images, seed=self.seed):
             objects = self.scenes.masks(scene, rng, self.masks_per_image)  # [P, H, W]
             turn = int(rng.integers(8))
-            images.append(_turned(self.scenes.images[scene].transpose(2, 0, 1), turn))
-            masks.append(_turned(objects, turn))
+            images.append(turned(self.scenes.images[scene].transpose(2, 0, 1), turn))
+            masks.append(turned(objects, turn))
         return {"images": np.stack(images), "masks": np.stack(masks)}
 
 
-def _turned(maps: np.ndarray, turn: int) -> np.ndarray:
+def turned(maps: np.ndarray, turn: int) -> np.ndarray:
     """Return maps [..., S, S] in one of the eight symmetries of a square, 0 as they are."""
-    turned = np.rot90(maps, turn % 4, axes=(-2, -1))
-    return np.ascontiguousarray(turned.swapaxes(-2, -1) if turn >= 4 else turned)
+    rotated = np.rot90(maps, turn % 4, axes=(-2, -1))
+    return np.ascontiguousarray(rotated.swapaxes(-2, -1) if turn >= 4 else rotated)
 
 
 def _draw(index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
