@@ -23,7 +23,8 @@ from models.vitdet.d2.package import need_detectron2
 from models.vitdet.detector import Found
 from models.vitdet.network import VitDet
 
-Engine = Literal["torchvision", "detectron2"]
+Engine = Literal["auto", "torchvision", "detectron2"]
+"""auto: torchvision where it can."""
 DataSet = Literal["coco", "lvis"]
 LIMITS: dict[str, dict[str, Any]] = {
     "coco": {"classes": 80, "score_threshold": 0.05, "detections": 100},
@@ -79,7 +80,7 @@ def load(
     data: DataSet,
     checkpoint: str | Path | None = None,
     *,
-    engine: Engine | None = None,
+    engine: Engine = "auto",
     device: str = "cpu",
 ) -> LoadedDetector | Detectron2Detector:
     """Load a detector with its weights.
@@ -89,7 +90,7 @@ def load(
         data: what it is asked about, since a cascade has one file for each.
         checkpoint: file to use instead of the card's: safetensors, a torch file of tensors alone (detectron2's .pth
             too), or detectron2's .pkl.
-        engine: None takes torchvision where it can.
+        engine: see `Engine`.
         device: as torch names it.
 
     Raises:
@@ -98,7 +99,7 @@ def load(
     """
     found = card(name, data)
     cascade = isinstance(found, CascadeCard)
-    if engine == "detectron2" or (engine is None and cascade):
+    if engine == "detectron2" or (engine == "auto" and cascade):
         return _load_detectron2(found, checkpoint, device)
     if cascade:
         raise BenchError(f"'{name}' is a cascade, which the engine torchvision does not have: use --engine detectron2")

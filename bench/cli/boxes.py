@@ -27,7 +27,7 @@ def boxes(
     detector: tyro.conf.Positional[str],
     /,
     data: DataSet = "coco",
-    engine: Engine | None = None,
+    engine: Engine = "auto",
     checkpoint: Path | None = None,
     device: str = "cpu",
     limit: int | None = None,
@@ -42,7 +42,7 @@ def boxes(
         detector: vitdet-h, -l or -b (cascades, detectron2's published files); vitdet-mae-b and the other detectors of
             Table 2; vitdet-sami-ti-micro and its like, about dead leaves.
         data: coco or lvis, under $BENCH_DATA.
-        engine: torchvision needs nothing more; detectron2 is a package of its own and alone has cascades. The default
+        engine: torchvision needs nothing more; detectron2 is a package of its own and alone has cascades. auto
             is torchvision where it can.
         checkpoint: Weights to use instead of the published ones: safetensors, or detectron2's .pkl or .pth.
         device: Where the detector runs, e.g. cpu or cuda.
