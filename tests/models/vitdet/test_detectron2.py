@@ -76,6 +76,7 @@ NETWORKS = {
         box_features=24,
         box_convolutions=1,
         mask_convolutions=3,
+        canonical_px=20,  # small objects too are pooled from all levels
         score_threshold=0.01,
     ),
 }
