@@ -8,7 +8,7 @@ from typing import Any
 
 import tyro
 
-from bench.cli import data, finetune, listing, pretrain, probe, run, speed, train, train_all, weights
+from bench.cli import boxes, data, finetune, listing, pretrain, probe, run, speed, train, train_all, weights
 from models.errors import BenchError
 
 GROUPS: dict[str, dict[str, Callable[..., Any]]] = {
@@ -21,6 +21,7 @@ GROUPS: dict[str, dict[str, Callable[..., Any]]] = {
 }
 COMMANDS: dict[str, Callable[..., Any]] = {
     "run": run.run,
+    "boxes": boxes.boxes,
     "list": listing.list_all,
     "runs": listing.list_runs,
     "pretrain": pretrain.pretrain,

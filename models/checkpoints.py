@@ -68,9 +68,9 @@ def _beside(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
-def hash_file(path: Path) -> str:
-    """Return the sha256 of a file, read now."""
-    hashed = hashlib.sha256()
+def hash_file(path: Path, algorithm: str = "sha256") -> str:
+    """Return the hash of a file, read now."""
+    hashed = hashlib.new(algorithm)
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
             hashed.update(chunk)

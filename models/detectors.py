@@ -27,7 +27,7 @@ class DetectorCard(RowCard):
 
     table: str = "table2"
     size: str
-    """Of its ViT: ti, s or b."""
+    """Of its ViT, see `models.vitdet.build.SIZES`."""
 
 
 class LoadedDetector:
@@ -74,7 +74,7 @@ def load(name: str, checkpoint: str | Path | None = None, *, device: str = "cpu"
     """
     found = card(name)
     path = row_cards.checkpoint_file(found, checkpoint)
-    network = _build(found)
+    network = build(found)
     checkpoints.fill(network, read_detector(path, found.file_card), card=found.file_card, path=path)
     row_cards.to_device(network, device)
     digest = checkpoints.sha256_of(path)
@@ -95,7 +95,8 @@ def card(name: str) -> DetectorCard:
     return row_cards.find(name, CARDS, "detector")
 
 
-def _build(found: DetectorCard) -> VitDet:
+def build(found: DetectorCard) -> VitDet:
+    """Return the untrained network of a card."""
     if found.scale == "paper":
         return vitdet(found.size)
     network = MICRO_RUNS[found.name].build()

@@ -6,7 +6,6 @@ models are inside this package.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -125,7 +124,7 @@ def _check_digest(card: RowCard, path: Path) -> None:
     if card.digest is None:
         return
     algorithm, start = card.digest
-    digest = checkpoints.sha256_of(path) if algorithm == "sha256" else hashlib.md5(path.read_bytes()).hexdigest()
+    digest = checkpoints.sha256_of(path) if algorithm == "sha256" else checkpoints.hash_file(path, algorithm)
     if not digest.startswith(start):
         raise BenchError(
             f"'{path}' is not the published checkpoint of '{card.name}', its {algorithm} begins with "

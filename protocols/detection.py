@@ -36,22 +36,11 @@ def make_table(plan: Plan, registry: Registry, instances: Instances, settings: S
         BenchError: if a model or its data fail; finished shards stay.
     """
     engine = exact_engine()
-    images = instances.images[: settings.limit]
-    question = Question(
-        table=table2.NAME,
-        version=table2.VERSION,
-        data=instances.name,
-        sha256=instances.sha256,
-        images=images,
-        image_ids=[info.id for info in images],
-        of_images=len(instances.images),
-        at_once=IMAGES_A_SHARD,
-        ask=lambda model, some, advance: ask(model, instances, some, advance),
-    )
+    question = question_about(instances, settings.limit)
 
     def load(name: str, checkpoint: Path | None) -> Model:
         model = registry.load(name, checkpoint, device=settings.device)
-        _check_classes(model, instances)
+        check_classes(model, instances)
         return model
 
     with threads(1 if plan.scale == "micro" else None):
@@ -70,7 +59,7 @@ def make_table(plan: Plan, registry: Registry, instances: Instances, settings: S
         row: {seed: table2.score(run, instances) for seed, run in sorted(of_row.items())}
         for row, of_row in told.runs.items()
     }
-    whole = is_published_set(instances) and len(images) == len(instances.images)
+    whole = is_published_set(instances) and len(question.images) == question.of_images
     return TableResult(
         name=table2.NAME,
         title=table2.TITLE,
@@ -88,7 +77,24 @@ def make_table(plan: Plan, registry: Registry, instances: Instances, settings: S
     )
 
 
-def _check_classes(model: Model, instances: Instances) -> None:
+def question_about(instances: Instances, limit: int | None) -> Question:
+    """Return what every detector is asked: what is in the photos of a data set, or in its first ones."""
+    images = instances.images[:limit]
+    return Question(
+        table=table2.NAME,
+        version=table2.VERSION,
+        data=instances.name,
+        sha256=instances.sha256,
+        images=images,
+        image_ids=[info.id for info in images],
+        of_images=len(instances.images),
+        at_once=IMAGES_A_SHARD,
+        ask=lambda model, some, advance: ask(model, instances, some, advance),
+    )
+
+
+def check_classes(model: Model, instances: Instances) -> None:
+    """Raise a BenchError if a detector knows more or fewer classes than the data set has categories."""
     if model.classes != len(instances.categories):
         raise BenchError(
             f"model '{model.name}' knows {model.classes} classes, {instances.annotation_path} has "

@@ -72,13 +72,8 @@ def ask_rows(plan: Plan, load: Callable[[str, Path | None], Any], question: Ques
     identities: dict[str, dict[str, Any]] = {}
     for subject in plan.subjects:
         model = load(subject.model, subject.checkpoint)
-        identities[subject.row] = {
-            "name": model.name,
-            "checkpoint_sha256": model.checkpoint_sha256,
-            "custom": model.custom,
-            "device": settings.device,
-        }
-        runs[subject.row] = _run(model, identities[subject.row], question, settings)
+        identities[subject.row] = identity_of(model, settings)
+        runs[subject.row] = run_question(model, question, settings)
     return Asked(
         runs,
         {
@@ -89,11 +84,26 @@ def ask_rows(plan: Plan, load: Callable[[str, Path | None], Any], question: Ques
     )
 
 
-def _run(model: Any, identity: Mapping[str, Any], question: Question, settings: Settings) -> CellRun:
+def identity_of(model: Any, settings: Settings) -> dict[str, Any]:
+    """Return what tells a model from others."""
+    return {
+        "name": model.name,
+        "checkpoint_sha256": model.checkpoint_sha256,
+        "custom": model.custom,
+        "device": settings.device,
+    }
+
+
+def run_question(model: Any, question: Question, settings: Settings) -> CellRun:
+    """Ask one model; what is in the run store is not asked again.
+
+    Raises:
+        BenchError: if the model fails, or no image can be read; finished shards stay.
+    """
     whole = {
         "protocol": question.table,
         "version": question.version,
-        "model": dict(identity),
+        "model": identity_of(model, settings),
         "data": {"name": question.data, "sha256": question.sha256},
         "images": len(question.images),
         "of_images": question.of_images,

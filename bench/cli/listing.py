@@ -13,7 +13,7 @@ from bench import paths, store
 from bench.cli.makers import MAKERS
 from bench.data import open_instances
 from bench.data.published import INSTANCE_SETS
-from models import classifiers, detectors, zoo
+from models import box_detectors, classifiers, detectors, row_cards, zoo
 from models.errors import BenchError
 from models.mask2former import cards as segmentation_models
 from protocols.axes import PRESETS
@@ -30,6 +30,7 @@ def list_all() -> None:
     console.print(_models())
     console.print(_of_rows("classifier", classifiers))
     console.print(_of_rows("detector", detectors))
+    console.print(_cascades())
     console.print(_segmentation_models())
     console.print("[bold]data sets[/]")
     for line in _data_sets():
@@ -57,6 +58,16 @@ def _of_rows(kind: str, registry: Any) -> Table:
         usable, why = registry.available(card.name)
         row = card.paper_row if card.scale == "paper" else f"{card.paper_row} (micro)"
         table.add_row(card.name, row, "[green]yes[/]" if usable else "no", escape(why))
+    return table
+
+
+def _cascades() -> Table:
+    """Return a line for each published detector that `bench boxes` writes Table 5's boxes with."""
+    table = Table("box detector", "of", "here", "what is missing", box=None, title_justify="left")
+    table.title = "[bold]box detectors[/]"
+    for card in box_detectors.CASCADES:
+        usable, why = row_cards.available(card)
+        table.add_row(card.name, card.data.upper(), "[green]yes[/]" if usable else "no", escape(why))
     return table
 
 

@@ -160,12 +160,24 @@ def _figure7(options: Options) -> TableResult | None:
 
 
 def _settings(options: Options) -> dict[str, Any]:
+    return run_settings(options.limit, options.device)
+
+
+def run_settings(limit: int | None, device: str) -> dict[str, Any]:
+    """Return the fields of `Settings` for a command: its store, its progress bar, its provenance.
+
+    Raises:
+        BenchError: for a limit below 1.
+    """
+    if limit is not None and limit < 1:
+        raise BenchError(f"--limit must be at least 1, got {limit}")
+
     def bar(description: str, total: int, done: int) -> Any:
         return progress(description, total=total, unit="images", done=done)
 
     return {
-        "limit": options.limit,
-        "device": options.device,
+        "limit": limit,
+        "device": device,
         "store": RunStore(),
         "progress": bar,
         "say": say,

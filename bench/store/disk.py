@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,8 +38,8 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise BenchError(f"{path} was not written ({said}): mend the disk and run the same command again") from error
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write `data` to `path` so that readers see the old file or the new one, also after a crash.
+def write_whole(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Write `data`, in pieces or not, to `path` so that readers see the old file or the new one, also after a crash.
 
     A killed process leaves at most a temporary file, which `sweep` removes.
 
@@ -49,7 +49,7 @@ def write_whole(path: Path, data: bytes) -> None:
     temporary = temporary_beside(path, current_owner())
     with disk_errors(path):
         try:
-            _write_through(temporary, data)
+            _write_through(temporary, [data] if isinstance(data, bytes) else data)
             os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -81,12 +81,13 @@ def sweep(folder: Path) -> None:
                 continue  # its maker finished, or another process swept it first
 
 
-def _write_through(path: Path, data: bytes) -> None:
+def _write_through(path: Path, pieces: Iterable[bytes]) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
-        left = memoryview(data)
-        while left:
-            left = left[os.write(descriptor, left) :]
+        for piece in pieces:
+            left = memoryview(piece)
+            while left:
+                left = left[os.write(descriptor, left) :]
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

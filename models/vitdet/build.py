@@ -11,8 +11,10 @@ SIZES: dict[str, dict[str, Any]] = {
     "ti": {"embed_dim": 192, "depth": 12, "num_heads": 3},
     "s": {"embed_dim": 384, "depth": 12, "num_heads": 6},
     "b": {"embed_dim": 768, "depth": 12, "num_heads": 12},
+    "l": {"embed_dim": 1024, "depth": 24, "num_heads": 16},
+    "h": {"embed_dim": 1280, "depth": 32, "num_heads": 16},
 }
-"""The ViTs of Table 2."""
+"""The ViTs of Table 2, and the two larger ones of Li et al. 2022, whose detector gives Table 5 its boxes."""
 MICRO: dict[str, Any] = {
     "channels": 48,
     "box_convolutions": 2,
@@ -30,7 +32,7 @@ MICRO: dict[str, Any] = {
 
 
 def vitdet(size: str, *, img_size: int = 1024, classes: int = 80, drop_path: float = 0.0, **heads: Any) -> VitDet:
-    """Build an untrained ViTDet of size ti, s or b; `heads` are keywords of `VitDet`."""
+    """Build an untrained ViTDet of size ti, s, b, l or h; `heads` are keywords of `VitDet`."""
     return VitDet(Backbone(img_size=img_size, drop_path=drop_path, **SIZES[size]), classes=classes, **heads)
 
 

@@ -6,7 +6,8 @@ and mask, which nothing reads: they become zeros, and are dropped on the way bac
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -39,17 +40,15 @@ _NAMES: tuple[tuple[str, str], ...] = (
     ("rpn.head.conv.1.0.", "proposal_generator.rpn_head.conv.conv1."),
     ("rpn.head.cls_logits.", "proposal_generator.rpn_head.objectness_logits."),
     ("rpn.head.bbox_pred.", "proposal_generator.rpn_head.anchor_deltas."),
-    *((f"roi_heads.box_head.{k - 1}.0.", f"roi_heads.box_head.conv{k}.") for k in range(1, 5)),
-    *((f"roi_heads.box_head.{k - 1}.1.", f"roi_heads.box_head.conv{k}.norm.") for k in range(1, 5)),
-    ("roi_heads.box_head.5.", "roi_heads.box_head.fc1."),
     ("roi_heads.box_predictor.cls_score.", "roi_heads.box_predictor.cls_score."),
     ("roi_heads.box_predictor.bbox_pred.", "roi_heads.box_predictor.bbox_pred."),
-    *((f"roi_heads.mask_head.{k - 1}.0.", f"roi_heads.mask_head.mask_fcn{k}.") for k in range(1, 5)),
-    *((f"roi_heads.mask_head.{k - 1}.1.", f"roi_heads.mask_head.mask_fcn{k}.norm.") for k in range(1, 5)),
     ("roi_heads.mask_predictor.conv5_mask.", "roi_heads.mask_head.deconv."),
     ("roi_heads.mask_predictor.mask_fcn_logits.", "roi_heads.mask_head.predictor."),
 )
-"""Beginnings of entries, (ours, detectron2's), for the heads of the paper: four convolutions each."""
+"""Beginnings of entries, (ours, detectron2's), but for the convolutions of the heads and the layer after them."""
+_BOX_CONVOLUTION = re.compile(r"roi_heads\.box_head\.(conv\d+|\d+\.0)\.weight")
+_MASK_CONVOLUTION = re.compile(r"roi_heads\.mask_head\.(mask_fcn\d+|\d+\.0)\.weight")
+"""Under either's name."""
 _CLASSES = "roi_heads.box_predictor.cls_score."
 _BOXES = "roi_heads.box_predictor.bbox_pred."
 _MASKS = "roi_heads.mask_predictor.mask_fcn_logits."
@@ -64,10 +63,11 @@ def from_detectron2(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         BenchError: if an entry belongs to another model, a cascade for example.
     """
     found = {}
+    table = [(theirs, ours) for ours, theirs in _names(state)]
     for name, value in state.items():
         if name in ("pixel_mean", "pixel_std") or ".anchor_generator." in name:
             continue
-        ours = _renamed(name, [(theirs, ours) for ours, theirs in _NAMES])
+        ours = _renamed(name, table)
         if ours.startswith(_CLASSES):
             value = torch.cat([value[-1:], value[:-1]])
         elif ours.startswith((_BOXES, _MASKS)):
@@ -84,12 +84,28 @@ def to_detectron2(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         BenchError: if an entry belongs to another model.
     """
     found = {}
+    table = _names(state)
     for name, value in state.items():
         if name.startswith(_CLASSES):
             value = torch.cat([value[1:], value[:1]])
         elif name.startswith((_BOXES, _MASKS)):
             value = value[4 if name.startswith(_BOXES) else 1 :]
-        found[_renamed(name, _NAMES)] = value
+        found[_renamed(name, table)] = value
+    return found
+
+
+def _names(entries: Iterable[str]) -> list[tuple[str, str]]:
+    """Return beginnings of entries, (ours, detectron2's), of a network whose heads have as many convolutions."""
+    box, mask = (
+        sum(pattern.fullmatch(entry) is not None for entry in entries)
+        for pattern in (_BOX_CONVOLUTION, _MASK_CONVOLUTION)
+    )
+    found = list(_NAMES)
+    for ours, theirs, count in (("box_head.", "box_head.conv", box), ("mask_head.", "mask_head.mask_fcn", mask)):
+        for k in range(count):
+            found.append((f"roi_heads.{ours}{k}.0.", f"roi_heads.{theirs}{k + 1}."))
+            found.append((f"roi_heads.{ours}{k}.1.", f"roi_heads.{theirs}{k + 1}.norm."))
+    found.append((f"roi_heads.box_head.{box + 1}.", "roi_heads.box_head.fc1."))  # one entry flattens
     return found
 
 
@@ -99,8 +115,5 @@ def _renamed(name: str, table: Sequence[tuple[str, str]]) -> str:
     old, new = max(fitting, key=lambda pair: len(pair[0]), default=("", ""))
     rest = name[len(old) :]
     if not old or (rest not in ("weight", "bias") and "backbone.net." not in (old, new)):
-        raise BenchError(
-            f"'{name}' is no entry of a ViTDet Mask R-CNN with four convolutions a head: cascades and other heads "
-            "cannot be converted"
-        )
+        raise BenchError(f"'{name}' is no entry of a ViTDet Mask R-CNN: cascades and other heads cannot be converted")
     return new + rest

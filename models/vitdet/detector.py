@@ -45,11 +45,24 @@ def detect(network: VitDet, photos: Sequence[np.ndarray], *, device: str | torch
     return [_found(one, photo, size) for one, photo, size in zip(answers, photos, sizes, strict=True)]
 
 
+def input_size(height: int, width: int, side: int) -> tuple[int, int]:
+    """Return the (height, width) of a photo whose longer side becomes `side`, px.
+
+    The shorter side is scaled to `side` first, as detectron2 does it: what is half a pixel but for rounding goes the
+    same way then.
+
+    >>> input_size(480, 640, 1024)
+    (768, 1024)
+    """
+    longer = side / min(height, width) * max(height, width)
+    shorter = max(1, int(side * (side / longer) + 0.5))
+    return (shorter, side) if height < width else (side, shorter)
+
+
 def _to_input(photo: np.ndarray, side: int) -> tuple[Tensor, tuple[int, int]]:
     """Return pixels [3, side, side], zero where there is no photo, and its (height, width) there."""
     height, width = photo.shape[:2]
-    scale = side / max(height, width)
-    new = (max(1, min(side, int(height * scale + 0.5))), max(1, min(side, int(width * scale + 0.5))))
+    new = input_size(height, width, side)
     image = Image.fromarray(photo)
     resized = photo if new == (height, width) else np.asarray(image.resize(new[::-1], Image.Resampling.BILINEAR))
     pixels = normalise(np.ascontiguousarray(resized.transpose(2, 0, 1))[None], torch.device("cpu"))[0]

@@ -21,6 +21,7 @@ from models.errors import BenchError
 from models.sami.encoder import ViTEncoder
 from models.training.micro import DETECTED_CLASSES, ENCODERS, MICRO_RUNS
 from models.vitdet import backbone as module
+from models.vitdet import detector
 from models.vitdet.backbone import Backbone, start_from_encoder
 from models.vitdet.build import SIZES, vitdet, vitdet_micro
 from models.vitdet.checkpoint import read_detector
@@ -44,7 +45,7 @@ class TestBackbone:
     def test_windows_but_for_four_evenly_spaced_blocks(self, size: str) -> None:
         with torch.device("meta"):
             blocks = vitdet(size).backbone.blocks
-        assert [block.attn.side for block in blocks] == [14, 14, 64] * 4
+        assert [block.attn.side for block in blocks] == ([14] * (len(blocks) // 4 - 1) + [64]) * 4
 
     def test_at_the_size_of_pretraining_it_is_the_pretrained_encoder(self) -> None:
         """One window holds the whole image then, and relative positions are zero; only class token and norm differ."""
@@ -140,6 +141,9 @@ class TestGeometry:
                 [found.mean() - true.mean() for found, true in zip(pasted.nonzero(), truth.nonzero(), strict=True)]
             )
         assert np.abs(np.mean(shifts, axis=0)).max() < 0.05  # px; half a pixel without `aligned`
+
+    def test_examples(self) -> None:
+        assert doctest.testmod(detector).failed == 0
 
     def test_a_full_mask_fills_its_box_and_nothing_else(self) -> None:
         boxes = torch.tensor([[2.0, 3.0, 10.0, 7.0], [-5.0, -5.0, 4.0, 4.0], [30.0, 30.0, 40.0, 40.0]])

@@ -1,0 +1,69 @@
+"""Boxes and masks that a detector finds in a data set, as the COCO results file that Table 5 asks its models about.
+
+Photos are asked as in Table 2, in the same records, so that a run that was killed goes on and nothing is asked twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from bench.data import Instances
+from bench.metrics.ap import lvis_ap
+from bench.metrics.interval import Interval
+from bench.store.disk import write_whole
+from models.engine import exact_engine, threads
+from protocols import table2
+from protocols.detection import check_classes, question_about
+from protocols.detectors import Model
+from protocols.row_table import run_question
+from protocols.scores import CellRun
+from protocols.settings import Settings
+
+_AT_ONCE = 10_000
+"""Detections of one piece of the file."""
+
+
+def detect_all(model: Model, instances: Instances, settings: Settings, *, cpu_threads: int | None = None) -> CellRun:
+    """Ask a detector about all photos of a data set, or the first `settings.limit`; one record a detection.
+
+    Raises:
+        BenchError: if it knows other classes, fails, or no photo can be read; finished shards stay.
+    """
+    check_classes(model, instances)
+    exact_engine()
+    with threads(cpu_threads):
+        return run_question(model, question_about(instances, settings.limit), settings)
+
+
+def write_results(run: CellRun, path: Path) -> None:
+    """Write detections, boxes and masks, as a COCO results file, whole or not at all.
+
+    Raises:
+        BenchError: if the disk is full or refuses.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, _pieces(run.records))
+
+
+def _pieces(records: pd.DataFrame) -> Iterator[bytes]:
+    """Yield a JSON list; LVIS has millions of entries, more than fit into memory at once as objects."""
+    opening = b"["
+    for start in range(0, len(records), _AT_ONCE):
+        boxes, masks = table2.to_results(records.iloc[start : start + _AT_ONCE])
+        entries = ({**box, **mask} for box, mask in zip(boxes, masks, strict=True))
+        yield opening + ",\n".join(json.dumps(entry, separators=(",", ":")) for entry in entries).encode()
+        opening = b",\n"
+    yield b"]" if len(records) else b"[]"
+
+
+def score(run: CellRun, instances: Instances) -> Mapping[str, Interval]:
+    """Return AP in 0..1 with its intervals over the photos that were asked: of boxes and masks, of masks for LVIS."""
+    if instances.name != "lvis":
+        return table2.score(run, instances).intervals
+    _, masks = table2.to_results(run.records)
+    found = lvis_ap(instances.annotation_path, masks, replicates=table2.REPLICATES, image_ids=run.image_ids)
+    return {"ap_mask": found.intervals["AP"]}
