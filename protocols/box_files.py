@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.data import Instances
+from bench.data import Instances, open_instances
+from bench.data.published import BOX_SETS
 from bench.metrics.ap import lvis_ap
 from bench.metrics.interval import Interval
 from bench.store.disk import write_whole
@@ -19,10 +20,14 @@ from models.engine import exact_engine, threads
 from protocols import table2
 from protocols.detection import check_classes, question_about
 from protocols.detectors import Model
+from protocols.recorded import read_recordings
 from protocols.row_table import run_question
 from protocols.scores import CellRun
 from protocols.settings import Settings
+from protocols.training_records import RECORDS
 
+MICRO_DETECTOR = "SAMI-S"
+"""Row of Table 2: the micro ViTDet of the largest encoder, whose boxes Table 5 takes at micro scale."""
 _AT_ONCE = 10_000
 """Detections of one piece of the file."""
 
@@ -46,10 +51,10 @@ def write_results(run: CellRun, path: Path) -> None:
         BenchError: if the disk is full or refuses.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, _pieces(run.records))
+    write_whole(path, pieces(run.records))
 
 
-def _pieces(records: pd.DataFrame) -> Iterator[bytes]:
+def pieces(records: pd.DataFrame) -> Iterator[bytes]:
     """Yield a JSON list; LVIS has millions of entries, more than fit into memory at once as objects."""
     opening = b"["
     for start in range(0, len(records), _AT_ONCE):
@@ -67,3 +72,37 @@ def score(run: CellRun, instances: Instances) -> Mapping[str, Interval]:
     _, masks = table2.to_results(run.records)
     found = lvis_ap(instances.annotation_path, masks, replicates=table2.REPLICATES, image_ids=run.image_ids)
     return {"ap_mask": found.intervals["AP"]}
+
+
+def write_recorded_boxes(root: Path, folder: Path = RECORDS) -> str:
+    """Put what the micro detector found where Table 5 looks for a detector's boxes, with its masks.
+
+    COCO and LVIS have the same images and categories there, so one answer is both files.
+
+    Args:
+        root: of the scenes it was asked about.
+        folder: of the recordings.
+
+    Returns:
+        Whose boxes they are; empty if there is no recording about these scenes.
+
+    Raises:
+        BenchError: if the recording is damaged or the files cannot be written.
+    """
+    instances = open_instances("coco", root)
+    recordings = read_recordings(
+        table2.NAME,
+        table2.VERSION,
+        data_sha256=instances.sha256,
+        image_ids=[info.id for info in instances.images],
+        folder=folder,
+    )
+    found = recordings.get(MICRO_DETECTOR, {}).get(0)
+    if found is None:
+        return ""
+    content = b"".join(pieces(found.run.records))
+    for published in BOX_SETS.values():
+        path = root / published.file
+        if not path.is_file() or path.read_bytes() != content:
+            write_results(found.run, path)
+    return str(found.facts["model"])

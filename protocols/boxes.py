@@ -1,28 +1,18 @@
-"""Boxes where no box file is at hand: a micro detector's recorded answers, or jittered ground truth.
+"""A stand-in detector: ground truth jittered, some missed, some invented, drawn from a seed.
 
-The first belong to the dead leaves. The second (some objects missed, some invented, drawn from a seed) serve data of a
-user's own and are named so in the table: their AP says nothing about a detector, only how well a model turns boxes of
-known quality into masks.
+Used where no box file is at hand, and named so in the table: its AP says nothing about a detector,
+only how well a model turns boxes of known quality into masks.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 
 import numpy as np
 
-from bench.data import Annotation, Detections, ImageInfo, Instances, open_instances
-from bench.data.published import BOX_SETS
+from bench.data import Annotation, Detections, ImageInfo, Instances
 from bench.draws import Draws
-from bench.store.disk import write_whole
-from protocols import table2
-from protocols.recorded import read_recordings
-from protocols.training_records import RECORDS
-
-MICRO_DETECTOR = "SAMI-S"
-"""Row of Table 2: the micro ViTDet of the largest encoder."""
 
 NAME = "jittered ground truth"
 SEED = 5
@@ -32,42 +22,6 @@ FALSE_ALARMS = 0.3
 """Invented boxes an image, as a share of its objects."""
 JITTER = 0.06
 """Largest shift of each side, as a share of the box's width or height."""
-
-
-def write_recorded_boxes(root: Path, folder: Path = RECORDS) -> str:
-    """Put what the micro detector found where Table 5 looks for a detector's boxes, with its masks.
-
-    COCO and LVIS have the same images and categories there, so one answer is both files.
-
-    Args:
-        root: of the scenes it was asked about.
-        folder: of the recordings.
-
-    Returns:
-        Whose boxes they are; empty if there is no recording about these scenes.
-
-    Raises:
-        BenchError: if the recording is damaged or the files cannot be written.
-    """
-    instances = open_instances("coco", root)
-    recordings = read_recordings(
-        table2.NAME,
-        table2.VERSION,
-        data_sha256=instances.sha256,
-        image_ids=[info.id for info in instances.images],
-        folder=folder,
-    )
-    found = recordings.get(MICRO_DETECTOR, {}).get(0)
-    if found is None:
-        return ""
-    boxes, masks = table2.to_results(found.run.records)
-    content = json.dumps([{**box, **mask} for box, mask in zip(boxes, masks, strict=True)]).encode()
-    for published in BOX_SETS.values():
-        path = root / published.file
-        if not path.is_file() or path.read_bytes() != content:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, content)
-    return str(found.facts["model"])
 
 
 def jittered_detections(instances: Instances, images: list[ImageInfo], *, seed: int = SEED) -> Detections:

@@ -11,7 +11,7 @@ from bench import paths
 from bench.cli.makers import run_settings, say
 from bench.cli.run import OUT
 from bench.data import Instances, open_instances
-from bench.data.dead_leaves import world_root
+from bench.data.dead_leaves.detection import detection_root
 from bench.data.published import BOX_SETS
 from models import box_detectors
 from models.box_detectors import DataSet, Engine
@@ -52,7 +52,7 @@ def boxes(
     """
     settings = Settings(**run_settings(limit, device))
     micro = box_detectors.card(detector, data).scale == "micro"
-    root = world_root() if micro else _data_root(detector)
+    root = detection_root() if micro else _data_root(detector)
     instances = open_instances(data, root)
     expected = root / BOX_SETS[f"{data}-boxes"].file
     aside = OUT / f"{detector}-{data}{'' if limit is None else f'-first-{limit}'}.json"

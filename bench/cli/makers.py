@@ -46,7 +46,7 @@ from protocols import (
     tables,
 )
 from protocols.ablations import Ablation, make_ablation
-from protocols.boxes import write_recorded_boxes
+from protocols.box_files import write_recorded_boxes
 from protocols.plan import make_plan
 from protocols.results import TableResult
 from protocols.row_plan import Cards, Plan, Scale, Task

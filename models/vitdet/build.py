@@ -26,7 +26,7 @@ MICRO: dict[str, Any] = {
     "proposals_after_nms": (150, 100),
     "anchors_per_image": 128,
     "boxes_per_image": 48,
-    "detections": 50,
+    "detections": 25,
 }
 """Heads of the micro detectors: as the full ones, thinner, for scenes of 256 px with a dozen objects."""
 

@@ -24,7 +24,7 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from models.errors import BenchError
 from models.vitdet.backbone import Backbone
 from models.vitdet.pooling import CANONICAL_PX, BoxPool, mask_targets
-from models.vitdet.pyramid import SimpleFeaturePyramid
+from models.vitdet.pyramid import STRIDES, SimpleFeaturePyramid
 
 ANCHOR_SIDES = (32, 64, 128, 256, 512)
 """px, one for each level."""
@@ -197,9 +197,22 @@ def _in_float32(
     return [one.float() for one in logits], [one.float() for one in deltas]
 
 
+class _StrideAnchors(AnchorGenerator):  # type: ignore[misc]
+    """Places anchors at the strides of the pyramid.
+
+    torchvision's divides the image's side by the map's, which is another stride where that leaves a rest.
+    """
+
+    def grid_anchors(self, grid_sizes: list[list[int]], strides: list[list[Tensor]]) -> list[Tensor]:
+        """Return the anchors [N, 4] of each level."""
+        device = strides[0][0].device
+        own = [[torch.tensor(stride, device=device)] * 2 for stride in STRIDES]
+        return super().grid_anchors(grid_sizes, own)  # type: ignore[no-any-return]
+
+
 def _anchors(sides: Sequence[float]) -> AnchorGenerator:
     """Return a generator whose anchors are not rounded to whole pixels, as detectron2's are not."""
-    generator = AnchorGenerator(tuple((side,) for side in sides), (ASPECT_RATIOS,) * len(sides))
+    generator = _StrideAnchors(tuple((side,) for side in sides), (ASPECT_RATIOS,) * len(sides))
     ratios = torch.tensor(ASPECT_RATIOS)
     shape = torch.stack([-(ratios**-0.5), -(ratios**0.5), ratios**-0.5, ratios**0.5], 1)  # [3, 4] of side 2
     generator.cell_anchors = [side / 2 * shape for side in sides]

@@ -7,7 +7,9 @@ from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
 LEVELS = ("p2", "p3", "p4", "p5", "p6")
-"""Strides 4, 8, 16, 32 and 64 px; the heads pool from the first four."""
+"""The heads pool from the first four."""
+STRIDES = (4, 8, 16, 32, 64)
+"""Of the levels, px."""
 
 
 class SimpleFeaturePyramid(nn.Module):

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from bench import __main__ as front_door
 from bench.cli.boxes import boxes
 from bench.data import open_coco, open_detections, open_lvis, read_rgb
-from bench.data.dead_leaves import world_root
+from bench.data.dead_leaves.detection import detection_root
 from models import box_detectors, detectors
 from models.errors import BenchError
 from models.training.micro import MICRO_RUNS
@@ -84,7 +84,7 @@ class TestMicro:
         monkeypatch.setattr(sys, "argv", command)
         front_door.main()
         path = Path("reports/out") / f"{MICRO}-coco-first-2.json"
-        read, instances = open_detections(path), open_coco(world_root())
+        read, instances = open_detections(path), open_coco(detection_root())
         ids = sorted(instances.categories)
         model = detectors.load(MICRO, checkpoint)
         for info in instances.images[:2]:

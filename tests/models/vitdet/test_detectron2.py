@@ -70,12 +70,15 @@ NETWORKS = {
     "ti": lambda: vitdet("ti", img_size=128, score_threshold=0.01, proposals_after_nms=(100, 60)),
     "micro": lambda: vitdet_micro(ENCODERS["ti"], classes=5),
     "no relative positions": lambda: VitDet(
-        build.Backbone(img_size=96, embed_dim=32, depth=6, num_heads=2, window_size=4, relative_positions=False),
+        build.Backbone(
+            img_size=96, embed_dim=32, depth=6, num_heads=2, window_size=4, relative_positions=False
+        ),  # no multiple of 64 px
         classes=2,
         channels=16,
         box_features=24,
         box_convolutions=1,
         mask_convolutions=3,
+        anchor_sides=(8, 16, 32, 64, 128),
         canonical_px=20,  # small objects too are pooled from all levels
         score_threshold=0.01,
     ),

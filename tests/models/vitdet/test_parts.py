@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.beit import Beit
+from torchvision.models.detection.image_list import ImageList
 
 from models import detectors
 from models.cards import ModelCard
@@ -28,6 +29,7 @@ from models.vitdet.checkpoint import read_detector
 from models.vitdet.convert import to_detectron2
 from models.vitdet.detector import detect
 from models.vitdet.pooling import mask_targets, paste
+from models.vitdet.pyramid import STRIDES
 
 TINY = {"embed_dim": 32, "depth": 4, "num_heads": 2}
 
@@ -35,6 +37,20 @@ TINY = {"embed_dim": 32, "depth": 4, "num_heads": 2}
 def tiny(**changes) -> Backbone:
     torch.manual_seed(0)
     return Backbone(**{"img_size": 224, "window_size": 14, **TINY, **changes})
+
+
+class TestAnchors:
+    @pytest.mark.parametrize("side", [96, 128, 224])
+    def test_they_stand_at_the_strides_of_the_pyramid_whatever_the_image(self, side: int) -> None:
+        """detectron2's rule; torchvision's own divides sides, so that 2 cells of 64 px over 96 px would stand at 48."""
+        network = vitdet("ti", img_size=side)
+        with torch.inference_mode():
+            maps = list(network.features(torch.zeros(1, 3, side, side)).values())
+        (anchors,) = network.rpn.anchor_generator(ImageList(torch.zeros(1, 3, side, side), [(side, side)]), maps)
+        counts = [3 * one.shape[2] * one.shape[3] for one in maps]
+        for stride, level, one in zip(STRIDES, anchors.split(counts), maps, strict=True):
+            centres = (level[:, :2] + level[:, 2:]) / 2
+            assert centres.max().item() == pytest.approx(stride * (one.shape[2] - 1), abs=1e-3)
 
 
 class TestBackbone:

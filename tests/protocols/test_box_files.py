@@ -10,7 +10,7 @@ import pytest
 from bench.data import open_coco, open_detections
 from bench.data.published import BOX_SETS
 from protocols import table2
-from protocols.boxes import MICRO_DETECTOR, write_recorded_boxes
+from protocols.box_files import MICRO_DETECTOR, write_recorded_boxes
 from protocols.recorded import write_recording
 from tests.protocols.fakes import disc, write_coco
 
