@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 pytest.importorskip("mmseg", reason="the extra `semantic` is not installed")
 
@@ -15,6 +20,8 @@ from models.errors import BenchError
 from models.mask2former.resume import load_weights, newest, semantic_steps_done
 from models.mask2former.train import as_samples, train_semantic
 from tests.models.mask2former.toys import toy_batches, toy_network, toy_photos, toy_recipe
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Killed(Exception):
@@ -142,3 +149,18 @@ def test_photos_without_any_class_train_without_harm(labelled) -> None:
     loss.backward()
     assert torch.isfinite(loss)
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in network.parameters())
+
+
+def test_two_processes_see_different_batches_and_end_in_the_same_weights(tmp_path: Path) -> None:
+    """As torchrun starts them; each process takes every second batch, and gradients are averaged."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+    script = str(Path(__file__).with_name("few_steps.py"))
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [sys.executable, *launcher, script, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert [(tmp_path / f"process{rank}.txt").read_text() for rank in (0, 1)] == ["0 2 4", "1 3 5"]
+    first, second = (load_file(tmp_path / f"process{rank}.safetensors") for rank in (0, 1))
+    untrained = toy_network().state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not all(torch.equal(first[name], untrained[name]) for name in first)
