@@ -82,7 +82,7 @@ def train_micro(session: nox.Session) -> None:
 
 @shared()
 def train_ablations(session: nox.Session) -> None:
-    """Train the arms of Tables 6 and 7 and of Figure 7 again, three seeds each; leaves records, no weights."""
+    """Train again what leaves records and no weights: ablations, Figure 7, larger detectors, other seeds (hours)."""
     session.run(python(session), "-m", "bench", "train-ablations", *session.posargs)
 
 

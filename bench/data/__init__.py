@@ -1,7 +1,7 @@
 """Data sets as their publishers lay them out: photos, annotated instances, detectors' boxes; no torch."""
 
 from bench.data.boxes import tight_box_xyxy
-from bench.data.detections import DetectionBatch, Detections, Mask, open_detections
+from bench.data.detections import DetectionBatch, Detections, open_detections
 from bench.data.images import read_rgb
 from bench.data.instances import Annotation, ImageInfo, Instances, open_coco, open_instances, open_lvis
 from bench.data.problems import Problem
@@ -13,7 +13,6 @@ __all__ = [
     "Detections",
     "ImageInfo",
     "Instances",
-    "Mask",
     "Problem",
     "VerifyReport",
     "is_published_boxes",

@@ -95,9 +95,8 @@ class Detections:
         scores: np.ndarray | Sequence[float],
         name: str,
         sha256: str,
-        masks: Sequence[Mask] | None = None,
     ) -> Detections:
-        """Make detections of arrays; a detection's id is its position in them.
+        """Make detections of arrays, without masks; a detection's id is its position in them.
 
         Args:
             image_id: [N].
@@ -106,7 +105,6 @@ class Detections:
             scores: [N].
             name: of the detector.
             sha256: what identifies these boxes in the run store, e.g. of their seed and recipe.
-            masks: [N], the detector's own, None if it has none.
 
         Raises:
             BenchError: if lengths disagree, a number is not finite, or a box has x2 < x1 or y2 < y1.
@@ -114,8 +112,7 @@ class Detections:
         images, categories = np.asarray(image_id, dtype=np.int64), np.asarray(category_id, dtype=np.int64)
         boxes = np.asarray(boxes_xyxy, dtype=np.float64).reshape(-1, 4)
         values = np.asarray(scores, dtype=np.float64)
-        given = len(boxes) if masks is None else len(masks)
-        if not images.shape == categories.shape == values.shape == (len(boxes),) == (given,):
+        if not images.shape == categories.shape == values.shape == (len(boxes),):
             shapes = ", ".join(str(list(array.shape)) for array in (images, categories, boxes, values))
             raise BenchError(f"detections '{name}' need [N], [N], [N, 4] and [N], got {shapes}")
         wrong = ~(np.isfinite(boxes).all(axis=1) & np.isfinite(values) & (boxes[:, 2:] >= boxes[:, :2]).all(axis=1))
@@ -126,8 +123,7 @@ class Detections:
             )
         order = np.argsort(images, kind="stable")
         columns = DetectionBatch(order, categories[order], boxes[order], values[order])
-        own = None if masks is None else Masks.of(masks).take(order)
-        return cls(name, sha256, _odd(boxes), images[order], columns, own)
+        return cls(name, sha256, _odd(boxes), images[order], columns, None)
 
     @property
     def image_ids(self) -> np.ndarray:

@@ -82,14 +82,6 @@ def test_boxes_of_which_one_has_no_compressed_mask_are_boxes_alone(tmp_path: Pat
         found.masks_for_image(1)
 
 
-def test_masks_of_arrays_follow_their_boxes(tmp_path: Path) -> None:
-    masks = [Mask((4, 4), "first"), Mask((4, 4), "second")]
-    found = Detections.from_arrays([9, 3], [1, 1], [[0, 0, 1, 1]] * 2, [0.5, 0.5], "mine", "0", masks)
-    assert found.masks_for_image(3) == masks[1:]
-    with pytest.raises(BenchError, match="need"):
-        Detections.from_arrays([9, 3], [1, 1], [[0, 0, 1, 1]] * 2, [0.5, 0.5], "mine", "0", masks[:1])
-
-
 def test_opening_again_does_not_parse_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = opened(tmp_path, [entry(2), entry(1, bbox=[0, 0, 0, 5])])
     monkeypatch.setattr(module, "_build", None)

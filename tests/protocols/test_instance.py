@@ -1,9 +1,11 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 from pycocotools import mask as rle
 
-from bench.data import Detections, Mask, open_instances, read_rgb
+from bench.data import Detections, open_detections, open_instances, read_rgb
 from models.errors import MissingData
 from protocols import table5
 from protocols.answers import Ceiling, ModelAnswerer
@@ -38,7 +40,7 @@ def ask(instances, answerer, detections, most=100, axes=PAPER, how=ask_image):
     ]
 
 
-def true_boxes(instances, *, with_masks=False):
+def true_boxes(instances):
     rows = [(info.id, a) for info in instances.images for a in instances.annotations(info.id)]
     return Detections.from_arrays(
         image_id=np.array([image for image, _ in rows]),
@@ -47,13 +49,22 @@ def true_boxes(instances, *, with_masks=False):
         scores=np.linspace(0.9, 0.5, len(rows)),
         name="truth",
         sha256="0" * 64,
-        masks=[mask_of(a, instances.images[image - 1]) for image, a in rows] if with_masks else None,
     )
 
 
-def mask_of(annotation, info):
-    runs = rle.encode(np.asfortranarray(annotation.mask(info.height, info.width).astype(np.uint8)))
-    return Mask((info.height, info.width), runs["counts"].decode())
+def true_masks(instances, folder):
+    """Return the truth as a detector's file, boxes and masks."""
+    entries = []
+    for info in instances.images:
+        for one in instances.annotations(info.id):
+            runs = rle.encode(np.asfortranarray(one.mask(info.height, info.width).astype(np.uint8)))
+            mask = {"size": runs["size"], "counts": runs["counts"].decode()}
+            box = rle.toBbox(runs).tolist()
+            found = {"image_id": info.id, "category_id": one.category_id, "bbox": box, "segmentation": mask}
+            entries.append({**found, "score": 0.9 - 0.01 * len(entries)})
+    path = folder / "truth.json"
+    path.write_text(json.dumps(entries))
+    return open_detections(path)
 
 
 def cell_run(records, instances):
@@ -82,12 +93,13 @@ def test_only_the_best_detections_of_an_image_are_asked(root):
     assert [record["detector_score"] for record in records] == best
 
 
-def test_the_detector_s_own_masks_are_its_row(root):
+def test_the_detector_s_own_masks_are_its_row(root, tmp_path):
     instances = open_instances("coco", root)
-    records = ask(instances, Detector(), true_boxes(instances, with_masks=True), how=ask_detector)
+    detections = true_masks(instances, tmp_path)
+    records = ask(instances, Detector(), detections, how=ask_detector)
     scores = table5.score(cell_run(records, instances), instances, PAPER)
     assert scores.intervals["ap"].value == pytest.approx(1.0)
-    best = ask(instances, Detector(), true_boxes(instances, with_masks=True), most=1, how=ask_detector)
+    best = ask(instances, Detector(), detections, most=1, how=ask_detector)
     assert len(best) == len(instances.images)
 
 
