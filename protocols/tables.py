@@ -175,7 +175,8 @@ def _open(protocol: ModuleType, name: str, plan: Plan, limit: int | None) -> Dat
         if path.is_file():
             detections = open_detections(path)
         elif is_published_set(instances):
-            raise missing(path, plan.data_root, (boxes_of.download,))
+            own = f"or make it with `bench boxes vitdet-h --data {name}`"
+            raise missing(path, plan.data_root, (boxes_of.download,), or_else=own)
         else:
             detections = boxes.jittered_detections(instances, list(images))
     return DataSet(instances, images, detections)

@@ -152,7 +152,14 @@ FOLDER_SETS = {
 }
 
 
-def missing(path: Path, root: Path, downloads: tuple[Download, ...]) -> MissingData:
-    """Return the error for a part of a data set that is not there: what, from where, into which folder."""
-    steps = ", ".join(download.sentence(root) for download in downloads)
-    return MissingData(f"{path} is not there: {steps}, or use --scale micro")
+def missing(path: Path, root: Path, downloads: tuple[Download, ...], *, or_else: str = "") -> MissingData:
+    """Return the error for a part of a data set that is not there: what, from where, into which folder.
+
+    Args:
+        path: what is not there.
+        root: the data root.
+        downloads: where it is to be had.
+        or_else: another way to get it, if there is one.
+    """
+    ways = [", ".join(download.sentence(root) for download in downloads), or_else, "or use --scale micro"]
+    return MissingData(f"{path} is not there: {', '.join(filter(None, ways))}")

@@ -17,6 +17,7 @@ from models import checkpoints, micro, zoo
 from models.cards import CARDS, ModelCard, resolve
 from models.errors import BenchError
 from models.segmenter import Prompts, Segmenter
+from models.training.micro import MICRO_RUNS
 from tests.models.recipe import fill, image
 
 NAME = "efficientsam-ti-micro"
@@ -215,3 +216,11 @@ def test_a_faulty_package_is_named(plugin: Path, attribute: str, said: str) -> N
     declare(plugin, attribute)
     with pytest.raises(BenchError, match=said):
         zoo.names()
+
+
+def test_all_committed_weights_are_less_than_20_mb_and_every_committed_run_has_its() -> None:
+    """A clone stays small; what is missing would be noticed by whoever runs its table."""
+    folder = Path(zoo.__file__).parent / "weights"
+    found = {path.stem: path.stat().st_size for path in folder.glob("*.safetensors")}
+    assert found.keys() == {name for name, run in MICRO_RUNS.items() if run.committed}
+    assert sum(found.values()) < 20_000_000
