@@ -1,7 +1,8 @@
 """YOLOv8-seg of `ultralytics` (AGPL-3.0, optional): imported without side effects, and FastSAM's network at 256 px.
 
 Left alone, that package reports its use, looks for updates, installs what it misses, writes settings into the home
-folder, prints to stdout and changes how numpy prints numbers.
+folder, prints to stdout, changes how numpy prints numbers and replaces functions of Pillow, OpenCV and torch for
+everybody: a broken photo would then ask for a package that is not installed.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from models.errors import BenchError
 INSTALL = 'pip install "efficientsam-bench[fastsam]"'
 _QUIET = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "false"}
 """Environment variables of `ultralytics` and our defaults: no network, no pip, no word below an error."""
+
+_REPLACED = {"PIL.Image": ("open",), "cv2": ("imread", "imwrite", "imshow"), "torch": ("save", "load")}
+"""Functions that it replaces."""
 
 MICRO_SIZE = 256
 """Side of the input of the micro network, px."""
@@ -50,10 +54,24 @@ def ultralytics(module: str) -> Any:
         os.environ["YOLO_CONFIG_DIR"] = folder
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
     try:
-        with np.printoptions():
+        with np.printoptions(), _functions_unchanged():
             return importlib.import_module(module)
     except ImportError as error:
         raise BenchError(f"FastSAM needs 'ultralytics' ({error}): run `{INSTALL}`") from error
+
+
+@contextmanager
+def _functions_unchanged() -> Iterator[None]:
+    """Put back the functions of other packages that `ultralytics` replaces as it is imported."""
+    modules = {name: importlib.import_module(name) for name in _REPLACED}
+    before = [
+        (modules[module], name, getattr(modules[module], name)) for module in _REPLACED for name in _REPLACED[module]
+    ]
+    try:
+        yield
+    finally:
+        for module, name, function in before:
+            setattr(module, name, function)
 
 
 def fastsam_micro() -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -53,7 +54,7 @@ def comparisons(
             paper = paper_difference(table, first, second, column.key)
             if len(shared) < 2:
                 ours = judged.compare(one[0], other[0])[column.key] if shared == [0] else None
-                yield compared(first, second, column.key, paper, ours)
+                yield _of_one_training(compared(first, second, column.key, paper, ours))
                 continue
             ours_of = [judged.sampled(one[seed])[column.key] for seed in shared]
             theirs = [judged.sampled(other[seed])[column.key] for seed in shared]
@@ -63,6 +64,13 @@ def comparisons(
                 images=ours_of[0].images,
             )
             yield compared_over_seeds(first, second, column.key, paper, mean, count=True)
+
+
+def _of_one_training(comparison: Comparison) -> Comparison:
+    """Say that a verdict rests on one training of each row."""
+    if comparison.verdict not in ("same order", "opposite order"):
+        return comparison
+    return replace(comparison, verdict=f"{comparison.verdict} (1 training each)")
 
 
 def notes(columns: Sequence[Column], scores: OfSeeds) -> Iterator[str]:

@@ -85,7 +85,7 @@ def train_table(table: str, out: Path = Path("training")) -> None:
 
 
 def _dense(task: str) -> list[tuple[str, int]]:
-    return [(f"{task}-{name}-micro", seed) for name in DENSE for seed in DENSE_SEEDS[name]]
+    return [(f"{task}-{name}-micro", seed) for name in DENSE for seed in DENSE_SEEDS[task][VARIANTS[name].size]]
 
 
 def _arms(*variants: str) -> list[tuple[str, int]]:

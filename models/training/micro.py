@@ -112,8 +112,8 @@ TEACHERS = {"sam": "sam-micro", "clip": "clip-micro"}
 """Who makes a target's features. CLIP's stand-in is a classifier trained on images that nobody else sees."""
 SEEDS = (0, 1, 2)
 """Of the ablations; committed weights are those of seed 0."""
-DENSE_SEEDS = {"mae-ti": (0, 1), "sami-ti": (0, 1), "mae-s": (0,), "sami-s": (0,)}
-"""Of detectors and segmenters, all on one encoder."""
+DENSE_SEEDS = {"vitdet": {"ti": (0, 1, 2), "s": (0,)}, "mask2former": {"ti": (0, 1), "s": (0,)}}
+"""Of detectors and segmenters by size, all seeds on one encoder."""
 
 
 def _pretraining(variant: Variant) -> MicroRun:

@@ -22,9 +22,12 @@ needs_ultralytics = pytest.mark.skipif(
 )
 
 WITHOUT_A_TRACE = """
-import os, numpy as np
+import os, cv2, numpy as np, torch
+from PIL import Image
 from models.yolo import fastsam_micro
+before = Image.open, cv2.imread, cv2.imwrite, cv2.imshow, torch.save, torch.load
 fastsam_micro()
+assert before == (Image.open, cv2.imread, cv2.imwrite, cv2.imshow, torch.save, torch.load)
 from ultralytics.utils import ONLINE, checks
 assert not ONLINE and not checks.AUTOINSTALL
 assert str(np.array([0.5])) == "[0.5]"
@@ -33,7 +36,7 @@ assert str(np.array([0.5])) == "[0.5]"
 
 @needs_ultralytics
 def test_the_package_leaves_no_trace(tmp_path: Path) -> None:
-    """No file, no word, no network, no pip, numbers printed as before."""
+    """No file, no word, no network, no pip, numbers printed as before, nobody's functions replaced."""
     home = tmp_path / "home"
     home.mkdir()
     own = {"HOME": str(home), "TMPDIR": str(home), "XDG_CONFIG_HOME": str(home / "config"), "PYTHONPATH": str(ROOT)}

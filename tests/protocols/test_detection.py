@@ -171,7 +171,7 @@ def test_the_better_one_is_said_to_be_better_beside_the_paper_s_difference(measu
     found = {(one.first, one.second, one.column): one for one in result.comparisons}
     one = found["SAMI-Ti", "MAE-Ti", "ap_box"]
     assert one.paper == pytest.approx(0.068)
-    assert one.verdict == "same order"
+    assert one.verdict == "same order (1 training each)"
     assert one.low > 0
     assert found["SAMI-B", "MAE-B", "ap_mask"].verdict == "not measured"
 

@@ -55,7 +55,7 @@ def test_seeds_that_disagree_decide_nothing() -> None:
 
 def test_one_seed_is_compared_over_images() -> None:
     found = compare({"SAMI-Ti": {0: scores(0.30), 1: scores(0.4)}, "MAE-Ti": {0: scores(0.2)}})
-    assert (found.measured, found.verdict) == (pytest.approx(0.1), "same order")
+    assert (found.measured, found.verdict) == (pytest.approx(0.1), "same order (1 training each)")
 
 
 def test_a_row_without_scores_is_not_measured() -> None:

@@ -139,7 +139,7 @@ def test_rows_say_what_they_are_and_pairs_are_compared(tmp_path, root) -> None:
     }
     assert [cell.paper for cell in result.cells] == [0.39, 0.427, 0.441, 0.488, 0.493, 0.518]
     first, *others = result.comparisons
-    assert (first.first, first.second, first.verdict) == ("SAMI-Ti", "MAE-Ti", "same order")
+    assert (first.first, first.second, first.verdict) == ("SAMI-Ti", "MAE-Ti", "same order (1 training each)")
     assert first.paper == pytest.approx(0.037)
     assert first.low < first.measured < first.high
     assert {one.verdict for one in others} == {"not measured"}
