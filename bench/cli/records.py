@@ -25,6 +25,7 @@ from bench.progress import progress
 from bench.store.disk import write_whole
 from models import detectors, zoo
 from models.classifier import evaluate_classifier
+from models.engine import exact_engine, threads
 from models.mask2former import cards as segmenter_cards
 from models.training.loop import Visit
 from models.training.micro import FIGURE7_EPOCHS, VARIANTS
@@ -125,7 +126,7 @@ def write_figure7(job: Job, training: dict[str, Any], folder: Path) -> None:
 
 
 def answers_recording(job: Job, weights: Path, training: dict[str, Any], folder: Path) -> None:
-    """Ask a detector (Table 2) or segmenter (Table 3) about all held-out images and keep what it answers.
+    """Ask a detector (Table 2) or segmenter (Table 3) about all held-out images, as its table does, and keep that.
 
     Args:
         job: the training.
@@ -133,7 +134,9 @@ def answers_recording(job: Job, weights: Path, training: dict[str, Any], folder:
         training: how they were made.
         folder: of the recordings.
     """
-    found = (_detections if isinstance(job.recipe, DetectRecipe) else _areas)(job, weights)
+    exact_engine()
+    with threads(1):
+        found = (_detections if isinstance(job.recipe, DetectRecipe) else _areas)(job, weights)
     facts = {
         "model": job.name,
         "data": found.sha256,
