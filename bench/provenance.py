@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def provenance() -> dict[str, Any]:
     """
     preload = os.environ.get("LD_PRELOAD", "").replace(":", " ").split()
     return {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "git": git_state(CHECKOUT),
         "versions": _versions(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",

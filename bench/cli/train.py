@@ -7,7 +7,7 @@ import json
 import shutil
 import sys
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,7 @@ def _record(job: Job, processes: int, facts: dict[str, Any]) -> dict[str, Any]:
         "seconds": seconds_trained(job.folder),
         "processes": processes,
         "last_log_line": json.loads((job.folder / "log.jsonl").read_text().splitlines()[-1]),
-        "date": datetime.now(timezone.utc).date().isoformat(),
+        "date": datetime.now(UTC).date().isoformat(),
         "engine": facts["engine"],
         "made_with": {key: facts["provenance"][key] for key in ("git", "versions", "hardware", "threads")},
     }

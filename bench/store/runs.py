@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -259,7 +259,7 @@ def list_runs(root: Path | str | None = None) -> list[RunSummary]:
 def _summary(folder: Path) -> RunSummary:
     stats = [path.stat() for path in folder.glob("shard-?????.parquet")]
     written = max(stat.st_mtime for stat in [*stats, (folder / manifest.FILE).stat()])
-    last_write = datetime.fromtimestamp(written, timezone.utc)
+    last_write = datetime.fromtimestamp(written, UTC)
     size = sum(stat.st_size for stat in stats)
     try:
         found = manifest.read(folder)

@@ -7,7 +7,7 @@ import runpy
 import subprocess
 import sys
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -93,7 +93,7 @@ class TestProvenance:
     def test_the_date_is_now_in_utc(self) -> None:
         date = datetime.fromisoformat(provenance()["date"])
         assert date.utcoffset() == timedelta(0)
-        assert abs(datetime.now(timezone.utc) - date) < timedelta(seconds=60)
+        assert abs(datetime.now(UTC) - date) < timedelta(seconds=60)
 
     def test_versions_are_those_that_run(self) -> None:
         import pandas

@@ -9,7 +9,7 @@ import threading
 import time
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -492,7 +492,7 @@ class TestListing:
         assert (oldest.fingerprint, oldest.done, oldest.shards) == (run.fingerprint, 3, 3)
         assert oldest.identity == IDENTITY
         assert oldest.bytes == sum(run.shard_path(shard).stat().st_size for shard in range(3))
-        assert oldest.last_write == datetime.fromtimestamp(1e9 + 2, timezone.utc)
+        assert oldest.last_write == datetime.fromtimestamp(1e9 + 2, UTC)
 
     def test_foreign_files_are_passed_over_and_a_damaged_run_is_listed_with_its_problem(
         self, store: RunStore, run: Run
