@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -18,10 +19,8 @@ from bench.metrics.interval import Interval
 from bench.store.disk import write_whole
 from models.engine import exact_engine, threads
 from protocols import table2
-from protocols.detection import check_classes, question_about
-from protocols.detectors import Model
 from protocols.recorded import read_recordings
-from protocols.row_table import run_question
+from protocols.row_table import run_model
 from protocols.scores import CellRun
 from protocols.settings import Settings
 from protocols.training_records import RECORDS
@@ -32,16 +31,16 @@ _AT_ONCE = 10_000
 """Detections of one piece of the file."""
 
 
-def detect_all(model: Model, instances: Instances, settings: Settings, *, cpu_threads: int | None = None) -> CellRun:
+def detect_all(model: Any, instances: Instances, settings: Settings, *, cpu_threads: int | None = None) -> CellRun:
     """Ask a detector about all photos of a data set, or the first `settings.limit`; one record a detection.
 
     Raises:
         BenchError: if it knows other classes, fails, or no photo can be read; finished shards stay.
     """
-    check_classes(model, instances)
+    table2.check_classes(model, instances)
     exact_engine()
     with threads(cpu_threads):
-        return run_question(model, question_about(instances, settings.limit), settings)
+        return run_model(table2, model, table2.data_set(instances, settings.limit), settings)
 
 
 def write_results(run: CellRun, path: Path) -> None:
@@ -68,7 +67,7 @@ def pieces(records: pd.DataFrame) -> Iterator[bytes]:
 def score(run: CellRun, instances: Instances) -> Mapping[str, Interval]:
     """Return AP in 0..1 with its intervals over the photos that were asked: of boxes and masks, of masks for LVIS."""
     if instances.name != "lvis":
-        return table2.score(run, instances).intervals
+        return table2.score(run, table2.data_set(instances, None)).intervals
     _, masks = table2.to_results(run.records)
     found = lvis_ap(instances.annotation_path, masks, replicates=table2.REPLICATES, image_ids=run.image_ids)
     return {"ap_mask": found.intervals["AP"]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Literal, Protocol
 
 from models.errors import BenchError, unknown_name
@@ -49,23 +50,6 @@ class Cards(Protocol):
         """Return whether a model can be loaded here, and if not, why."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """What differs between tables."""
-
-    table: str
-    what: str
-    """What its models are called in errors."""
-    photos: str
-    """Folder under BENCH_DATA that holds the paper's photos."""
-    worlds: Mapping[str, str]
-    """Photos and models of each scale, in words."""
-    ours: tuple[str, ...] = ("",)
-    """Beginnings of rows that the paper's authors trained and did not release; others are quoted."""
-    note: Callable[[str], str] = lambda label: ""
-    """What a reader must know about the paper's row."""
-
-
 @dataclass(frozen=True, slots=True)
 class Subject:
     """A row that is measured."""
@@ -91,7 +75,7 @@ class Plan:
 
 
 def make_plan(
-    task: Task,
+    table: ModuleType,
     registry: Cards,
     *,
     scale: Scale,
@@ -100,10 +84,10 @@ def make_plan(
     data_root: Path | None,
     micro_root: Callable[[], Path],
 ) -> Plan:
-    """Decide.
+    """Choose data and models for a table.
 
     Args:
-        task: the table.
+        table: its module.
         registry: its models.
         scale: what the user asked for; auto: the paper's where its photos are there, and weights are or a full-size
             model was named.
@@ -118,25 +102,25 @@ def make_plan(
     everyone = {card.name: card for card in registry.CARDS}
     for name in checkpoints:
         if name not in everyone:
-            raise unknown_name(task.what, name, everyone)
+            raise unknown_name(table.MODELS, name, everyone)
     named = [*models, *checkpoints]
-    taken, why = _scale(task, registry, scale, named, data_root)
+    taken, why = _scale(table, registry, scale, named, data_root)
     for name in checkpoints:
         _check_scale(everyone[name], taken)
-    wanted = {_row(task, name, everyone, taken) for name in named}
+    wanted = {_row(table, name, everyone, taken) for name in named}
     cards = {card.paper_row: card for card in registry.CARDS if card.scale == taken}
     rows: list[Row] = []
     subjects: list[Subject] = []
     unmeasured: dict[str, tuple[Status, str]] = {}
-    for label in paper_table(task.table).index:
+    for label in paper_table(table.NAME).index:
         card = cards.get(label)
-        missing = _missing(task, registry, label, card, wanted if models else set(), checkpoints)
+        missing = _missing(table, registry, label, card, wanted if models else set(), checkpoints)
         if card is None or missing:
             unmeasured[label] = missing or ("quoted", "")
-            rows.append(Row(label, None, note=task.note(label)))
+            rows.append(Row(label, None, note=table.note(label)))
         else:
             own = checkpoints.get(card.name)
-            notes = (f"custom checkpoint {own.name}" if own else "", card.why, task.note(label))
+            notes = (f"custom checkpoint {own.name}" if own else "", card.why, table.note(label))
             subjects.append(Subject(label, card.name, own))
             rows.append(Row(label, card.name, note="; ".join(note for note in notes if note)))
     root = data_root if taken == "paper" and data_root is not None else micro_root()
@@ -144,36 +128,36 @@ def make_plan(
 
 
 def _scale(
-    task: Task, registry: Cards, scale: Scale, named: Sequence[str], data_root: Path | None
+    table: ModuleType, registry: Cards, scale: Scale, named: Sequence[str], data_root: Path | None
 ) -> tuple[Literal["paper", "micro"], str]:
     """Return the scale of photos and models, and why."""
-    photos = data_root is not None and (data_root / task.photos).is_dir()
+    photos = data_root is not None and (data_root / table.PHOTOS).is_dir()
     if scale == "paper" and not photos:
-        raise BenchError(f"--scale paper needs BENCH_DATA, a folder with {task.photos}: set it, or use --scale micro")
+        raise BenchError(f"--scale paper needs BENCH_DATA, a folder with {table.PHOTOS}: set it, or use --scale micro")
     if scale != "auto":
-        return scale, f"{task.worlds[scale]}, as asked"
+        return scale, f"{table.WORLDS[scale]}, as asked"
     scales = {card.scale for card in registry.CARDS if card.name in named}
     if scales == {"micro"}:
-        return "micro", f"{task.worlds['micro']}, since {named[0]} was named"
+        return "micro", f"{table.WORLDS['micro']}, since {named[0]} was named"
     if not photos:
-        return "micro", f"{task.worlds['micro']}, since there is no {task.photos} in BENCH_DATA"
+        return "micro", f"{table.WORLDS['micro']}, since there is no {table.PHOTOS} in BENCH_DATA"
     full_size = [card.name for card in registry.CARDS if card.scale == "paper" and card.filename is not None]
     if scales == {"paper"} or any(registry.available(name)[0] for name in full_size):
-        return "paper", f"{task.worlds['paper']}, since photos and weights are on disk"
-    return "micro", f"{task.worlds['micro']}, since no published {task.what} is on disk"
+        return "paper", f"{table.WORLDS['paper']}, since photos and weights are on disk"
+    return "micro", f"{table.WORLDS['micro']}, since no published {table.MODELS} is on disk"
 
 
-def _row(task: Task, name: str, everyone: Mapping[str, Card], scale: str) -> str:
+def _row(table: ModuleType, name: str, everyone: Mapping[str, Card], scale: str) -> str:
     """Return the row of the table that a user's name stands for.
 
     Raises:
         BenchError: if it is none, or a model of another scale.
     """
-    labels = {str(label).lower(): str(label) for label in paper_table(task.table).index}
+    labels = {str(label).lower(): str(label) for label in paper_table(table.NAME).index}
     if name.lower() in labels:
         return labels[name.lower()]
     if name not in everyone:
-        raise unknown_name(task.what, name, [*everyone, *labels.values()])
+        raise unknown_name(table.MODELS, name, [*everyone, *labels.values()])
     _check_scale(everyone[name], scale)
     return everyone[name].paper_row
 
@@ -186,7 +170,7 @@ def _check_scale(card: Card, scale: str) -> None:
 
 
 def _missing(
-    task: Task,
+    table: ModuleType,
     registry: Cards,
     label: str,
     card: Card | None,
@@ -198,7 +182,7 @@ def _missing(
         return "not requested", ""
     full = next((one for one in registry.CARDS if one.paper_row == label and one.scale == "paper"), None)
     public = full is not None and full.filename is not None
-    status: Status = "no public weights" if label.startswith(task.ours) and not public else "quoted"
+    status: Status = "no public weights" if label.startswith(table.OURS) and not public else "quoted"
     if card is None:
         more = f"{full.name} has public weights, use --scale paper" if full and public else full.why if full else ""
         return status, "; ".join(part for part in ("no micro stand-in was trained for this row", more) if part)

@@ -1,17 +1,20 @@
-"""Ask every model of a table of rows and fill its cells: what Tables 1, 2 and 3 have in common."""
+"""Make Table 1, 2 or 3 from its module: ask every model, score, compare, fill the cells."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+import importlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from types import ModuleType
+from typing import Any
 
-import pandas as pd
-
+from models.engine import exact_engine, threads
 from models.errors import BenchError
+from protocols.data_set import DataSet
 from protocols.paper import paper_value
-from protocols.results import Cell, Column
+from protocols.recorded import with_recorded
+from protocols.results import Cell, Column, TableResult
 from protocols.row_plan import Plan
 from protocols.scores import CellRun, Scores
 from protocols.settings import Settings
@@ -19,68 +22,57 @@ from protocols.shards import code_digest, run_shards
 from protocols.tables import measured
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What each model is asked."""
-
-    table: str
-    version: int
-    """Of the records."""
-    data: str
-    """Name of the data set."""
-    sha256: str
-    """Of the data set."""
-    images: Sequence[Any]
-    """Those that are asked about."""
-    image_ids: Sequence[int]
-    """Their numbers in the records."""
-    of_images: int
-    """Images of the whole set."""
-    at_once: int
-    """Images of a shard."""
-    ask: Callable[[Any, Sequence[Any], Callable[[int], None]], pd.DataFrame]
-    """(model, some images, advance) -> their records."""
-
-    @property
-    def extent(self) -> str:
-        """Say how many images are asked about, and of how many."""
-        return f"{len(self.images):,}" + ("" if len(self.images) == self.of_images else f" of {self.of_images:,}")
-
-
-class Asked(NamedTuple):
-    """What the models answered."""
-
-    runs: Mapping[str, CellRun]
-    """By row."""
-    facts: Mapping[str, Any]
-    """For the provenance: models, data and runs."""
-
-
-def ask_rows(plan: Plan, load: Callable[[str, Path | None], Any], question: Question, settings: Settings) -> Asked:
-    """Ask the models of a plan one after the other; what is in the run store is not asked again.
+def make_table(
+    table: ModuleType, plan: Plan, data: DataSet, settings: Settings, *, cards: Any = None
+) -> TableResult | None:
+    """Ask every model of the plan and return the table; None on all but the first process.
 
     Args:
-        plan: its subjects are asked.
-        load: (name, checkpoint) -> the model with its weights.
-        question: what is asked.
+        table: its module.
+        plan: see `protocols.row_plan`.
+        data: what the models are asked about.
         settings: store, device, progress.
+        cards: the models, in place of the table's.
 
     Raises:
-        BenchError: if a model or its weights fail, or no image can be read; finished shards stay.
+        BenchError: if a model or its data fail; finished shards stay.
     """
+    cards = cards or importlib.import_module(table.CARDS)
+    engine = {"engine": exact_engine()} if table.EXACT else {}
     runs: dict[str, CellRun] = {}
     identities: dict[str, dict[str, Any]] = {}
-    for subject in plan.subjects:
-        model = load(subject.model, subject.checkpoint)
-        identities[subject.row] = identity_of(model, settings)
-        runs[subject.row] = run_question(model, question, settings)
-    return Asked(
-        runs,
-        {
+    with threads(1 if table.EXACT and plan.scale == "micro" else None):
+        for subject in plan.subjects:
+            model = cards.load(subject.model, subject.checkpoint, device=settings.device)
+            identities[subject.row] = identity_of(model, settings)
+            runs[subject.row] = run_model(table, model, data, settings)
+    if os.environ.get("RANK", "0") != "0":
+        return None
+    told = with_recorded(plan, runs, table.recordings(data, settings))
+    scores = {
+        row: {seed: table.score(run, data) for seed, run in sorted(of_row.items())} for row, of_row in told.runs.items()
+    }
+    return TableResult(
+        name=table.NAME,
+        title=table.TITLE,
+        scale=plan.scale,
+        world=f"{plan.world} ({data.extent} images{f', {table.PUBLISHED}' if data.published else ''})",
+        comparable=plan.scale == "paper" and data.published,
+        preset="",
+        columns=table.COLUMNS,
+        rows=told.plan.rows,
+        cells=tuple(_cells(told.plan, table.NAME, table.COLUMNS, {row: of[0] for row, of in scores.items()})),
+        comparisons=tuple(table.comparisons(scores, told, data, settings)),
+        footnotes=tuple(table.footnotes(scores, told, data, settings)),
+        command=settings.command,
+        provenance={
+            **settings.provenance,
             "models": identities,
-            "data": {question.data: {"sha256": question.sha256, "images": len(question.images)}},
+            "data": {data.name: {"sha256": data.sha256, "images": len(data.images)}},
             "runs": {row: run.fingerprint for row, run in runs.items()},
+            **engine,
         },
+        pairing=table.pairing(told, data, settings),
     )
 
 
@@ -94,41 +86,41 @@ def identity_of(model: Any, settings: Settings) -> dict[str, Any]:
     }
 
 
-def run_question(model: Any, question: Question, settings: Settings) -> CellRun:
+def run_model(table: ModuleType, model: Any, data: DataSet, settings: Settings) -> CellRun:
     """Ask one model; what is in the run store is not asked again.
 
     Raises:
         BenchError: if the model fails, or no image can be read; finished shards stay.
     """
     whole = {
-        "protocol": question.table,
-        "version": question.version,
+        "protocol": table.NAME,
+        "version": table.VERSION,
         "model": identity_of(model, settings),
-        "data": {"name": question.data, "sha256": question.sha256},
-        "images": len(question.images),
-        "of_images": question.of_images,
+        "data": {"name": data.name, "sha256": data.sha256},
+        "images": len(data.images),
+        "of_images": data.of_images,
         "code": code_digest(),
     }
     finished = run_shards(
         whole,
-        question.images,
-        lambda images, advance: question.ask(model, images, advance),
+        data.images,
+        partial(table.ask, model, data),
         settings.store,
-        at_once=question.at_once,
-        description=f"{model.name} on {question.data}",
+        at_once=table.IMAGES_A_SHARD,
+        description=f"{model.name} on {data.name}",
         provenance=settings.provenance,
         progress=settings.progress,
     )
     if finished.resumed:
-        of_all = f"{finished.resumed:,} of {len(question.images):,} images"
+        of_all = f"{finished.resumed:,} of {len(data.images):,} images"
         settings.say(f"{model.name}: {of_all} from run {finished.fingerprint}")
-    run = finished.cell_run(question.image_ids)
+    run = finished.cell_run(data.image_ids)
     if not run.image_ids:
         raise BenchError(f"no photo could be read: {next(iter(run.skipped.values()))}")
     return run
 
 
-def row_cells(plan: Plan, table: str, columns: Sequence[Column], scores: Mapping[str, Scores]) -> Iterator[Cell]:
+def _cells(plan: Plan, table: str, columns: Sequence[Column], scores: Mapping[str, Scores]) -> Iterator[Cell]:
     """Yield the cells of all rows: measured, or why not."""
     for row in plan.rows:
         for column in columns:

@@ -59,20 +59,3 @@ COMPARED = (
     ("EfficientSAM-S", "FastSAM"),
 )
 """Pairs of rows that section 4.4 compares, (first, second)."""
-
-TABLE1_COMPARED = (
-    ("SAMI-Ti", "MAE-Ti"),
-    ("SAMI-S", "MAE-S"),
-    ("SAMI-B", "MAE-B"),
-    ("SAMI-Ti", "DeiT-Ti"),
-    ("SAMI-S", "DeiT-S"),
-    ("SAMI-S", "DINO-S"),
-    ("SAMI-S", "iBOT-S"),
-    ("SAMI-B", "DMAE-B"),
-    ("SAMI-B", "iBOT-B"),
-    ("SAMI-B", "CAE-B"),
-    ("SAMI-B", "BEiT-B"),
-)
-"""Pairs of rows of Table 1 that section 4.2 compares, (first, second)."""
-TABLE1_RUNS = {"SAMI-Ti": "sami-ti", "MAE-Ti": "mae-ti", "SAMI-S": "sami-s", "MAE-S": "mae-s"}
-"""Training records of rows of Table 1, several seeds each."""

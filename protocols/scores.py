@@ -33,3 +33,7 @@ class Scores:
     """Value and 95 % interval of each column of the data set, e.g. "box" or "ap_s", in 0..1."""
     basis: Any
     """What the protocol's `compare` needs of both cells."""
+
+
+OfSeeds = Mapping[str, Mapping[int, Scores]]
+"""By row and seed of the training; seed 0 is the row's own."""

@@ -12,7 +12,7 @@ from bench.metrics.interval import Interval
 from protocols.crossed import crossed_statistic
 from protocols.paper import paper_difference
 from protocols.results import Column, Comparison
-from protocols.scores import Scores
+from protocols.scores import OfSeeds, Scores
 from protocols.verdicts import compared, compared_over_seeds
 
 METHOD = (
@@ -37,10 +37,6 @@ class Judged(NamedTuple):
     """Paired difference of each column."""
     sampled: Callable[[Scores], Mapping[str, Sampled]]
     """Each column's statistic with its bootstrap samples."""
-
-
-OfSeeds = Mapping[str, Mapping[int, Scores]]
-"""By row and seed of the training; seed 0 is the row's own."""
 
 
 def comparisons(

@@ -1,21 +1,69 @@
-"""Table 1: ImageNet-1K top-1 of finetuned classifiers (section 4.2).
-
-How records are made is protocols/classification.py; this is what they mean.
-"""
+"""Table 1: ImageNet-1K top-1 of finetuned classifiers (section 4.2)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
 import pandas as pd
 
+from bench.data.published import FOLDER_SETS
 from bench.metrics.interval import Interval, mean_interval, paired_mean_interval
-from protocols.results import Column
-from protocols.scores import CellRun, Scores
+from models.errors import BenchError
+from protocols.ablations import METHOD, difference
+from protocols.crossed import CrossedMean
+from protocols.data_set import DataSet, spread
+from protocols.paper import claims, paper_difference, paper_table
+from protocols.recorded import Recordings, Told
+from protocols.results import Column, Comparison
+from protocols.scores import CellRun, OfSeeds, Scores
+from protocols.settings import Settings
+from protocols.shards import SKIPPED
+from protocols.training_records import read_records
+from protocols.verdicts import compared, compared_over_seeds
 
 NAME = "table1"
 VERSION = 1
 """Changes when scoring or the models' input changes."""
 TITLE = "Image classification, ImageNet-1K top-1 (Table 1)"
 COLUMNS = (Column("top1", "top-1", "ImageNet-1K"),)
+CARDS = "models.classifiers"
+MODELS = "classifier"
+"""What a model of this table is called."""
+PHOTOS = "imagenet/val"
+"""Folder under BENCH_DATA that holds the paper's photos."""
+WORLDS = {
+    "paper": "ImageNet photos of BENCH_DATA and full-size models",
+    "micro": "dead leaves as ImageNet and micro models",
+}
+"""Photos and models of each scale, in words."""
+OURS = ("SAMI", "MAE")
+"""Beginnings of rows that the paper's authors trained and did not release; others are quoted."""
+COMPARED = (
+    ("SAMI-Ti", "MAE-Ti"),
+    ("SAMI-S", "MAE-S"),
+    ("SAMI-B", "MAE-B"),
+    ("SAMI-Ti", "DeiT-Ti"),
+    ("SAMI-S", "DeiT-S"),
+    ("SAMI-S", "DINO-S"),
+    ("SAMI-S", "iBOT-S"),
+    ("SAMI-B", "DMAE-B"),
+    ("SAMI-B", "iBOT-B"),
+    ("SAMI-B", "CAE-B"),
+    ("SAMI-B", "BEiT-B"),
+)
+"""Pairs of rows that section 4.2 compares, (first, second)."""
+TRAININGS = {"SAMI-Ti": "sami-ti", "MAE-Ti": "mae-ti", "SAMI-S": "sami-s", "MAE-S": "mae-s"}
+"""Training records of rows, several seeds each."""
+PUBLISHED = "the published set"
+EXACT = False
+"""Whether models run on the exact engine, and micro models on one thread."""
+IMAGES_A_SHARD = 100
+"""A killed run loses at most one shard."""
+IMAGES_AT_ONCE = 25
+"""Photos in a forward pass; few, since photos of any size are held."""
+CLASSES = 1000
 ANSWERS = tuple(f"answer{k}" for k in range(1, 6))
 """Columns of the five likeliest classes, the likeliest first."""
 RECORD_TYPES = {
@@ -27,7 +75,73 @@ RECORD_TYPES = {
 }
 
 
-def score(run: CellRun) -> Scores:
+def note(label: str) -> str:
+    """Return what the paper's row was pretrained on, if on more than ImageNet-1K."""
+    data = str(paper_table(NAME).at[label, "training_data"])
+    return "" if data == "IN1K" else f"the paper's was pretrained on {data}"
+
+
+def data_set(photos: Any, limit: int | None) -> DataSet:
+    """Return what is asked of labelled photos (`bench.data.imagenet`); a limit is spread evenly over the classes."""
+    asked = spread(len(photos), limit)
+    return DataSet(
+        name="imagenet",
+        source=photos,
+        sha256=photos.sha256,
+        images=asked,
+        image_ids=asked,
+        of_images=len(photos),
+        published=len(asked) == FOLDER_SETS["imagenet"].n_images and len(photos.wnids) == CLASSES,
+    )
+
+
+def ask(model: Any, data: DataSet, images: Sequence[int], advance: Callable[[int], None]) -> pd.DataFrame:
+    """Return a record for each photo: its class, the model's five likeliest, and whether the first is right.
+
+    Args:
+        model: a classifier of `models.classifiers`.
+        data: see `data_set`.
+        images: numbers of photos.
+        advance: told of photos as they are done.
+    """
+    rows: list[dict[str, object]] = []
+    for start in range(0, len(images), IMAGES_AT_ONCE):
+        some = images[start : start + IMAGES_AT_ONCE]
+        rows += _ask_few(model, data.source, some)
+        advance(len(some))
+    types = {**RECORD_TYPES, SKIPPED: "str"}
+    return pd.DataFrame(rows, columns=list(types)).astype(types)
+
+
+def _ask_few(model: Any, photos: Any, images: Sequence[int]) -> Iterator[dict[str, object]]:
+    readable: dict[int, np.ndarray] = {}
+    broken: dict[int, str] = {}
+    for image in images:
+        try:
+            readable[image] = photos[image]
+        except BenchError as unreadable:
+            broken[image] = str(unreadable)
+    answers = model.predict(list(readable.values())) if readable else np.empty((0, len(ANSWERS)), np.int64)
+    of_image = dict(zip(readable, answers, strict=True))
+    for image in images:
+        label = int(photos.labels[image])
+        answer = of_image.get(image, np.full(len(ANSWERS), -1))
+        yield {
+            "image_id": image,
+            "file": f"{photos.paths[image].parent.name}/{photos.paths[image].name}",
+            "label": label,
+            **dict(zip(ANSWERS, answer.tolist(), strict=True)),
+            "correct": bool(answer[0] == label),
+            SKIPPED: broken.get(image, ""),
+        }
+
+
+def recordings(data: DataSet, settings: Settings) -> Recordings:
+    """Return nothing: recorded trainings are compared as they are, see `comparisons`."""
+    return {}
+
+
+def score(run: CellRun, data: DataSet) -> Scores:
     """Return top-1 in 0..1 with its interval."""
     records = run.records
     interval = mean_interval(records["correct"].to_numpy(float), records["image_id"].to_numpy())
@@ -39,6 +153,59 @@ def compare(first: Scores, second: Scores) -> dict[str, Interval]:
     both = first.basis.merge(second.basis, on="image_id", suffixes=("", "_second"), validate="1:1")
     values = (both["correct"].to_numpy(float), both["correct_second"].to_numpy(float))
     return {"top1": paired_mean_interval(*values, both["image_id"].to_numpy())}
+
+
+def comparisons(scores: OfSeeds, told: Told, data: DataSet, settings: Settings) -> Iterator[Comparison]:
+    """Compare over recorded trainings where there are several, else over the images that both rows' models saw."""
+    key = COLUMNS[0].key
+    trainings = _over_trainings(told, data, settings)
+    for first, second in COMPARED:
+        paper = paper_difference(NAME, first, second, key)
+        if (first, second) in trainings:
+            yield compared_over_seeds(first, second, key, paper, trainings[first, second], count=True)
+            continue
+        both = first in scores and second in scores
+        ours = compare(scores[first][0], scores[second][0])[key] if both else None
+        yield compared(first, second, key, paper, ours)
+
+
+def _over_trainings(told: Told, data: DataSet, settings: Settings) -> dict[tuple[str, str], CrossedMean]:
+    """Return what pairs of measured rows differ by over several trainings, where these are recorded."""
+    if len(data.images) != data.of_images:
+        return {}
+    custom = {subject.row for subject in told.plan.subjects if subject.checkpoint is not None}
+    measured = (told.runs.keys() - custom) & TRAININGS.keys()
+    records = read_records(tuple(TRAININGS.values()), told.plan.scale, settings.records)
+    found = {
+        (first, second): difference(records, TRAININGS[first], TRAININGS[second])
+        for first, second in COMPARED
+        if {first, second} <= measured
+    }
+    return {pair: mean for pair, mean in found.items() if mean and mean.seeds > 1 and mean.images == data.of_images}
+
+
+def pairing(told: Told, data: DataSet, settings: Settings) -> str:
+    """Say how rows are compared."""
+    several = ", those with a p over several trainings too" if _over_trainings(told, data, settings) else ""
+    return f"paired over the same images{several}"
+
+
+def footnotes(scores: OfSeeds, told: Told, data: DataSet, settings: Settings) -> Iterator[str]:
+    """Say what was asked and left out, what the intervals leave out, and where the paper contradicts itself."""
+    if settings.limit is not None:
+        yield f"limited run: {settings.limit:,} images, evenly spread over the classes"
+    classes = len(data.source.wnids)
+    yield f"{classes:,} classes: chance is {100 / classes:.1f} %"
+    if told.runs:
+        yield "top-5: " + ", ".join(f"{row} {100 * top5(run[0].records):.1f}" for row, run in told.runs.items())
+        for why in next(iter(told.runs.values()))[0].skipped.values():
+            yield f"left out {why}"
+    yield "intervals of rows are over images, for one training each: other seeds of the same recipe differ too"
+    if _over_trainings(told, data, settings):
+        yield f"differences with a p are means over recorded trainings of both methods; {METHOD}"
+    for claim in claims(NAME):
+        if claim.note:
+            yield f"the paper's text puts {claim.first} {100 * claim.claimed:.1f} above {claim.second}, {claim.note}"
 
 
 def top5(records: pd.DataFrame) -> float:

@@ -1,24 +1,45 @@
-"""Table 2: box and mask AP on COCO of ViTDet detectors by the pretraining of their backbone (section 4.2).
-
-How records are made is protocols/detection.py; this is what they mean.
-"""
+"""Table 2: box and mask AP on COCO of ViTDet detectors by the pretraining of their backbone (section 4.2)."""
 
 from __future__ import annotations
 
-import pandas as pd
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from bench.data import Instances
+import numpy as np
+import pandas as pd
+from pycocotools import mask as rle
+
+from bench.data import ImageInfo, Instances, is_published_set, read_rgb
 from bench.metrics.ap import coco_ap, coco_box_ap
 from bench.metrics.interval import Interval
-from protocols.results import Column
-from protocols.scores import CellRun, Scores
+from models.errors import BenchError
+from protocols import seeds
+from protocols.data_set import DataSet
+from protocols.paper import claims
+from protocols.recorded import Recordings, Told, read_recordings
+from protocols.results import Column, Comparison
+from protocols.scores import CellRun, OfSeeds, Scores
 from protocols.seeds import Sampled
+from protocols.settings import Settings
+from protocols.shards import SKIPPED
 
 NAME = "table2"
 VERSION = 1
 """Changes when scoring or the detectors' input changes."""
 TITLE = "Object detection and instance segmentation, box and mask AP on COCO (Table 2)"
 COLUMNS = (Column("ap_box", "AP box", "COCO"), Column("ap_mask", "AP mask", "COCO"))
+CARDS = "models.detectors"
+MODELS = "detector"
+"""What a model of this table is called."""
+PHOTOS = "coco/val2017"
+"""Folder under BENCH_DATA that holds the paper's photos."""
+WORLDS = {
+    "paper": "COCO val2017 of BENCH_DATA and full-size detectors",
+    "micro": "dead leaves as COCO at 256 px and micro detectors",
+}
+"""Photos and models of each scale, in words."""
+OURS = ("",)
+"""Beginnings of rows that the paper's authors trained and did not release; others are quoted."""
 COMPARED = (
     ("SAMI-Ti", "MAE-Ti"),
     ("SAMI-S", "MAE-S"),
@@ -28,6 +49,11 @@ COMPARED = (
     ("SAMI-S", "iBOT-S"),
 )
 """Pairs of rows that section 4.2 compares, (first, second)."""
+PUBLISHED = "the published set"
+EXACT = True
+"""Whether models run on the exact engine, and micro models on one thread."""
+IMAGES_A_SHARD = 16
+"""A killed run loses at most one shard."""
 REPLICATES = 500
 """Bootstrap replicates of AP."""
 RECORD_TYPES = {
@@ -45,6 +71,88 @@ RECORD_TYPES = {
 """A detection: its class, score, box in px, and its mask as compressed runs."""
 
 
+def note(row: str) -> str:
+    """Return what a reader must know about the paper's row: nothing."""
+    return ""
+
+
+def data_set(instances: Instances, limit: int | None) -> DataSet:
+    """Return what every detector is asked: what is in the photos of a data set, or in its first ones."""
+    images = instances.images[:limit]
+    return DataSet(
+        name=instances.name,
+        source=instances,
+        sha256=instances.sha256,
+        images=images,
+        image_ids=[info.id for info in images],
+        of_images=len(instances.images),
+        published=is_published_set(instances) and len(images) == len(instances.images),
+    )
+
+
+def check_classes(model: Any, instances: Instances) -> None:
+    """Raise a BenchError if a detector knows more or fewer classes than the data set has categories."""
+    if model.classes != len(instances.categories):
+        raise BenchError(
+            f"model '{model.name}' knows {model.classes} classes, {instances.annotation_path} has "
+            f"{len(instances.categories)} categories: use a detector that was trained for them"
+        )
+
+
+def ask(model: Any, data: DataSet, images: Sequence[ImageInfo], advance: Callable[[int], None]) -> pd.DataFrame:
+    """Return a record for each detection in some photos, and one for each photo that cannot be read.
+
+    Args:
+        model: a detector of `models.detectors`.
+        data: see `data_set`.
+        images: some of its images.
+        advance: told of photos as they are done.
+
+    Raises:
+        BenchError: if the detector knows more or fewer classes than the data set has categories.
+    """
+    instances: Instances = data.source
+    check_classes(model, instances)
+    types = {**RECORD_TYPES, SKIPPED: "str"}
+    category_ids = sorted(instances.categories)
+    rows: list[dict[str, object]] = []
+    for info in images:
+        try:
+            photo = read_rgb(info.path, size=(info.height, info.width))
+        except BenchError as unreadable:
+            blank = {name: "" if kind == "str" else 0 for name, kind in types.items()}
+            rows.append({**blank, "image_id": info.id, SKIPPED: str(unreadable)})
+        else:
+            rows += _records(model.detect([photo])[0], info, category_ids)
+        advance(1)
+    return pd.DataFrame(rows, columns=list(types)).astype(types)
+
+
+def _records(found: Any, info: ImageInfo, category_ids: Sequence[int]) -> Iterator[dict[str, object]]:
+    for box, score, label, mask in zip(
+        found.boxes_xyxy.tolist(), found.scores.tolist(), found.labels.tolist(), found.masks, strict=True
+    ):
+        x1, y1, x2, y2 = box
+        yield {
+            "image_id": info.id,
+            "category_id": category_ids[label - 1],
+            "score": score,
+            "x": x1,
+            "y": y1,
+            "width": x2 - x1,
+            "height": y2 - y1,
+            "image_height": info.height,
+            "image_width": info.width,
+            "counts": rle.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode("ascii"),
+            SKIPPED: "",
+        }
+
+
+def recordings(data: DataSet, settings: Settings) -> Recordings:
+    """Return what models answered when they were trained, about the images that are asked."""
+    return read_recordings(NAME, VERSION, data_sha256=data.sha256, image_ids=data.image_ids, folder=settings.records)
+
+
 def to_results(records: pd.DataFrame) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
     """Return records in COCO's results format, as boxes and as masks."""
     boxes: list[dict[str, object]] = []
@@ -57,12 +165,13 @@ def to_results(records: pd.DataFrame) -> tuple[list[dict[str, object]], list[dic
     return boxes, masks
 
 
-def score(run: CellRun, instances: Instances) -> Scores:
+def score(run: CellRun, data: DataSet) -> Scores:
     """Return box and mask AP in 0..1 with their intervals over the images that were asked."""
     boxes, masks = to_results(run.records)
+    path = data.source.annotation_path
     basis = {
-        "ap_box": coco_box_ap(instances.annotation_path, boxes, replicates=REPLICATES, image_ids=run.image_ids),
-        "ap_mask": coco_ap(instances.annotation_path, masks, replicates=REPLICATES, image_ids=run.image_ids),
+        "ap_box": coco_box_ap(path, boxes, replicates=REPLICATES, image_ids=run.image_ids),
+        "ap_mask": coco_ap(path, masks, replicates=REPLICATES, image_ids=run.image_ids),
     }
     return Scores({key: result.intervals["AP"] for key, result in basis.items()}, basis)
 
@@ -78,3 +187,28 @@ def sampled(scores: Scores) -> dict[str, Sampled]:
 def compare(first: Scores, second: Scores) -> dict[str, Interval]:
     """Return the paired difference of each AP, first - second, over the same images."""
     return {key: first.basis[key].difference(second.basis[key])["AP"] for key in first.basis}
+
+
+def comparisons(scores: OfSeeds, told: Told, data: DataSet, settings: Settings) -> Iterator[Comparison]:
+    """Compare over the trainings that both rows have, if several, else over images."""
+    return seeds.comparisons(NAME, COMPARED, COLUMNS, scores, seeds.Judged(compare, sampled))
+
+
+def pairing(told: Told, data: DataSet, settings: Settings) -> str:
+    """Say how rows are compared."""
+    return "paired over the same images"
+
+
+def footnotes(scores: OfSeeds, told: Told, data: DataSet, settings: Settings) -> Iterator[str]:
+    """Say what was asked and left out, and what the paper's text claims."""
+    if settings.limit is not None:
+        yield f"limited run: the first {settings.limit:,} images"
+    runs = told.runs
+    if runs:
+        yield "detections: " + ", ".join(f"{row} {len(of_seed[0].records):,}" for row, of_seed in runs.items())
+        yield from (f"left out {why}" for why in next(iter(runs.values()))[0].skipped.values())
+    yield from (str(problem) for problem in data.source.problems)
+    for claim in claims(NAME):
+        if claim.note:
+            yield f"the paper's text puts {claim.first} {100 * claim.claimed:.1f} above {claim.second}, {claim.note}"
+    yield from seeds.notes(COLUMNS, scores)

@@ -1,29 +1,113 @@
-"""Table 3: ADE20K mIoU of Mask2Former (section 4.2).
-
-How records are made is protocols/semantic.py; this is what they mean.
-"""
+"""Table 3: ADE20K mIoU of Mask2Former (section 4.2)."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
+from bench.data.published import FOLDER_SETS
 from bench.metrics.interval import Interval
 from bench.metrics.miou import class_iou, mean_iou_draws, mean_iou_interval, paired_mean_iou_interval
-from protocols.results import Column
-from protocols.scores import CellRun, Scores
+from models.errors import BenchError
+from protocols import seeds
+from protocols.data_set import DataSet, spread
+from protocols.recorded import Recordings, Told, read_recordings
+from protocols.results import Column, Comparison
+from protocols.scores import CellRun, OfSeeds, Scores
 from protocols.seeds import Sampled
+from protocols.settings import Settings
+from protocols.shards import SKIPPED
 
 NAME = "table3"
 VERSION = 1
 """Changes when scoring or the models' input changes."""
 TITLE = "Semantic segmentation, ADE20K mIoU (Table 3)"
 COLUMNS = (Column("miou", "mIoU", "ADE20K"),)
-RECORD_TYPES = {"image_id": "int64", "file": "str", "class": "int64", "intersection": "int64", "union": "int64"}
-"""One record for each image and class that is in its label map or in the answer, areas in px."""
+CARDS = "models.mask2former.cards"
+MODELS = "segmentation model"
+"""What a model of this table is called."""
+PHOTOS = "ade20k/images/validation"
+"""Folder under BENCH_DATA that holds the paper's photos."""
+WORLDS = {
+    "paper": "ADE20K photos of BENCH_DATA and full-size models",
+    "micro": "dead leaves as ADE20K and micro models",
+}
+"""Photos and models of each scale, in words."""
+OURS = ("",)
+"""Beginnings of rows that the paper's authors trained and did not release; others are quoted."""
 COMPARED = (("SAMI-Ti", "MAE-Ti"), ("SAMI-S", "MAE-S"), ("SAMI-B", "MAE-B"))
 """Pairs of rows that section 4.2 compares, (first, second)."""
+PUBLISHED = "as many as published"
+EXACT = False
+"""Whether models run on the exact engine, and micro models on one thread."""
+IMAGES_A_SHARD = 50
+"""A killed run loses at most one shard."""
+NO_CLASS = -1
+"""Class of the one record of a photo that has none: skipped, or nothing labelled."""
+RECORD_TYPES = {"image_id": "int64", "file": "str", "class": "int64", "intersection": "int64", "union": "int64"}
+"""One record for each image and class that is in its label map or in the answer, areas in px."""
+
+
+def note(row: str) -> str:
+    """Return what a reader must know about the paper's row: nothing."""
+    return ""
+
+
+def data_set(photos: Any, limit: int | None) -> DataSet:
+    """Return what is asked of photos with label maps (`bench.data.ade20k`); a limit is spread evenly."""
+    asked = spread(len(photos), limit)
+    return DataSet(
+        name="ade20k",
+        source=photos,
+        sha256=photos.sha256,
+        images=asked,
+        image_ids=asked,
+        of_images=len(photos),
+        published=len(asked) == FOLDER_SETS["ade20k"].n_images,
+    )
+
+
+def ask(model: Any, data: DataSet, images: Sequence[int], advance: Callable[[int], None]) -> pd.DataFrame:
+    """Return the records of photos, see `RECORD_TYPES`.
+
+    A photo that cannot be read, or whose label map does not fit it, is skipped and says why.
+
+    Args:
+        model: has `areas(photo, labels, classes)`, px of intersection and union by class.
+        data: see `data_set`.
+        images: numbers of photos.
+        advance: told of photos as they are done.
+    """
+    rows: list[dict[str, object]] = []
+    for image in images:
+        rows += _ask_one(model, data.source, image)
+        advance(1)
+    types = {**RECORD_TYPES, SKIPPED: "str"}
+    return pd.DataFrame(rows, columns=list(types)).astype(types)
+
+
+def _ask_one(model: Any, photos: Any, image: int) -> list[dict[str, object]]:
+    record: dict[str, object] = {"image_id": image, "file": photos.paths[image].name, SKIPPED: ""}
+    nothing = {"class": NO_CLASS, "intersection": 0, "union": 0}
+    try:
+        photo, truth = photos[image]
+    except BenchError as broken:
+        return [{**record, **nothing, SKIPPED: str(broken)}]
+    intersections, unions = model.areas(photo, truth, len(photos.names))
+    found = [
+        {**record, "class": int(c), "intersection": int(intersections[c]), "union": int(unions[c])}
+        for c in np.flatnonzero(unions)
+    ]
+    return found or [{**record, **nothing}]
+
+
+def recordings(data: DataSet, settings: Settings) -> Recordings:
+    """Return what models answered when they were trained, about the images that are asked."""
+    return read_recordings(NAME, VERSION, data_sha256=data.sha256, image_ids=data.image_ids, folder=settings.records)
 
 
 class Areas(NamedTuple):
@@ -47,9 +131,10 @@ def areas_of(run: CellRun, classes: int) -> Areas:
     return Areas(run.image_ids, intersections, unions)
 
 
-def score(run: CellRun, classes: int) -> Scores:
+def score(run: CellRun, data: DataSet) -> Scores:
     """Return mIoU in 0..1 with its interval; n is the number of images."""
-    areas = areas_of(run, classes)
+    run = replace(run, records=run.records[run.records["class"] != NO_CLASS])
+    areas = areas_of(run, len(data.source.names))
     return Scores({"miou": mean_iou_interval(areas.intersections, areas.unions)}, areas)
 
 
@@ -74,3 +159,37 @@ def iou_by_class(scores: Scores) -> np.ndarray:
     """Return the IoU of each class over all images, float64 [C]; NaN where it is neither there nor predicted."""
     areas: Areas = scores.basis
     return class_iou(areas.intersections.sum(0), areas.unions.sum(0))
+
+
+def comparisons(scores: OfSeeds, told: Told, data: DataSet, settings: Settings) -> Iterator[Comparison]:
+    """Compare over the trainings that both rows have, if several, else over images."""
+    return seeds.comparisons(NAME, COMPARED, COLUMNS, scores, seeds.Judged(compare, sampled))
+
+
+def pairing(told: Told, data: DataSet, settings: Settings) -> str:
+    """Say how rows are compared."""
+    return "paired over the same images"
+
+
+def footnotes(scores: OfSeeds, told: Told, data: DataSet, settings: Settings) -> Iterator[str]:
+    """Say what was asked and left out, and which classes come out best and worst."""
+    names = data.source.names
+    if settings.limit is not None:
+        yield f"limited run: {settings.limit:,} images, evenly spread"
+    yield f"{len(names):,} classes; label 0 is no class, such pixels count nowhere"
+    yield "how the plain ViT feeds Mask2Former is our choice, paper silent: ViTDet's simple feature pyramid"
+    for row, found in scores.items():
+        iou = iou_by_class(found[0])
+        known = np.flatnonzero(~np.isnan(iou))
+        if known.size:
+            best, worst = known[np.argmax(iou[known])], known[np.argmin(iou[known])]
+            yield (
+                f"{row}: best class {names[best]} {100 * iou[best]:.1f}, worst {names[worst]} {100 * iou[worst]:.1f}"
+            )
+    if told.runs:
+        skipped = next(iter(told.runs.values()))[0].skipped
+        if skipped:
+            yield f"left out {len(skipped):,} images"
+        for why in skipped.values():
+            yield f"left out: {why}"
+    yield from seeds.notes(COLUMNS, scores)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shlex
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from bench import paths
@@ -22,20 +24,12 @@ from bench.data.instances import open_coco
 from bench.progress import progress
 from bench.provenance import provenance
 from bench.store import RunStore
-from models import classifiers as classifier_cards
-from models import detectors as detector_cards
 from models.errors import BenchError
-from models.mask2former import cards as segmenter_cards
 from protocols import axes as choices
 from protocols import (
-    classification,
-    classifiers,
-    detection,
-    detectors,
     figure7,
+    row_table,
     section44,
-    segmenters,
-    semantic,
     table1,
     table2,
     table3,
@@ -49,7 +43,7 @@ from protocols.ablations import Ablation, make_ablation
 from protocols.box_files import write_recorded_boxes
 from protocols.plan import make_plan
 from protocols.results import TableResult
-from protocols.row_plan import Cards, Plan, Scale, Task
+from protocols.row_plan import Scale
 from protocols.row_plan import make_plan as plan_rows
 from protocols.settings import Settings
 
@@ -114,35 +108,30 @@ def _promptable(table: str, options: Options) -> TableResult | None:
     return tables.make_table(table, plan, settings)
 
 
-def _classification(options: Options) -> TableResult | None:
-    plan = _rows(classifiers.TASK, classifier_cards, options, imagenet_root)
-    settings = Settings(**_settings(options))
-    return classification.make_table(plan, classifier_cards, open_imagenet(plan.root), settings)
+@dataclass(frozen=True, slots=True)
+class Photos:
+    """Where the photos of a table of rows come from."""
+
+    open: Callable[[Path], Any]
+    """Opens them under a root."""
+    micro_root: Callable[[], Path]
+    """Makes the dead leaves on first use and returns their folder."""
 
 
-def _detection(options: Options) -> TableResult | None:
-    plan = _rows(detectors.TASK, detector_cards, options, detection_root)
-    return detection.make_table(plan, detector_cards, open_coco(plan.root), Settings(**_settings(options)))
-
-
-def _semantic(options: Options) -> TableResult | None:
-    plan = _rows(segmenters.TASK, segmenter_cards, options, ade20k_root)
-    return semantic.make_table(plan, segmenter_cards, open_ade20k(plan.root), Settings(**_settings(options)))
-
-
-def _rows(task: Task, cards: Cards, options: Options, micro_root: Callable[[], Path]) -> Plan:
-    """Decide which models a table of rows is made from, and say so."""
+def _rows(table: ModuleType, photos: Photos, options: Options) -> TableResult | None:
+    """Choose data and models for a table of rows, say which, and make it."""
     plan = plan_rows(
-        task,
-        cards,
+        table,
+        importlib.import_module(table.CARDS),
         scale=options.scale,
         models=options.models,
         checkpoints=_checkpoints(options.checkpoint),
         data_root=paths.data_root(),
-        micro_root=micro_root,
+        micro_root=photos.micro_root,
     )
-    say(f"{task.table}: {plan.world}")
-    return plan
+    say(f"{table.NAME}: {plan.world}")
+    data = table.data_set(photos.open(plan.root), options.limit)
+    return row_table.make_table(table, plan, data, Settings(**_settings(options)))
 
 
 def _ablation(ablation: Ablation, options: Options) -> TableResult | None:
@@ -210,7 +199,7 @@ def say(line: str) -> None:
 
 
 _ALL = frozenset(option.name for option in fields(Options))
-_OF_CLASSIFIERS = frozenset({"scale", "models", "checkpoint", "limit", "device"})
+_OF_ROWS = frozenset({"scale", "models", "checkpoint", "limit", "device"})
 
 
 def _of_records(ablation: Ablation, trained_with: str = "") -> Maker:
@@ -218,9 +207,9 @@ def _of_records(ablation: Ablation, trained_with: str = "") -> Maker:
 
 
 MAKERS: Mapping[str, Maker] = {
-    "table1": Maker(table1.TITLE, _classification, _OF_CLASSIFIERS),
-    "table2": Maker(table2.TITLE, _detection, _OF_CLASSIFIERS),
-    "table3": Maker(table3.TITLE, _semantic, _OF_CLASSIFIERS),
+    "table1": Maker(table1.TITLE, partial(_rows, table1, Photos(open_imagenet, imagenet_root)), _OF_ROWS),
+    "table2": Maker(table2.TITLE, partial(_rows, table2, Photos(open_coco, detection_root)), _OF_ROWS),
+    "table3": Maker(table3.TITLE, partial(_rows, table3, Photos(open_ade20k, ade20k_root)), _OF_ROWS),
     "table4": Maker(table4.TITLE, partial(_promptable, "table4"), _ALL),
     "table5": Maker(table5.TITLE, partial(_promptable, "table5"), _ALL),
     "table6": _of_records(table6.TABLE),

@@ -30,7 +30,7 @@ from models.mask2former import cards as segmenter_cards
 from models.training.loop import Visit
 from models.training.micro import FIGURE7_EPOCHS, VARIANTS
 from models.training.recipes import FINETUNE_SCENES, DetectRecipe
-from protocols import detection, semantic, table2, table3
+from protocols import table2, table3
 from protocols.answers import ModelAnswerer
 from protocols.axes import PRESETS
 from protocols.interactive import ask_boxes
@@ -164,7 +164,7 @@ class _Found(NamedTuple):
 def _detections(job: Job, weights: Path) -> _Found:
     instances, model = open_coco(detection_root()), detectors.load(job.name, weights)
     with progress(f"{job.name} on coco", total=len(instances.images), unit="images") as advance:
-        records = detection.ask(model, instances, instances.images, advance)
+        records = table2.ask(model, table2.data_set(instances, None), instances.images, advance)
     image_ids = [info.id for info in instances.images]
     return _Found(table2, detectors.card(job.name).paper_row, records, image_ids, instances.sha256)
 
@@ -172,7 +172,7 @@ def _detections(job: Job, weights: Path) -> _Found:
 def _areas(job: Job, weights: Path) -> _Found:
     photos, model = open_ade20k(ade20k_root()), segmenter_cards.load(job.name, weights)
     with progress(f"{job.name} on ade20k", total=len(photos), unit="images") as advance:
-        records = semantic.ask(model, photos, range(len(photos)), advance)
+        records = table3.ask(model, table3.data_set(photos, None), range(len(photos)), advance)
     return _Found(table3, segmenter_cards.card(job.name).paper_row, records, list(range(len(photos))), photos.sha256)
 
 

@@ -4,9 +4,8 @@ import csv
 
 import pytest
 
-from protocols import table2
+from protocols import table1, table2
 from protocols.paper import claims, paper_difference, paper_table, paper_value
-from protocols.rows import TABLE1_COMPARED
 
 
 def rows(path):
@@ -46,13 +45,13 @@ def test_table_7_is_the_paper_s(shared):
 
 def test_every_claim_about_table_1_is_compared_and_agrees_with_the_table_or_says_so():
     for claim in claims("table1"):
-        assert (claim.first, claim.second) in TABLE1_COMPARED
+        assert (claim.first, claim.second) in table1.COMPARED
         printed = paper_difference("table1", claim.first, claim.second, claim.column)
         assert claim.note or printed == pytest.approx(claim.claimed)
 
 
 def test_compared_rows_are_rows_of_the_table():
-    assert {row for pair in TABLE1_COMPARED for row in pair} <= set(paper_table("table1").index)
+    assert {row for pair in table1.COMPARED for row in pair} <= set(paper_table("table1").index)
 
 
 def test_claims_have_the_numbers_of_the_text(shared):

@@ -25,7 +25,7 @@ from protocols import box_files
 from tests.bench.ap_cases import lvis_truth
 from tests.bench.test_detection_training import lay_out
 from tests.models.recipe import fill
-from tests.protocols.test_detection import Cheat, official
+from tests.protocols.test_table2 import Cheat, official
 
 MICRO = "vitdet-sami-ti-micro"
 

@@ -22,7 +22,6 @@ from models.vitdet.build import vitdet, vitdet_micro
 from models.vitdet.detector import Found, detect
 from models.vitdet.network import VitDet
 from protocols import table2
-from protocols.detection import ask
 from protocols.scores import CellRun, Scores
 
 WEIGHTS = Path(__file__).resolve().parents[3] / "models" / "weights"
@@ -52,9 +51,10 @@ class Asked:
 
 
 def evaluate(network: VitDet, instances: Instances) -> Scores:
-    records = ask(Asked(network), instances, instances.images, lambda photos: None).drop(columns="skipped")
+    data = table2.data_set(instances, None)
+    records = table2.ask(Asked(network), data, instances.images, lambda photos: None).drop(columns="skipped")
     run = CellRun(records, "", 0, tuple(info.id for info in instances.images), {})
-    return table2.score(run, instances)
+    return table2.score(run, data)
 
 
 @pytest.mark.slow

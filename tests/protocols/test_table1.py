@@ -10,10 +10,11 @@ import pytest
 
 from bench.store import RunStore
 from models.errors import BenchError
-from protocols import classification, classifiers
-from protocols.classification import Settings, make_table
+from protocols import data_set, table1
 from protocols.results import TableResult
 from protocols.row_plan import make_plan
+from protocols.row_table import make_table
+from protocols.settings import Settings
 from tests.protocols.training_fakes import answers, write_record
 
 
@@ -101,14 +102,16 @@ def make(tmp_path):
             provenance={"git": None},
             records=tmp_path / "records",
         )
-        return make_table(plan(registry, tmp_path, **asked), registry, Photos(), settings)
+        return make_table(
+            table1, plan(registry, tmp_path, **asked), table1.data_set(Photos(), limit), settings, cards=registry
+        )
 
     return table
 
 
 def plan(registry, root, *, scale="auto", models=(), checkpoints=None, data_root=None):
     return make_plan(
-        classifiers.TASK,
+        table1,
         registry,
         scale=scale,
         models=models,
@@ -125,7 +128,7 @@ def with_photos(tmp_path):
 
 
 def test_examples_in_docstrings_are_true():
-    assert doctest.testmod(classification).failed == 0
+    assert doctest.testmod(data_set).failed == 0
 
 
 def test_every_row_of_the_paper_has_a_cell_with_its_number(make, shared):

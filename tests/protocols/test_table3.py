@@ -12,10 +12,10 @@ import pytest
 from bench.data.ade20k import open_ade20k
 from bench.store import RunStore
 from models.errors import BenchError
-from protocols import segmenters, table3
+from protocols import table3
 from protocols.paper import paper_table
 from protocols.row_plan import make_plan
-from protocols.semantic import make_table
+from protocols.row_table import make_table
 from protocols.settings import Settings
 from tests.bench.ade20k_files import random_pair, write_ade20k
 
@@ -89,7 +89,7 @@ def root(tmp_path):
 
 def plan(registry, root, **changes):
     asked = {"scale": "micro", "models": (), "checkpoints": {}, "data_root": None, "micro_root": lambda: root}
-    return make_plan(segmenters.TASK, registry, **{**asked, **changes})
+    return make_plan(table3, registry, **{**asked, **changes})
 
 
 def settings(tmp_path, **changes):
@@ -112,7 +112,7 @@ def settings(tmp_path, **changes):
 
 def test_miou_is_that_of_one_confusion_matrix_over_all_photos(tmp_path, root) -> None:
     registry, photos = Registry(), open_ade20k(root)
-    result = make_table(plan(registry, root), registry, photos, settings(tmp_path))
+    result = make_table(table3, plan(registry, root), table3.data_set(photos, None), settings(tmp_path), cards=registry)
     for row, name in (("MAE-Ti", "m2f-mae-ti-micro"), ("SAMI-Ti", "m2f-sami-ti-micro")):
         model = registry.models[name]
         counts = sum(confusion(model.answer(*photos[i]), photos[i][1], CLASSES) for i in range(12))
@@ -126,7 +126,9 @@ def test_miou_is_that_of_one_confusion_matrix_over_all_photos(tmp_path, root) ->
 
 def test_rows_say_what_they_are_and_pairs_are_compared(tmp_path, root) -> None:
     registry = Registry()
-    result = make_table(plan(registry, root), registry, open_ade20k(root), settings(tmp_path))
+    result = make_table(
+        table3, plan(registry, root), table3.data_set(open_ade20k(root), None), settings(tmp_path), cards=registry
+    )
     assert [row.label for row in result.rows] == list(paper_table("table3").index)
     status = {cell.row: cell.status for cell in result.cells}
     assert status == {
@@ -148,9 +150,13 @@ def test_rows_say_what_they_are_and_pairs_are_compared(tmp_path, root) -> None:
 
 def test_a_second_run_asks_no_model_again(tmp_path, root) -> None:
     registry = Registry()
-    first = make_table(plan(registry, root), registry, open_ade20k(root), settings(tmp_path))
+    first = make_table(
+        table3, plan(registry, root), table3.data_set(open_ade20k(root), None), settings(tmp_path), cards=registry
+    )
     asked = registry.models["m2f-sami-ti-micro"].asked
-    second = make_table(plan(registry, root), registry, open_ade20k(root), settings(tmp_path))
+    second = make_table(
+        table3, plan(registry, root), table3.data_set(open_ade20k(root), None), settings(tmp_path), cards=registry
+    )
     assert registry.models["m2f-sami-ti-micro"].asked == asked == 12
     assert first.cells == second.cells
 
@@ -162,7 +168,9 @@ def test_photos_whose_label_maps_do_not_fit_are_left_out_and_counted(tmp_path) -
     pairs[4] = (pairs[4][0], np.zeros_like(pairs[4][1]))  # nothing labelled
     root = write_ade20k(tmp_path / "data", pairs)
     registry = Registry()
-    result = make_table(plan(registry, root), registry, open_ade20k(root), settings(tmp_path))
+    result = make_table(
+        table3, plan(registry, root), table3.data_set(open_ade20k(root), None), settings(tmp_path), cards=registry
+    )
     assert result.cell("MAE-Ti", "miou").n == 3
     notes = "\n".join(result.footnotes)
     assert "left out 2 images" in notes
@@ -175,12 +183,16 @@ def test_without_a_readable_photo_there_is_no_table(tmp_path) -> None:
     root = write_ade20k(tmp_path / "data", [(photo, labels[:5])])
     registry = Registry()
     with pytest.raises(BenchError, match="no photo could be read"):
-        make_table(plan(registry, root), registry, open_ade20k(root), settings(tmp_path))
+        make_table(
+            table3, plan(registry, root), table3.data_set(open_ade20k(root), None), settings(tmp_path), cards=registry
+        )
 
 
 def test_a_limited_run_says_so(tmp_path, root) -> None:
     registry = Registry()
-    result = make_table(plan(registry, root), registry, open_ade20k(root), settings(tmp_path, limit=4))
+    result = make_table(
+        table3, plan(registry, root), table3.data_set(open_ade20k(root), 4), settings(tmp_path, limit=4), cards=registry
+    )
     assert result.cell("MAE-Ti", "miou").n == 4
     assert "limited run: 4 images, evenly spread" in result.footnotes
     assert "(4 of 12 images)" in result.world

@@ -19,9 +19,10 @@ from bench.data import read_rgb
 from bench.data.instances import open_coco
 from bench.store import RunStore
 from models.errors import BenchError
-from protocols import detection, detectors, table2
+from protocols import table2
 from protocols.results import TableResult
 from protocols.row_plan import make_plan
+from protocols.row_table import make_table
 from protocols.settings import Settings
 from tests.bench.test_detection_training import ANNOTATIONS, annotation, lay_out
 
@@ -111,7 +112,7 @@ def settings(tmp_path: Path, limit: int | None = None) -> Settings:
 
 def plan(registry: Registry, root: Path, **changes: Any) -> Any:
     asked = {"scale": "micro", "models": (), "checkpoints": {}, "data_root": None, "micro_root": lambda: root}
-    return make_plan(detectors.TASK, registry, **{**asked, **changes})
+    return make_plan(table2, registry, **{**asked, **changes})
 
 
 def make(root: Path, tmp_path: Path, limit: int | None = None) -> tuple[TableResult, Registry]:
@@ -122,7 +123,9 @@ def make(root: Path, tmp_path: Path, limit: int | None = None) -> tuple[TableRes
             "vitdet-sami-ti-micro": Cheat("vitdet-sami-ti-micro", instances, 3),
         }
     )
-    result = detection.make_table(plan(registry, root), registry, instances, settings(tmp_path, limit))
+    result = make_table(
+        table2, plan(registry, root), table2.data_set(instances, limit), settings(tmp_path, limit), cards=registry
+    )
     assert result is not None
     return result, registry
 
@@ -153,7 +156,7 @@ def test_box_and_mask_ap_are_those_of_pycocotools(measured: Any, shared: Path) -
     asked = instances.images[:LIMIT]
     for row in ("MAE-Ti", "SAMI-Ti"):
         model = registry.models[f"vitdet-{row.lower()}-micro"]
-        records = detection.ask(model, instances, asked, lambda photos: None)
+        records = table2.ask(model, table2.data_set(instances, None), asked, lambda photos: None)
         boxes, masks = table2.to_results(records)
         assert len(boxes) > 80
         ids = [info.id for info in asked]
@@ -203,7 +206,9 @@ def test_a_photo_that_cannot_be_read_is_left_out_and_said(tmp_path: Path) -> Non
     model = Cheat("vitdet-mae-ti-micro", instances, 1)
     (root / "coco" / "val2017" / "3.png").write_bytes(b"no photo")
     registry = Registry({model.name: model})
-    result = detection.make_table(plan(registry, root), registry, instances, settings(tmp_path))
+    result = make_table(
+        table2, plan(registry, root), table2.data_set(instances, None), settings(tmp_path), cards=registry
+    )
     assert any("left out" in note and "3.png" in note for note in result.footnotes)
 
 
@@ -214,7 +219,7 @@ def test_a_detector_of_other_classes_is_refused(tmp_path: Path) -> None:
     model.classes = 80
     registry = Registry({model.name: model})
     with pytest.raises(BenchError, match=r"knows 80 classes, .* has 2 categories"):
-        detection.make_table(plan(registry, root), registry, instances, settings(tmp_path))
+        make_table(table2, plan(registry, root), table2.data_set(instances, None), settings(tmp_path), cards=registry)
 
 
 class TestPlan:

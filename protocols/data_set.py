@@ -1,0 +1,43 @@
+"""The images of one data set that a table asks about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSet:
+    """A data set, opened, and the images that are asked."""
+
+    name: str
+    """coco, imagenet, ..."""
+    source: Any
+    """What its reader in bench.data returned."""
+    sha256: str
+    """Of the whole data set."""
+    images: Sequence[Any]
+    """Those that are asked about, as the table's `ask` takes them."""
+    image_ids: Sequence[int]
+    """Their numbers in the records."""
+    of_images: int
+    """Images of the whole set."""
+    published: bool
+    """Whether these are all the published images."""
+
+    @property
+    def extent(self) -> str:
+        """Say how many images are asked about, and of how many."""
+        return f"{len(self.images):,}" + ("" if len(self.images) == self.of_images else f" of {self.of_images:,}")
+
+
+def spread(count: int, limit: int | None) -> list[int]:
+    """Return the images that are asked: all, or so many at even distances, for sets that are sorted by class.
+
+    >>> spread(10, 4), spread(3, None)
+    ([0, 2, 5, 7], [0, 1, 2])
+    """
+    if limit is None or limit >= count:
+        return list(range(count))
+    return [k * count // limit for k in range(limit)]
