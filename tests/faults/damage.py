@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ class Damage(NamedTuple):
 
 
 def damage(content: bytes, seed: int) -> Damage:
-    """Return `content` with one fault drawn from `seed`; the kinds take turns."""
+    """Return `content` with one fault of the disk's drawn from `seed`; the kinds take turns."""
     rng = np.random.default_rng(seed)
     kind = KINDS[seed % len(KINDS)]
     size = len(content)
@@ -44,7 +45,29 @@ def damage(content: bytes, seed: int) -> Damage:
     return Damage(f"{kind} at {place:,} of {size:,} (seed {seed})", bytes(broken))
 
 
-def damaged(files: list[Path], seeds: range) -> Iterator[tuple[Path, str]]:
+TOKENS = re.compile(rb'"[^"]*"|-?[0-9.]+(?:e-?[0-9]+)?|[\[\]{},:]|true|false|null')
+STRANGE = (b"null", b"true", b"-1", b"0", b"1.5", b"1e999", b"NaN", b"99999999999999999999", b'"x"', b"[]", b"{}", b"")
+
+
+def mistake(content: bytes, seed: int) -> Damage:
+    """Return JSON in which one token is another one, drawn from `seed`: a digit, a strange value, or nothing."""
+    rng = np.random.default_rng(seed)
+    tokens = list(TOKENS.finditer(content))
+    token = tokens[int(rng.integers(len(tokens)))]
+    value = bytearray(token.group())
+    if seed % 2 and any(48 <= character < 58 for character in value):
+        digits = [k for k, character in enumerate(value) if 48 <= character < 58]
+        value[digits[int(rng.integers(len(digits)))]] = 48 + int(rng.integers(10))
+        new = bytes(value)
+    else:
+        new = STRANGE[int(rng.integers(len(STRANGE)))]
+    what = f"{token.group().decode()} at {token.start():,} becomes {new.decode()} (seed {seed})"
+    return Damage(what, content[: token.start()] + new + content[token.end() :])
+
+
+def damaged(
+    files: list[Path], seeds: range, how: Callable[[bytes, int], Damage] = damage
+) -> Iterator[tuple[Path, str]]:
     """Damage one of the files for each seed and put it back afterwards; yields the file and what was done.
 
     Faults that change nothing (zeros over zeros) are passed over, so fewer than `len(seeds)` may come.
@@ -54,7 +77,7 @@ def damaged(files: list[Path], seeds: range) -> Iterator[tuple[Path, str]]:
         whole = path.read_bytes()
         if not whole:
             continue
-        fault = damage(whole, seed)
+        fault = how(whole, seed)
         if fault.content == whole:
             continue
         path.write_bytes(fault.content)
