@@ -1,10 +1,13 @@
 """Records as parquet: equal frames give equal bytes, and damage is noticed.
 
-No time stamps are written: the bytes depend on the frame and the versions of pandas and pyarrow only.
+No time stamps are written: the bytes depend on the frame and the versions of pandas and pyarrow only. Parquet has
+checksums for pages but none for the footer, where names, types and places of columns are; so each file carries the
+sha256 of all its other bytes, as metadata that any parquet reader passes over.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +19,11 @@ import pyarrow.parquet as pq
 from models.errors import BenchError
 
 _T = TypeVar("_T")
+
+SEAL = b"bench.sha256"
+"""Key of the metadata whose value is the digest."""
+_BLANK = b"0" * 64
+"""Stands for the digest while it is computed."""
 
 
 class DamagedShard(Exception):
@@ -39,8 +47,25 @@ def encode(frame: pd.DataFrame) -> bytes:
         said = "; ".join(str(part) for part in reversed(error.args))
         raise BenchError(f"records cannot be written as parquet ({said}): give that column one plain type") from error
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-    return bytes(sink.getvalue())
+    with pq.ParquetWriter(sink, table.schema, compression="zstd", write_page_checksum=True) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({SEAL.decode(): _BLANK.decode()})
+    content = bytes(sink.getvalue())
+    place = content.rindex(_BLANK)
+    digest = hashlib.sha256(content).hexdigest().encode()
+    return content[:place] + digest + content[place + len(_BLANK) :]
+
+
+def _check_seal(path: Path, content: bytes, metadata: dict[bytes, bytes] | None) -> None:
+    """See whether the bytes are those that were written.
+
+    Raises:
+        DamagedShard: if they are not.
+    """
+    digest = (metadata or {}).get(SEAL, b"")
+    place = content.rfind(digest) if len(digest) == len(_BLANK) else -1
+    if place < 0 or hashlib.sha256(content[:place] + _BLANK + content[place + 64 :]).hexdigest().encode() != digest:
+        raise DamagedShard(f"{path}: its bytes are not those that were written")
 
 
 def check(path: Path) -> None:
@@ -54,7 +79,7 @@ def check(path: Path) -> None:
 
 
 def read(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a parquet file, verifying the checksum of every page; names and types in the footer have none.
+    """Read a parquet file, verifying its digest.
 
     Raises:
         DamagedShard: if it is not a whole parquet file.
@@ -62,6 +87,7 @@ def read(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """
 
     def everything(parquet: pq.ParquetFile) -> pa.Table:
+        _check_seal(path, path.read_bytes(), parquet.metadata.metadata)
         table = parquet.read(columns=None if columns is None else list(columns))
         # pandas' notes are in the footer: see whether it still understands them.
         table.schema.empty_table().to_pandas()
