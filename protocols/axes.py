@@ -16,7 +16,14 @@ MaskPick = Literal["predicted_iou", "box_iou", "filled_box_iou", "single", "orac
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axes:
-    """One point among the choices; the defaults are the paper's, or ours where it is silent."""
+    """One point among the choices; the defaults are the paper's, or ours where it is silent.
+
+    Sources are named by letters: E, U are mit-han-lab/efficientvit de7d773, applications/efficientvit_sam,
+    eval_efficientvit_sam_model.py and sam_eval_utils.py; M, D, C, T, S are chongzhou96/EdgeSAM b53372c,
+    evaluation/eval_mIoU.py, training/data/coco_dataset.py, edge_sam/utils/common.py and transforms.py,
+    scripts/eval_mIoU.sh; F, R, B are pytorch-labs/segment-anything-fast e6aadeb, experiments/data.py, metrics.py
+    and eval_combo.py; Y is xinghaochen/TinySAM 11589bc, eval/tinysam_zero_shot_ins_eval.py. Numbers are lines.
+    """
 
     mask_pick: MaskPick = "predicted_iou"
     """Which of the candidates counts: the most confident; the one whose tight box (or whose pixels) has the
@@ -26,41 +33,107 @@ class Axes:
     score: Literal["detector", "detector_x_predicted_iou"] = "detector"
     """What ranks instances in AP."""
     clicks: Literal["random", "centre", "ritm"] = "random"
-    """random: uniform in the mask, all at once (the paper). centre: the pixel farthest from the mask's edge,
-    then random pixels of the error. ritm: the pixel farthest from the edge of the larger error region, positive
-    or negative (Sofiiuk et al. 2021)."""
+    """random: uniform in the mask, all at once (the paper). centre: the first as `first_click` says, then random
+    ones of the error, missed and extra together (EdgeSAM, C 106-108). ritm: each the pixel farthest from the edge
+    of the missed or of the extra pixels, whichever lies deeper (Sofiiuk et al. 2021; U 164-190)."""
+    first_click: Literal["deepest", "approximately_deepest", "centre_of_mass"] = "deepest"
+    """Where `centre` clicks begin. deepest: the pixel farthest from the mask's edge. approximately_deepest: the
+    same by kornia's approximate distance, in the 1024 px frame (EdgeSAM, M 323-326, C 240-250). centre_of_mass: the
+    rounded centre of mass, or where that lies outside, the pixel whose nearest edge up, right, down or left is
+    farthest (segment-anything-fast, F 35-39, 57-117)."""
+    tie: Literal["object", "background"] = "object"
+    """Which side a `ritm` click takes where missed and extra pixels lie equally deep; where nothing is wrong at all,
+    object clicks the mask's middle again and background the image's first pixel (U 184: strictly deeper)."""
+    click_again: bool = True
+    """Whether a `ritm` click may fall on a pixel that was clicked before (U 178-179, 203: not)."""
+    click_frame: Literal["image", "low_resolution"] = "image"
+    """Where errors are counted and clicks placed: at the pixels of the image, or at the cells of the model's
+    low-resolution answer in the padded 1024 px frame, for `centre` clicks (EdgeSAM, M 399-409)."""
+    smallest_error: int = 0
+    """Wrong cells (or pixels) below which a `centre` click is none, label -2 (EdgeSAM, C 158-160: 10)."""
+    truth_raster: Literal["exact", "frame"] = "exact"
+    """What answers are compared with: the mask, or the mask put into the 1024 px frame by nearest neighbours and
+    brought back by bilinear interpolation, which dilates it (EdgeSAM, T 72-75, M 459-466)."""
+    empty: Literal["skip", "zero", "undefined"] = "skip"
+    """Annotations without a pixel: not asked; asked, IoU 0 (U 22); or asked, IoU 0 where something is answered and
+    left out of the mean where nothing is (0 / 0; EdgeSAM, M 526)."""
     seed: int = 0
     """Of random clicks, together with the annotation's id."""
     repeats: int = 1
     """Draws of random clicks for each annotation; means are over all of them."""
     crowd: Literal["skip", "keep"] = "skip"
-    """Whether crowd regions count in mIoU."""
+    """Whether crowd regions count in mIoU (E 101 and F 143 keep them, D 64 does not)."""
     smallest_area: float = 0.0
-    """Annotations of a smaller area (px) are left out of mIoU; empty masks always are."""
+    """Annotations of a smaller area (px) are left out of mIoU (E 137, 171: 1)."""
     averaging: Literal["mask", "category"] = "mask"
     """Mean over masks, or mean of the categories' means."""
-    box_source: Literal["tight", "annotation"] = "tight"
-    """Tightest box of the ground-truth mask, or the annotation's own sub-pixel box."""
+    box_source: Literal["tight", "tight_last_pixel", "annotation"] = "tight"
+    """Tightest box of the ground-truth mask, ending at the last pixel + 1 or at the last pixel (SAM's amg.py), or
+    the annotation's own sub-pixel box (E 25-26, D 109)."""
+    clip_boxes: bool = True
+    """Whether boxes, the annotation's and the detector's, are clipped to the image (E 142, D 148, Y 52-54: not)."""
+    lvis_images: Literal["all", "val2017"] = "all"
+    """All of LVIS val, or its images of COCO val2017 alone, a quarter (EdgeSAM)."""
+    detection_cap: Literal["category", "image"] = "category"
+    """Which detections of an image count on COCO: the best 100 of each category, as pycocotools has it (E 249-250,
+    Y 39-59), or the best 100 of all, as detectors cut their own lists."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Precision of the model; only fp32 is compared with a paper."""
+    columns: tuple[str, ...] | None = None
+    """The columns that the evaluator has, of Tables 4 and 5; None: all. Others are not asked."""
 
     @property
     def exact(self) -> bool:
         """Whether numbers may be compared with a paper and gated."""
         return self.precision == "fp32"
 
+    def asks(self, prompt: str) -> bool:
+        """Whether a column of the evaluator has this kind of prompt: box, 1click, 3click.
+
+        >>> PRESETS["tinysam"].asks("box"), PRESETS["edgesam"].asks("box")
+        (False, True)
+        """
+        return self.columns is None or any(column.split("_", 1)[1] == prompt for column in self.columns)
+
 
 PAPER = Axes()
 PRESETS: dict[str, Axes] = {
     "paper": PAPER,
-    "efficientvit": replace(PAPER, clicks="ritm", crowd="keep", smallest_area=1.0, box_source="annotation"),
-    "tinysam": replace(PAPER, clicks="centre"),
-    "edgesam": replace(PAPER, mask_pick="single", clicks="centre"),
-    "segment-anything-fast": replace(PAPER, clicks="centre", crowd="keep", box_source="annotation"),
+    "efficientvit": replace(
+        PAPER,
+        clicks="ritm",
+        tie="background",
+        click_again=False,
+        empty="zero",
+        crowd="keep",
+        smallest_area=1.0,
+        box_source="annotation",
+        clip_boxes=False,
+    ),
+    "tinysam": replace(
+        PAPER,
+        clip_boxes=False,
+        columns=tuple(f"{data_set}_{key}" for data_set in ("coco", "lvis") for key in ("ap", "ap_s", "ap_m", "ap_l")),
+    ),
+    "edgesam": replace(
+        PAPER,
+        mask_pick="single",
+        clicks="centre",
+        first_click="approximately_deepest",
+        click_frame="low_resolution",
+        smallest_error=10,
+        truth_raster="frame",
+        empty="undefined",
+        box_source="annotation",
+        clip_boxes=False,
+        lvis_images="val2017",
+        columns=("coco_box", "coco_1click", "coco_3click", "lvis_box", "lvis_1click"),
+    ),
+    "segment-anything-fast": replace(
+        PAPER, clicks="centre", first_click="centre_of_mass", crowd="keep", columns=("coco_1click",)
+    ),
 }
-"""As read in the five evaluators' code: efficientvit's applications/efficientvit_sam evaluation, TinySAM's eval
-script, EdgeSAM's evaluation/eval_mIoU.py, and segment-anything-fast's experiments. An axis that an evaluator has
-no opinion on (TinySAM scores no clicks) keeps its nearest relative's value."""
+"""As read in the four evaluators' code, and held to what that code computes by tests/protocols/test_presets.py."""
 
 
 def preset(name: str) -> Axes:
