@@ -35,12 +35,14 @@ class Answerer(Protocol):
     """Something that is shown an image and then answers prompts about it."""
 
     name: str
+    looks_at_truth: bool
+    """Whether answers depend on the truths: those of the ceiling and of the oracle pick."""
 
     def look(self, image: np.ndarray) -> None:
         """Take in an image, uint8 [H, W, 3] RGB."""
 
-    def answer(self, prompts: Prompts, truths: np.ndarray) -> Answer:
-        """Answer P prompts; `truths` bool [P, H, W] are for frames and the oracle pick alone."""
+    def answer(self, prompts: Prompts, truths: np.ndarray | None) -> Answer:
+        """Answer P prompts; `truths` bool [P, H, W] may be None for answerers that do not look at them."""
 
 
 class ModelAnswerer:
@@ -48,22 +50,23 @@ class ModelAnswerer:
 
     def __init__(self, model: Segmenter, axes: Axes) -> None:
         self.model, self.axes, self.name = model, axes, model.name
+        self.looks_at_truth = axes.mask_pick == "oracle"
 
     def look(self, image: np.ndarray) -> None:
         """Encode the image."""
         with self._precision():
             (self.embedding,) = self.model.embed([image])
 
-    def answer(self, prompts: Prompts, truths: np.ndarray) -> Answer:
+    def answer(self, prompts: Prompts, truths: np.ndarray | None) -> Answer:
         """Answer prompts in groups of `PROMPTS_AT_ONCE`."""
         height, width = self.embedding.size
         groups = [slice(i, i + PROMPTS_AT_ONCE) for i in range(0, len(prompts), PROMPTS_AT_ONCE)]
-        answers = [self._answer(prompts[group], truths[group]) for group in groups]
+        answers = [self._answer(prompts[group], None if truths is None else truths[group]) for group in groups]
         if not answers:
             return Answer(np.zeros((0, height, width), bool), np.zeros(0, np.float32), np.zeros(0, np.int8))
         return Answer(*(np.concatenate(parts) for parts in zip(*answers, strict=True)))
 
-    def _answer(self, prompts: Prompts, truths: np.ndarray) -> Answer:
+    def _answer(self, prompts: Prompts, truths: np.ndarray | None) -> Answer:
         multimask = self.axes.mask_pick != "single"
         size = self.embedding.size
         with self._precision():
@@ -77,11 +80,12 @@ class ModelAnswerer:
             masks = self.model.masks(picked[:, None], size)[:, 0]
         return Answer(masks.cpu().numpy(), predicted_iou[rows, pick].cpu().numpy(), pick.cpu().numpy().astype(np.int8))
 
-    def _pick(self, logits: Tensor, predicted_iou: Tensor, prompts: Prompts, truths: np.ndarray) -> Tensor:
+    def _pick(self, logits: Tensor, predicted_iou: Tensor, prompts: Prompts, truths: np.ndarray | None) -> Tensor:
         """Return the index [P] of the candidate that counts; clicks have no box and go by predicted IoU."""
         rule = self.axes.mask_pick
         boxed = len(prompts) > 0 and prompts.labels[0, 0] == BOX_TOP_LEFT
         if rule == "oracle":
+            assert truths is not None
             masks = self.model.masks(logits, self.embedding.size).cpu().numpy()
             quality = np.stack([mask_iou(candidates, truth) for candidates, truth in zip(masks, truths, strict=True)])
         elif rule in ("box_iou", "filled_box_iou") and boxed:
@@ -128,12 +132,13 @@ class Floor:
     """What no model should fall below: the box filled, or a disc around each click."""
 
     name = "floor"
+    looks_at_truth = False
 
     def look(self, image: np.ndarray) -> None:
         """Remember the size."""
         self.size = (image.shape[0], image.shape[1])
 
-    def answer(self, prompts: Prompts, truths: np.ndarray) -> Answer:
+    def answer(self, prompts: Prompts, truths: np.ndarray | None) -> Answer:
         """Fill."""
         masks = [
             fill_box(points.ravel()[:4], self.size) if labels[0] == BOX_TOP_LEFT else self._discs(points, labels)
@@ -152,6 +157,7 @@ class Ceiling:
     """What no model of the family can pass: the truth, resized to the model's input and back."""
 
     name = "ceiling"
+    looks_at_truth = True
     input_size = 1024
     """Long side, px, of every full-size model; smaller images than that are enlarged, and come back whole."""
 
@@ -159,10 +165,11 @@ class Ceiling:
         """Remember the size."""
         self.size = (image.shape[0], image.shape[1])
 
-    def answer(self, prompts: Prompts, truths: np.ndarray) -> Answer:
+    def answer(self, prompts: Prompts, truths: np.ndarray | None) -> Answer:
         """Resize the truth to the input's resolution and back, bilinear both ways, as masks are."""
         scale = self.input_size / max(self.size)
         inner = (max(1, int(self.size[0] * scale + 0.5)), max(1, int(self.size[1] * scale + 0.5)))
+        assert truths is not None
         masks = [self._through(truth, inner) for truth in truths]
         return _certain(np.stack(masks) if masks else np.zeros((0, *self.size), bool))
 

@@ -6,6 +6,7 @@ between two papers is more often an axis than a model.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -134,6 +135,20 @@ PRESETS: dict[str, Axes] = {
     ),
 }
 """As read in the four evaluators' code, and held to what that code computes by tests/protocols/test_presets.py."""
+
+
+def departures(axes: Axes, names: Sequence[str]) -> str:
+    """Say which of some choices are not the paper's, empty if all are.
+
+    Args:
+        axes: the choices.
+        names: of the fields that matter.
+
+    >>> departures(replace(PAPER, clicks="ritm", repeats=3), ("clicks", "tie"))
+    'clicks ritm instead of random'
+    """
+    pairs = [(name, getattr(axes, name), getattr(PAPER, name)) for name in names]
+    return ", ".join(f"{name} {value} instead of {paper}" for name, value, paper in pairs if value != paper)
 
 
 def preset(name: str) -> Axes:

@@ -97,6 +97,5 @@ def _image_records(cell: Cell, info: ImageInfo, image: np.ndarray) -> list[dict[
     annotations = cell.instances.annotations(info.id)
     extra: dict[str, Any] = {}
     if cell.detections is not None:
-        most = cell.protocol.MOST_DETECTIONS[cell.instances.name]
-        extra = {"detections": cell.detections, "most": most}
+        extra = {"detections": cell.detections, "most": cell.protocol.most_detections(cell.instances.name, cell.axes)}
     return cell.ask_image(cell.answerer, image, info, annotations, cell.axes, **extra)

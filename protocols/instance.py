@@ -12,6 +12,7 @@ from models.errors import MissingData
 from models.segmenter import Prompts
 from protocols.answers import Answerer, fill_box
 from protocols.axes import Axes
+from protocols.interactive import parts
 
 DETECTOR = "detector"
 """Name of the subject whose masks are the detector's own."""
@@ -27,7 +28,7 @@ def ask_image(
     detections: Detections,
     most: int,
 ) -> list[dict[str, object]]:
-    """Turn the best `most` detections of an image into masks; one record a detection.
+    """Turn the best `most` detections of an image into masks, in parts that fit into memory; one record a detection.
 
     Args:
         answerer: the model or frame.
@@ -44,20 +45,24 @@ def ask_image(
     if not len(best):
         return []
     answerer.look(image)
-    answer = answerer.answer(Prompts.from_boxes(boxes), _nearest_truths(boxes, info, annotations))
-    encoded = rle.encode(np.asfortranarray(answer.masks.transpose(1, 2, 0).astype(np.uint8)))
-    return [
-        {
-            **_detection(found, index),
-            "image_id": info.id,
-            "predicted_iou": float(answer.predicted_iou[row]),
-            "pick": int(answer.pick[row]),
-            "height": info.height,
-            "width": info.width,
-            "counts": encoded[row]["counts"].decode("ascii"),
-        }
-        for row, index in enumerate(best)
-    ]
+    records: list[dict[str, object]] = []
+    for part in parts(len(best), info):
+        truths = _nearest_truths(boxes[part], info, annotations) if answerer.looks_at_truth else None
+        answer = answerer.answer(Prompts.from_boxes(boxes[part]), truths)
+        encoded = rle.encode(np.asfortranarray(answer.masks.transpose(1, 2, 0).astype(np.uint8)))
+        records += [
+            {
+                **_detection(found, index),
+                "image_id": info.id,
+                "predicted_iou": float(answer.predicted_iou[row]),
+                "pick": int(answer.pick[row]),
+                "height": info.height,
+                "width": info.width,
+                "counts": encoded[row]["counts"].decode("ascii"),
+            }
+            for row, index in enumerate(best[part])
+        ]
+    return records
 
 
 class Detector:

@@ -69,7 +69,7 @@ def make_plan(
     data_root: Path | None,
     micro_root: Callable[[], Path],
 ) -> Plan:
-    """Decide.
+    """Choose data and models for a table.
 
     Args:
         paper_rows: the table's rows.
@@ -86,6 +86,10 @@ def make_plan(
         zoo.card(name)
     full_size, models_why = _full_size(scale, paper_rows, models, checkpoints)
     wanted = [_resolve(name, paper_rows, full_size=full_size, scale=scale) for name in models]
+    if models and (unasked := [name for name in checkpoints if name not in wanted]):
+        raise BenchError(
+            f"--checkpoint is for '{unasked[0]}', which --models does not name: add it there, or leave one of them out"
+        )
     rows: list[Row] = []
     subjects: list[Subject] = []
     unmeasured: dict[str, tuple[Status, str]] = {}

@@ -33,6 +33,9 @@ class Column:
     """The heading above it, e.g. COCO."""
     percent: bool = True
     """Values are 0..1 inside and printed x 100; False: printed as they are."""
+    apart: str = ""
+    """Choices that are not the paper's and matter for this column: none of its numbers is compared with the paper's.
+    Empty: all are the paper's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,7 +107,12 @@ def make_plan(
     taken, why = _scale(table, registry, scale, named, data_root)
     for name in checkpoints:
         _check_scale(everyone[name], taken)
-    wanted = {_row(table, name, everyone, taken) for name in named}
+    wanted = {_row(table, name, everyone, taken) for name in models}
+    unasked = [name for name in checkpoints if models and everyone[name].paper_row not in wanted]
+    if unasked:
+        raise BenchError(
+            f"--checkpoint is for '{unasked[0]}', which --models does not name: add it there, or leave one of them out"
+        )
     cards = {card.paper_row: card for card in registry.CARDS if card.scale == taken}
     rows: list[Row] = []
     subjects: list[Subject] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -33,6 +33,8 @@ class Scores:
     """Value and 95 % interval of each column of the data set, e.g. "box" or "ap_s", in 0..1."""
     basis: Any
     """What the protocol's `compare` needs of both cells."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Columns whose prompts the model cannot take, and why."""
 
 
 OfSeeds = Mapping[str, Mapping[int, Scores]]

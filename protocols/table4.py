@@ -15,7 +15,7 @@ from protocols.results import Column
 from protocols.scores import CellRun, Scores
 
 NAME = "table4"
-VERSION = 1
+VERSION = 2
 """Changes when scoring or prompting changes."""
 TITLE = "Zero-shot single-object segmentation, mIoU (Table 4)"
 DATA_SETS = ("coco", "lvis")
@@ -23,6 +23,14 @@ PROMPTS = {"box": "box", "1click": "1 click", "3click": "3 clicks"}
 COLUMNS = tuple(
     Column(f"{data_set}_{key}", label, data_set.upper()) for data_set in DATA_SETS for key, label in PROMPTS.items()
 )
+_ALWAYS = ("mask_pick", "refinement", "crowd", "smallest_area", "averaging", "empty", "truth_raster")
+_FIRST_CLICK = (*_ALWAYS, "clicks", "first_click", "click_frame")
+MATTERS = {
+    "box": (*_ALWAYS, "box_source", "clip_boxes"),
+    "1click": _FIRST_CLICK,
+    "3click": (*_FIRST_CLICK, "tie", "click_again", "smallest_error"),
+}
+"""Axes that decide what a column measures: only where all are the paper's is it compared with the paper's."""
 RECORD_TYPES = {
     "image_id": "int64",
     "annotation_id": "int64",
@@ -34,7 +42,9 @@ RECORD_TYPES = {
     "pick": "int64",
     "predicted_iou": "float64",
     "iou": "float64",
+    "refused": "str",
 }
+"""One record a prompt; `refused` says why the model cannot take it, empty if it can."""
 
 
 def counted(records: pd.DataFrame, axes: Axes) -> pd.DataFrame:
@@ -46,16 +56,19 @@ def counted(records: pd.DataFrame, axes: Axes) -> pd.DataFrame:
 def score(run: CellRun, instances: Instances, axes: Axes) -> Scores:
     """Return mIoU in 0..1 with its interval for each prompt: the mean over annotations (and repeats).
 
+    A kind of prompt that the model could not take for every object has no mean: one over the others would be biased.
     With `averaging="category"` each category weighs the same; the interval then resamples images with the
     categories' weights held.
     """
-    records = counted(run.records, axes)
+    unsupported = run.records[run.records["refused"] != ""]
+    refused = dict(unsupported.groupby("prompt", sort=False)["refused"].first())
+    records = counted(run.records[~run.records["prompt"].isin(refused)], axes)
     records = records.assign(value=_weighted(records, axes))
     intervals = {
         str(prompt): mean_interval(part["value"].to_numpy(), part["image_id"].to_numpy())
         for prompt, part in records.groupby("prompt", sort=False)
     }
-    return Scores(intervals, records)
+    return Scores(intervals, records, {str(prompt): why for prompt, why in refused.items()})
 
 
 def compare(first: Scores, second: Scores) -> dict[str, Interval]:

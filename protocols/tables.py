@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -25,12 +25,12 @@ from models.engine import exact_engine, threads
 from models.errors import BenchError, MissingData, UnsupportedPrompt, unknown_name
 from protocols import boxes, instance, interactive, table4, table5
 from protocols.answers import FRAMES, Answerer, ModelAnswerer
-from protocols.axes import Axes
+from protocols.axes import Axes, departures
 from protocols.cells import Cell as Work
 from protocols.cells import run_cell
 from protocols.paper import paper_difference, paper_value
 from protocols.plan import Plan, Subject
-from protocols.results import Cell, Comparison, Status, TableResult
+from protocols.results import Cell, Column, Comparison, Status, TableResult
 from protocols.rows import COMPARED, TABLE4, TABLE5, PaperRow
 from protocols.scores import CellRun, Scores
 from protocols.settings import Settings as CommonSettings
@@ -94,8 +94,9 @@ def make_table(table: str, plan: Plan, settings: Settings) -> TableResult | None
         BenchError: if no data set is there, or a model or its data fail; finished shards stay.
     """
     protocol = protocol_of(table)
+    columns = asked_columns(protocol, settings)
     engine = exact_engine()
-    data, absent = _open_all(protocol, plan, settings)
+    data, absent = _open_all(protocol, plan, settings, dict.fromkeys(c.key.split("_", 1)[0] for c in columns))
     runs: dict[tuple[str, str], CellRun | Refused] = {}
     loaded: dict[str, dict[str, Any]] = {}
     for subject in plan.subjects:
@@ -137,25 +138,48 @@ def make_table(table: str, plan: Plan, settings: Settings) -> TableResult | None
         world=f"{plan.world} ({_extent(data)})",
         comparable=plan.scale == "paper" and whole and settings.axes.exact,
         preset=settings.preset,
-        columns=protocol.COLUMNS,
+        columns=columns,
         rows=plan.rows,
-        cells=tuple(_cells(table, plan, runs, scores, absent)),
-        comparisons=tuple(_comparisons(table, plan, scores)),
-        footnotes=tuple(_footnotes(protocol, plan, settings, data, runs)),
+        cells=tuple(_cells(table, columns, plan, runs, scores, absent)),
+        comparisons=tuple(_comparisons(table, columns, plan, scores)),
+        footnotes=tuple(_footnotes(protocol, columns, plan, settings, data, runs)),
         command=settings.command,
         provenance={**settings.provenance, **facts},
     )
 
 
-def _open_all(protocol: ModuleType, plan: Plan, settings: Settings) -> tuple[dict[str, DataSet], dict[str, str]]:
-    """Open the protocol's data sets; return those that are there, and why the others are not.
+def asked_columns(protocol: ModuleType, settings: Settings) -> tuple[Column, ...]:
+    """Return the columns that the preset's evaluator has, each with what keeps it apart from the paper's.
+
+    Raises:
+        BenchError: if it has none of this table.
+    """
+    wanted = settings.axes.columns
+    columns = [column for column in protocol.COLUMNS if wanted is None or column.key in wanted]
+    if not columns:
+        raise BenchError(
+            f"preset '{settings.preset}' has no column of {protocol.NAME}, its evaluator measures "
+            f"{', '.join(wanted or ())}: choose another table or preset"
+        )
+    return tuple(replace(column, apart=_apart(protocol, column.key, settings.axes)) for column in columns)
+
+
+def _apart(protocol: ModuleType, key: str, axes: Axes) -> str:
+    data_set, kind = key.split("_", 1)
+    return departures(axes, (*protocol.MATTERS[kind], *(("lvis_images",) if data_set == "lvis" else ())))
+
+
+def _open_all(
+    protocol: ModuleType, plan: Plan, settings: Settings, names: Iterable[str]
+) -> tuple[dict[str, DataSet], dict[str, str]]:
+    """Open the data sets of some columns; return those that are there, and why the others are not.
 
     Raises:
         BenchError: if none is there.
     """
     data: dict[str, DataSet] = {}
     absent: dict[str, str] = {}
-    for name in protocol.DATA_SETS:
+    for name in names:
         try:
             data[name] = _open(protocol, name, plan, settings.limit)
         except MissingData as error:
@@ -212,14 +236,15 @@ def _run(work: Work, settings: Settings) -> CellRun | Refused:
 
 def _cells(
     table: str,
+    columns: Sequence[Column],
     plan: Plan,
     runs: Mapping[tuple[str, str], CellRun | Refused],
     scores: Mapping[tuple[str, str], Scores],
     absent: Mapping[str, str],
 ) -> list[Cell]:
-    protocol, cells = PROTOCOLS[table], []
+    cells = []
     for row in plan.rows:
-        for column in protocol.COLUMNS:
+        for column in columns:
             name, key = column.key.split("_", 1)
             blank = Cell(row.label, column.key, "no public weights", paper_value(table, row.label, column.key))
             if row.label in plan.unmeasured:
@@ -231,6 +256,8 @@ def _cells(
                 refused = runs[row.label, name]
                 assert isinstance(refused, Refused)
                 cells.append(replace(blank, status=refused.status, why=refused.why))
+            elif key in scores[row.label, name].refused:
+                cells.append(replace(blank, status="not supported", why=scores[row.label, name].refused[key]))
             else:
                 cells.append(measured(blank, scores[row.label, name].intervals.get(key)))
     return cells
@@ -244,7 +271,9 @@ def measured(cell: Cell, interval: Interval | None) -> Cell:
     return replace(cell, status="measured", measured=interval.value, low=low, high=high, n=interval.n)
 
 
-def _comparisons(table: str, plan: Plan, scores: Mapping[tuple[str, str], Scores]) -> list[Comparison]:
+def _comparisons(
+    table: str, columns: Sequence[Column], plan: Plan, scores: Mapping[tuple[str, str], Scores]
+) -> list[Comparison]:
     protocol, labels = PROTOCOLS[table], {row.label for row in plan.rows}
     found = []
     for first, second in [pair for pair in COMPARED if set(pair) <= labels]:
@@ -253,10 +282,12 @@ def _comparisons(table: str, plan: Plan, scores: Mapping[tuple[str, str], Scores
             for name in protocol.DATA_SETS
             if (first, name) in scores and (second, name) in scores
         }
-        for column in protocol.COLUMNS:
+        for column in columns:
             name, key = column.key.split("_", 1)
             paper = paper_difference(table, first, second, column.key)
-            found.append(compared(first, second, column.key, paper, differences.get(name, {}).get(key)))
+            ours = compared(first, second, column.key, paper, differences.get(name, {}).get(key))
+            apart = column.apart and ours.measured is not None
+            found.append(replace(ours, verdict="other protocol") if apart else ours)
     return found
 
 
@@ -272,6 +303,7 @@ def _extent(data: Mapping[str, DataSet]) -> str:
 
 def _footnotes(
     protocol: ModuleType,
+    columns: Sequence[Column],
     plan: Plan,
     settings: Settings,
     data: Mapping[str, DataSet],
@@ -283,12 +315,27 @@ def _footnotes(
         notes.append(f"limited run: the first {settings.limit:,} images of each data set")
     if not settings.axes.exact:
         notes.append(f"{settings.axes.precision}: for exploration, not to be compared with a paper")
+    if len(columns) < len(protocol.COLUMNS):
+        notes.append(f"{settings.preset} has these columns alone: its evaluator measures no others of this table")
+    for apart in dict.fromkeys(column.apart for column in columns if column.apart):
+        which = ", ".join(f"{column.group} {column.label}" for column in columns if column.apart == apart)
+        notes.append(f"{which}: not the paper's quantity, so not compared with its numbers: {apart}")
     for name, data_set in data.items():
         run = next((runs[s.row, name] for s in plan.subjects if isinstance(runs[s.row, name], CellRun)), None)
         if isinstance(run, CellRun):
             notes += protocol.footnotes(run, data_set.instances, settings.axes)
             notes += [f"{name.upper()}: left out {why}" for why in run.skipped.values()]
         if data_set.detections is not None:
+            notes += _left_out(protocol, data_set, settings.axes)
             notes.append(f"{name.upper()}: boxes are {data_set.detections.name}")
         notes += [f"{name.upper()}: {problem}" for problem in data_set.instances.problems]
     return notes
+
+
+def _left_out(protocol: ModuleType, data_set: DataSet, axes: Axes) -> list[str]:
+    """Say how many detections were not asked, because their images have too many."""
+    assert data_set.detections is not None
+    most = protocol.most_detections(data_set.instances.name, axes)
+    counts = data_set.detections.counts([info.id for info in data_set.images])
+    lost = int(sum(max(0, count - most) for count in counts))
+    return [f"{data_set.instances.name.upper()}: {lost:,} further detections were not asked"] if lost else []

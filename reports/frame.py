@@ -24,6 +24,7 @@ class Line(NamedTuple):
     table: str
     scale: str
     comparable: bool
+    """Whether a difference to the paper's number means something: same data, models and choices."""
     preset: str
     row: str
     kind: str
@@ -82,12 +83,13 @@ def _line(result: TableResult, row: Row, column: Column, cells: Mapping[tuple[st
     if cell is None:
         raise BenchError(f"{result.name} has no cell for row '{row.label}' and column '{column.key}': score it again")
     paper, measured, low, high = map(_known, (cell.paper, cell.measured, cell.low, cell.high))
-    difference = measured - paper if result.comparable else math.nan
+    comparable = result.comparable and not column.apart
+    difference = measured - paper if comparable else math.nan
     slack = PAPER_ROUNDING if column.percent else 0.0
     return Line(
         table=result.name,
         scale=result.scale,
-        comparable=result.comparable,
+        comparable=comparable,
         preset=result.preset,
         row=row.label,
         kind=row.kind,
@@ -106,7 +108,7 @@ def _line(result: TableResult, row: Row, column: Column, cells: Mapping[tuple[st
         outside=not math.isnan(difference) and (paper < low - slack or paper > high + slack),
         best=False,
         n=cell.n,
-        why=cell.why,
+        why=cell.why or (f"other protocol: {column.apart}" if column.apart and cell.status == "measured" else ""),
     )
 
 

@@ -68,8 +68,9 @@ def draw_panel(axes: Axes, column: Sequence[Line], result: TableResult, theme: T
     if not any(map(math.isfinite, ours)):
         ours = [line.measured for line in frames]
     papers = [line.paper for line in methods]
-    _measured(axes, methods, theme, ranked=not result.comparable)
-    if result.comparable:
+    comparable = column[0].comparable
+    _measured(axes, methods, theme, ranked=not comparable)
+    if comparable:
         _paper(axes, methods, theme, ranked=False)
         axes.set_xlabel(f"paper and measured{unit}")
         _limits(axes, column, ours + papers)

@@ -140,6 +140,11 @@ class Detections:
         first, last = np.searchsorted(self._image_id, [image_id, image_id + 1])
         return DetectionBatch(*(column[first:last].copy() for column in self._columns))
 
+    def counts(self, image_ids: Sequence[int]) -> np.ndarray:
+        """Return how many detections each image has, int64 [N]."""
+        first, last = np.searchsorted(self._image_id, np.asarray(image_ids)[:, None] + np.array([0, 1])).T
+        return last - first
+
     def masks_for_image(self, image_id: int) -> list[Mask]:
         """Return the detector's own masks of `for_image`, in its order.
 
