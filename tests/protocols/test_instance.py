@@ -1,9 +1,14 @@
+import contextlib
+import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from pycocotools import mask as rle
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from bench.data import Detections, open_detections, open_instances, read_rgb
 from models.errors import MissingData
@@ -148,3 +153,51 @@ def test_jittered_boxes_lie_in_the_image_and_have_an_area(root):
             assert (boxes[:, [0, 2]] <= info.width).all()
             assert (boxes[:, [1, 3]] <= info.height).all()
             assert (boxes[:, 2:] > boxes[:, :2]).all()
+
+
+def test_a_crowded_file_gives_pycocotools_ap_at_its_cap_of_100_an_image_and_category(tmp_path):
+    """240 objects of two categories in one image: 120 of each, of which pycocotools counts 100."""
+    side = 256
+    masks = []
+    for k in range(240):
+        mask = np.zeros((side, side), bool)
+        mask[16 * (k // 16) : 16 * (k // 16) + 9, 16 * (k % 16) : 16 * (k % 16) + 9] = True
+        masks.append(mask)
+    write_coco(tmp_path, [masks])
+    instances = open_instances("coco", tmp_path)
+    detections = true_boxes(instances)
+    most = table5.most_detections("coco", PAPER)
+    records = pd.DataFrame(ask(instances, Ceiling(), detections, most))
+    assert len(records) == 240
+    ours = table5.score(CellRun(records, "f", 0, (1,), {}), instances, PAPER)
+    results = table5.to_results(records, PAPER)
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(instances.annotation_path))
+        official = COCOeval(truth, truth.loadRes(results), "segm")
+        official.evaluate()
+        official.accumulate()
+        official.summarize()
+    assert ours.intervals["ap"].value == official.stats[0]
+    assert 0.8 < official.stats[0] < 1, "the cap is reached"
+    capped = table5.most_detections("coco", replace(PAPER, detection_cap="image"))
+    few = pd.DataFrame(ask(instances, Ceiling(), detections, capped))
+    assert len(few) == 100
+    assert table5.score(CellRun(few, "f", 0, (1,), {}), instances, PAPER).intervals["ap"].value < official.stats[0]
+
+
+def test_the_truth_is_decoded_for_those_alone_who_look_at_it(root, monkeypatch):
+    instances = open_instances("coco", root)
+
+    def never(*_):
+        raise AssertionError
+
+    monkeypatch.setattr("protocols.instance._nearest_truths", never)
+    assert ask(instances, ModelAnswerer(DiscModel(), PAPER), true_boxes(instances))
+    with pytest.raises(AssertionError):
+        ask(instances, Ceiling(), true_boxes(instances))
+
+
+def test_detections_that_are_not_asked_are_counted(root):
+    instances = open_instances("coco", root)
+    found = true_boxes(instances)
+    assert found.counts([3, 1, 7]).tolist() == [1, 2, 0]

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from bench.data import ImageInfo, open_coco, read_rgb
 from models.errors import UnsupportedPrompt
+from protocols import interactive
 from protocols.answers import Ceiling, Floor, ModelAnswerer
 from protocols.axes import PAPER, Axes, preset
 from protocols.interactive import ask_boxes, ask_image
@@ -71,10 +74,9 @@ def test_the_ceiling_is_whole_and_the_floor_is_below_it(coco):
     assert all(f["iou"] < c["iou"] for f, c in zip(floor, ceiling, strict=True))
 
 
-@pytest.mark.parametrize("name", ["efficientvit", "edgesam", "segment-anything-fast", "tinysam"])
-def test_interactive_presets_place_each_click_by_the_last_answer(coco, name):
+def test_efficientvits_clicks_are_placed_by_the_last_answer(coco):
     model = DiscModel()
-    axes = preset(name)
+    axes = preset("efficientvit")
     records = ask(coco, ModelAnswerer(model, axes), axes)
     assert [r["prompt"] for r in records] == ["box"] * 2 + ["1click"] * 2 + ["3click"] * 2
     assert [prompts.points.shape[1] for prompts in model.seen] == [2, 1, 2, 3]
@@ -82,10 +84,61 @@ def test_interactive_presets_place_each_click_by_the_last_answer(coco, name):
     np.testing.assert_array_equal(model.seen[3].points[:, :2], model.seen[2].points)
 
 
-def test_a_model_without_background_points_says_so(coco):
+def test_a_kind_of_prompt_that_a_model_cannot_take_leaves_the_others(coco):
     axes = preset("efficientvit")
-    with pytest.raises(UnsupportedPrompt):
-        ask(coco, ModelAnswerer(DiscModel(takes_background=False, best=2), axes), axes)
+    records = ask(coco, ModelAnswerer(DiscModel(takes_background=False, best=2), axes), axes)
+    assert {r["prompt"] for r in records if not r["refused"]} == {"box", "1click"}
+    refused = [r for r in records if r["prompt"] == "3click"]
+    assert len(refused) == 2
+    assert all("background" in r["refused"] and np.isnan(r["iou"]) for r in refused)
+
+
+def test_a_model_that_can_take_no_prompt_at_all_says_so(coco):
+    class Refuses(DiscModel):
+        def segment(self, embedding, prompts, *, multimask=True):
+            raise UnsupportedPrompt("model 'disc' takes nothing")
+
+    with pytest.raises(UnsupportedPrompt, match="takes nothing"):
+        ask(coco, ModelAnswerer(Refuses(), PAPER))
+
+
+def test_prompts_asked_in_parts_give_the_records_of_all_at_once(coco, monkeypatch):
+    def key(record):
+        return record["prompt"], record["annotation_id"]
+
+    info = coco.images[0]
+    annotations = [replace(one, id=1 + k) for k, one in enumerate(coco.annotations(1) * 40)]
+    image = read_rgb(info.path)
+    model = DiscModel()
+    whole = ask_image(ModelAnswerer(model, PAPER), image, info, annotations, PAPER)
+    monkeypatch.setattr(interactive, "MEMORY", 20 * interactive.BYTES_A_PIXEL * info.height * info.width)
+    model.seen.clear()
+    in_parts = ask_image(ModelAnswerer(model, PAPER), image, info, annotations, PAPER)
+    assert sorted(in_parts, key=key) == sorted(whole, key=key)
+    assert len(whole) == 3 * 80
+
+
+def test_thousands_of_objects_are_never_held_at_once(coco):
+    class Watched(Floor):
+        largest = looks = 0
+
+        def look(self, image):
+            super().look(image)
+            self.looks += 1
+
+        def answer(self, prompts, truths):
+            self.largest = max(self.largest, len(prompts) * truths[0].size)
+            return super().answer(prompts, truths)
+
+    info = replace(coco.images[0], height=480, width=640)
+    polygon = [[10.0, 10.0, 60.0, 10.0, 60.0, 60.0, 10.0, 60.0]]
+    one = replace(coco.annotations(1)[0], segmentation=polygon)
+    crowd = [replace(one, id=1 + k) for k in range(400)]
+    watched = Watched()
+    records = ask_image(watched, np.zeros((480, 640, 3), np.uint8), info, crowd, PAPER)
+    assert len(records) == 3 * 400
+    assert watched.largest * interactive.BYTES_A_PIXEL <= interactive.MEMORY
+    assert watched.looks == 1, "the image is embedded once"
 
 
 def test_an_image_without_objects_is_not_even_embedded(coco):

@@ -112,3 +112,10 @@ def test_an_unknown_model_name_is_refused_with_the_nearest_known_one(plan, name)
 def test_a_checkpoint_for_an_unknown_model_is_refused(plan):
     with pytest.raises(BenchError, match="did you mean 'sam-micro'"):
         plan(checkpoints={"sam-mikro": Path("x")})
+
+
+def test_what_models_names_is_what_runs(plan):
+    with pytest.raises(BenchError, match="'efficientsam-ti', which --models does not name"):
+        plan(models=("floor",), checkpoints={"efficientsam-ti": Path("my.pt")})
+    made = plan(models=("floor", "efficientsam-ti"), checkpoints={"efficientsam-ti": Path("my.pt")})
+    assert [subject.model for subject in made.subjects] == ["efficientsam-ti", "floor"]

@@ -28,6 +28,7 @@ def random_records(seed, images=12):
             "pick": 0,
             "predicted_iou": 0.5,
             "iou": float(rng.random()),
+            "refused": "",
         }
         for image in range(images)
         for k in range(4)
@@ -87,3 +88,13 @@ def test_footnotes_count_annotations_and_crowds():
 
     (line,) = table4.footnotes(run(random_records(6)), Coco(), PAPER)
     assert line == "COCO: 36 annotations in 12 images, and 12 crowds (left out of mIoU)"
+
+
+def test_one_refused_object_leaves_its_kind_of_prompt_without_a_mean():
+    records = random_records(3)
+    next(r for r in records if r["prompt"] == "3click").update(refused="no background points", iou=float("nan"))
+    scores = table4.score(run(records), None, PAPER)
+    assert scores.refused == {"3click": "no background points"}
+    assert set(scores.intervals) == {"box", "1click"}
+    whole = table4.score(run(random_records(3)), None, PAPER)
+    assert set(table4.compare(scores, whole)) == {"box", "1click"}

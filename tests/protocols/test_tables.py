@@ -1,12 +1,14 @@
 from contextlib import contextmanager
+from dataclasses import fields, replace
+from types import SimpleNamespace
 
 import pytest
 
 from bench.store import RunStore
 from models.errors import BenchError
 from protocols import plan as plans
-from protocols import tables
-from protocols.axes import PAPER, preset
+from protocols import table4, table5, tables
+from protocols.axes import PAPER, Axes, preset
 from protocols.plan import make_plan
 from protocols.results import TableResult
 from tests.protocols.fakes import DiscModel, disc, write_coco
@@ -37,7 +39,7 @@ def make(tmp_path, monkeypatch):
     monkeypatch.setattr(plans.zoo, "available", lambda name: (name.endswith("micro"), f"no weights of {name}"))
     write_coco(tmp_path / "data", MASKS, crowd=(5,))
 
-    def table(name, *, axes=PAPER, limit=None):
+    def table(name, *, axes=PAPER, limit=None, preset="paper"):
         plan = make_plan(
             tables.PAPER_ROWS[name],
             scale="micro",
@@ -48,7 +50,7 @@ def make(tmp_path, monkeypatch):
         )
         settings = tables.Settings(
             axes=axes,
-            preset="paper",
+            preset=preset,
             limit=limit,
             device="cpu",
             store=RunStore(tmp_path / "runs"),
@@ -100,11 +102,57 @@ def test_pairs_with_an_unmeasured_row_say_so(make, monkeypatch):
     assert verdicts == {"not measured"}
 
 
-def test_models_that_cannot_take_a_prompt_are_marked_and_the_others_measured(make):
+def test_a_prompt_that_a_model_cannot_take_costs_its_cell_alone(make):
     result = make("table4", axes=preset("efficientvit"))
     assert result.cell("EfficientSAM-S", "coco_3click").status == "not supported"
     assert "background" in result.cell("EfficientSAM-S", "coco_3click").why
     assert result.cell("SAM", "coco_3click").status == "measured"
+    for column in ("coco_box", "coco_1click", "lvis_box"):
+        assert result.cell("EfficientSAM-S", column).status == "measured"
+    pair = [c for c in result.comparisons if (c.first, c.second) == ("SAM", "EfficientSAM-S")]
+    assert {c.column for c in pair if c.measured is None} == {"coco_3click", "lvis_3click"}
+
+
+def test_a_column_stands_beside_the_papers_only_where_its_choices_are_the_papers(make):
+    result = make("table4", axes=replace(PAPER, clicks="ritm", seed=3, repeats=2))
+    apart = {column.key: column.apart for column in result.columns}
+    assert apart["coco_box"] == apart["lvis_box"] == ""
+    assert apart["coco_1click"] == "clicks ritm instead of random"
+    verdicts = {c.column: c.verdict for c in result.comparisons if (c.first, c.second) == ("SAM", "EfficientSAM-S")}
+    assert (verdicts["coco_box"], verdicts["coco_1click"]) == ("same order", "other protocol")
+    assert any(note.startswith("COCO 1 click, COCO 3 clicks") for note in result.footnotes)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"mask_pick": "oracle"}, {"mask_pick": "single"}, {"refinement": 1}, {"averaging": "category"}]
+)
+@pytest.mark.parametrize("protocol", [table4, table5])
+def test_choices_that_concern_every_mask_keep_every_column_apart(protocol, changed):
+    settings = SimpleNamespace(axes=replace(PAPER, **changed), preset="paper")
+    apart = [bool(column.apart) for column in tables.asked_columns(protocol, settings)]
+    assert all(apart) or (protocol is table5 and "averaging" in changed and not any(apart))
+
+
+def test_every_axis_but_draws_and_precision_matters_somewhere():
+    """A choice that is added later has to say which columns it concerns."""
+    mattering = {axis for protocol in (table4, table5) for axes in protocol.MATTERS.values() for axis in axes}
+    silent = {"seed", "repeats", "precision", "columns", "lvis_images"}
+    assert mattering | silent == {field.name for field in fields(Axes)}
+
+
+def test_a_preset_has_the_columns_of_its_evaluator_alone(make):
+    result = make("table5", axes=preset("tinysam"), preset="tinysam")
+    assert len(result.columns) == 8
+    result = make("table4", axes=replace(PAPER, columns=("coco_1click",)), preset="segment-anything-fast")
+    assert [column.key for column in result.columns] == ["coco_1click"]
+    assert {cell.column for cell in result.cells} == {"coco_1click"}
+    assert any("these columns alone" in note for note in result.footnotes)
+
+
+def test_a_preset_without_any_column_of_a_table_is_refused_before_anything_runs(make, tmp_path):
+    with pytest.raises(BenchError, match="preset 'tinysam' has no column of table4"):
+        make("table4", axes=preset("tinysam"), preset="tinysam")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_limited_run_says_so(make):
