@@ -24,7 +24,7 @@ from protocols.row_table import Question, ask_rows, row_cells
 from protocols.rows import TABLE1_COMPARED, TABLE1_RUNS
 from protocols.scores import CellRun, Scores
 from protocols.settings import Settings
-from protocols.shards import SKIPPED
+from protocols.shards import SKIPPED, ImageSet
 from protocols.training_records import read_records
 from protocols.verdicts import compared, compared_over_seeds
 
@@ -74,8 +74,14 @@ def make_table(plan: Plan, registry: Registry, photos: Photos, settings: Setting
         version=table1.VERSION,
         data="imagenet",
         sha256=photos.sha256,
-        images=asked,
-        image_ids=asked,
+        truth={},
+        asked=ImageSet(
+            images=asked,
+            ids=asked,
+            names=[f"{photos.labels[image]} {_file(photos, image)}" for image in asked],
+            files=lambda image: (photos.paths[image],),
+            read=lambda image: photos[image],
+        ),
         of_images=len(photos),
         at_once=IMAGES_A_SHARD,
         ask=lambda model, images, advance: ask(model, photos, images, advance),
@@ -131,6 +137,11 @@ def ask(model: Model, photos: Photos, images: Sequence[int], advance: Callable[[
     return pd.DataFrame(rows, columns=list(types)).astype(types)
 
 
+def _file(photos: Photos, image: int) -> str:
+    path = photos.paths[image]
+    return f"{path.parent.name}/{path.name}"
+
+
 def _ask_few(model: Model, photos: Photos, images: Sequence[int]) -> Iterator[dict[str, object]]:
     readable: dict[int, np.ndarray] = {}
     broken: dict[int, str] = {}
@@ -146,7 +157,7 @@ def _ask_few(model: Model, photos: Photos, images: Sequence[int]) -> Iterator[di
         answer = of_image.get(image, np.full(len(table1.ANSWERS), -1))
         yield {
             "image_id": image,
-            "file": f"{photos.paths[image].parent.name}/{photos.paths[image].name}",
+            "file": _file(photos, image),
             "label": label,
             **dict(zip(table1.ANSWERS, answer.tolist(), strict=True)),
             "correct": bool(answer[0] == label),

@@ -22,7 +22,7 @@ from protocols.row_plan import Plan
 from protocols.row_table import Question, ask_rows, row_cells
 from protocols.scores import CellRun
 from protocols.settings import Settings
-from protocols.shards import SKIPPED
+from protocols.shards import SKIPPED, asked_about
 
 JUDGED = seeds.Judged(table2.compare, table2.sampled)
 IMAGES_A_SHARD = 16
@@ -51,7 +51,7 @@ def make_table(plan: Plan, registry: Registry, instances: Instances, settings: S
         table2.NAME,
         table2.VERSION,
         data_sha256=instances.sha256,
-        image_ids=question.image_ids,
+        image_ids=question.asked.ids,
         folder=settings.records,
     )
     told = with_recorded(plan, runs, recordings)
@@ -59,7 +59,7 @@ def make_table(plan: Plan, registry: Registry, instances: Instances, settings: S
         row: {seed: table2.score(run, instances) for seed, run in sorted(of_row.items())}
         for row, of_row in told.runs.items()
     }
-    whole = is_published_set(instances) and len(question.images) == question.of_images
+    whole = is_published_set(instances) and len(question.asked.images) == question.of_images
     return TableResult(
         name=table2.NAME,
         title=table2.TITLE,
@@ -85,8 +85,8 @@ def question_about(instances: Instances, limit: int | None) -> Question:
         version=table2.VERSION,
         data=instances.name,
         sha256=instances.sha256,
-        images=images,
-        image_ids=[info.id for info in images],
+        truth={"sha256": instances.sha256},
+        asked=asked_about(images),
         of_images=len(instances.images),
         at_once=IMAGES_A_SHARD,
         ask=lambda model, some, advance: ask(model, instances, some, advance),

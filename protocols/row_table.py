@@ -15,7 +15,7 @@ from protocols.results import Cell, Column
 from protocols.row_plan import Plan
 from protocols.scores import CellRun, Scores
 from protocols.settings import Settings
-from protocols.shards import code_digest, run_shards
+from protocols.shards import ImageSet, code_digest, run_shards
 from protocols.tables import measured
 
 
@@ -30,10 +30,10 @@ class Question:
     """Name of the data set."""
     sha256: str
     """Of the data set."""
-    images: Sequence[Any]
-    """Those that are asked about."""
-    image_ids: Sequence[int]
-    """Their numbers in the records."""
+    truth: Mapping[str, Any]
+    """What else of the data set could change a record, besides the images."""
+    asked: ImageSet[Any]
+    """The images."""
     of_images: int
     """Images of the whole set."""
     at_once: int
@@ -44,7 +44,8 @@ class Question:
     @property
     def extent(self) -> str:
         """Say how many images are asked about, and of how many."""
-        return f"{len(self.images):,}" + ("" if len(self.images) == self.of_images else f" of {self.of_images:,}")
+        count = len(self.asked.images)
+        return f"{count:,}" + ("" if count == self.of_images else f" of {self.of_images:,}")
 
 
 class Asked(NamedTuple):
@@ -78,7 +79,7 @@ def ask_rows(plan: Plan, load: Callable[[str, Path | None], Any], question: Ques
         runs,
         {
             "models": identities,
-            "data": {question.data: {"sha256": question.sha256, "images": len(question.images)}},
+            "data": {question.data: {"sha256": question.sha256, "images": len(question.asked.images)}},
             "runs": {row: run.fingerprint for row, run in runs.items()},
         },
     )
@@ -104,14 +105,12 @@ def run_question(model: Any, question: Question, settings: Settings) -> CellRun:
         "protocol": question.table,
         "version": question.version,
         "model": identity_of(model, settings),
-        "data": {"name": question.data, "sha256": question.sha256},
-        "images": len(question.images),
-        "of_images": question.of_images,
+        "data": {"name": question.data, **question.truth},
         "code": code_digest(),
     }
     finished = run_shards(
         whole,
-        question.images,
+        question.asked,
         lambda images, advance: question.ask(model, images, advance),
         settings.store,
         at_once=question.at_once,
@@ -120,9 +119,9 @@ def run_question(model: Any, question: Question, settings: Settings) -> CellRun:
         progress=settings.progress,
     )
     if finished.resumed:
-        of_all = f"{finished.resumed:,} of {len(question.images):,} images"
+        of_all = f"{finished.resumed:,} of {len(question.asked.images):,} images"
         settings.say(f"{model.name}: {of_all} from run {finished.fingerprint}")
-    run = finished.cell_run(question.image_ids)
+    run = finished.cell_run(question.asked.ids)
     if not run.image_ids:
         raise BenchError(f"no photo could be read: {next(iter(run.skipped.values()))}")
     return run

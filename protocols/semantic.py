@@ -23,7 +23,7 @@ from protocols.row_table import Question, ask_rows, row_cells
 from protocols.scores import CellRun, Scores
 from protocols.segmenters import Model, Registry
 from protocols.settings import Settings
-from protocols.shards import SKIPPED
+from protocols.shards import SKIPPED, ImageSet
 
 JUDGED = seeds.Judged(table3.compare, table3.sampled)
 IMAGES_A_SHARD = 50
@@ -38,6 +38,10 @@ class Photos(Protocol):
     @property
     def paths(self) -> Sequence[Path]:
         """Return the photos' files."""
+
+    @property
+    def label_paths(self) -> Sequence[Path]:
+        """Return the label maps' files."""
 
     @property
     def names(self) -> Sequence[str]:
@@ -65,8 +69,14 @@ def make_table(plan: Plan, registry: Registry, photos: Photos, settings: Setting
         version=table3.VERSION,
         data="ade20k",
         sha256=photos.sha256,
-        images=asked,
-        image_ids=asked,
+        truth={"classes": list(photos.names)},
+        asked=ImageSet(
+            images=asked,
+            ids=asked,
+            names=[photos.paths[image].name for image in asked],
+            files=lambda image: (photos.paths[image], photos.label_paths[image]),
+            read=lambda image: photos[image],
+        ),
         of_images=len(photos),
         at_once=IMAGES_A_SHARD,
         ask=lambda model, images, advance: ask(model, photos, images, advance),
