@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -52,13 +53,9 @@ class ImageSet(Generic[T]):
         """Return the files of all images."""
         return [path for image in self.images for path in self.files(image)]
 
-    def content(self, contents: Contents) -> str:
-        """Return a hash of what is in the files, 16 hex digits."""
-        return digest(map(contents.hash, self.paths()))[:16]
-
     def was_mended(self, records: pd.DataFrame) -> bool:
         """Whether an image that records leave out can be read now, be it that a disk or a decoder was at fault."""
-        left_out = set(records.loc[records[SKIPPED] != "", "image_id"]) if len(records) else set()
+        left_out = set(records.loc[records[SKIPPED] != "", "image_id"])
         return any(
             self._readable(image) for number, image in zip(self.ids, self.images, strict=True) if number in left_out
         )
@@ -138,12 +135,12 @@ def run_shards(
     """
     parts = [asked.part(first, at_once) for first in range(0, len(asked.images), at_once)]
     contents = Contents()
-    contents.remember([path for part in parts for path in part.paths()], progress)
-    before = [part.content(contents) for part in parts]
+    paths = [part.paths() for part in parts]
+    hashes = iter(contents.hashes([path for of_part in paths for path in of_part], progress))
+    before = [_content(islice(hashes, len(of_part))) for of_part in paths]
     whole = {**identity, "images": asked.identity()}
     run = store.open(whole, len(parts), contents=before, provenance=provenance)
-    for shard in set(range(run.shards)) - set(run.pending()):
-        run.forget(shard, ["image_id", SKIPPED], parts[shard].was_mended)
+    run.forget(SKIPPED, lambda shard, records: parts[shard].was_mended(records))
     pending = run.pending()
     resumed = len(asked.images) - sum(len(parts[shard].images) for shard in pending)
 
@@ -151,8 +148,8 @@ def run_shards(
         with run.writing(shard) as claimed:
             if claimed:
                 records = make(parts[shard].images, advance)
-                if parts[shard].content(contents) != before[shard]:
-                    folder = parts[shard].paths()[0].parent
+                if _content(map(contents.hash, paths[shard])) != before[shard]:
+                    folder = paths[shard][0].parent
                     raise BenchError(f"images of {folder} changed while models were asked: run the same command again")
                 run.write(shard, records)
 
@@ -165,6 +162,11 @@ def run_shards(
                     fill(shard)
                 mine = []
     return Finished(run.read(), run.fingerprint, resumed)
+
+
+def _content(hashes: Iterable[str]) -> str:
+    """Return the part of a shard's name that says what its images were, 16 hex digits."""
+    return digest(hashes)[:16]
 
 
 @cache

@@ -36,16 +36,18 @@ class Contents:
         self._known: dict[str, dict[str, list[Any]]] = {}
         self._news: dict[str, dict[str, list[Any]]] = {}
 
-    def remember(self, files: Sequence[Path], progress: Progress) -> None:
-        """Hash those files that are new or have changed, and keep the hashes in the cache."""
-        unknown = [path for path in files if self._remembered(path) is None]
-        large = sum(map(_size, unknown)) > LARGE
+    def hashes(self, files: Sequence[Path], progress: Progress) -> list[str]:
+        """Return the sha256 of each file, or why it has none, and keep in the cache what is new."""
+        found = [self._remembered(path) for path in files]
+        unknown = [number for number, value in enumerate(found) if value is None]
+        large = sum(_size(files[number]) for number in unknown) > LARGE
         bar = progress("hashing images", len(files), len(files) - len(unknown)) if large else nullcontext(_quiet)
         with bar as advance:
-            for path in unknown:
-                self.hash(path)
+            for number in unknown:
+                found[number] = self.hash(files[number])
                 advance(1)
         self._save()
+        return [str(value) for value in found]
 
     def hash(self, path: Path) -> str:
         """Return the sha256 of a file as it is now, or, if it cannot be read, why."""
@@ -71,11 +73,9 @@ class Contents:
         """Return the hash of a file that has not changed since, else None."""
         folder, name = _place(path)
         entry = self._of(folder).get(name)
-        try:
+        with suppress(OSError):  # `hash` says what is wrong
             if isinstance(entry, list) and entry[:-1] == _state(os.stat(path)):
                 return str(entry[-1])
-        except OSError:
-            pass  # `hash` says why
         return None
 
     def _of(self, folder: str) -> dict[str, list[Any]]:

@@ -203,27 +203,27 @@ class Run:
                 ) from damage
         return parquet.join(tables, paths)
 
-    def forget(self, shard: int, columns: Sequence[str], outdated: Callable[[pd.DataFrame], bool]) -> None:
-        """Remove a finished shard if its records are outdated, so that it is computed again.
+    def forget(self, column: str, outdated: Callable[[int, pd.DataFrame], bool]) -> None:
+        """Remove those finished shards that are outdated, so that they are computed again.
 
         Args:
-            shard: its number.
-            columns: those to look at.
-            outdated: whether they are; asked again before the shard is removed, since another process may have
-                done so and computed it meanwhile.
+            column: of texts; only shards in which one is not empty are looked at.
+            outdated: (shard, records) -> whether to remove it. Asked again before it is, since another process may
+                have computed it anew meanwhile.
 
         Raises:
             BenchError: if the disk refuses.
         """
-        path = self.shard_path(shard)
-        try:
-            if not outdated(parquet.read(path, columns).to_pandas()):
-                return
-            with locks.locked(self.path / manifest.LOCK), disk_errors(path):
-                if path.exists() and outdated(parquet.read(path, columns).to_pandas()):
-                    path.unlink()
-        except parquet.DamagedShard:
-            self._set_aside_if_damaged(shard, thorough=True)
+        for shard in sorted(self._done()):
+            path = self.shard_path(shard)
+            try:
+                if not parquet.has_text(path, column) or not outdated(shard, parquet.read(path).to_pandas()):
+                    continue
+                with locks.locked(self.path / manifest.LOCK), disk_errors(path):
+                    if path.exists() and outdated(shard, parquet.read(path).to_pandas()):
+                        path.unlink()
+            except parquet.DamagedShard:
+                self._set_aside_if_damaged(shard, thorough=True)
 
     def wait_for_all(self, timeout_s: float | None = None, poll_s: float = 1.0) -> list[int]:
         """Wait until every shard is finished, or some are nobody's.
