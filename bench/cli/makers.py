@@ -17,7 +17,7 @@ from bench.data.dead_leaves import world_root
 from bench.data.dead_leaves.ade20k import ade20k_root
 from bench.data.dead_leaves.detection import detection_root
 from bench.data.dead_leaves.imagenet import imagenet_root
-from bench.data.imagenet import open_imagenet
+from bench.data.imagenet import NUMBERS, open_imagenet
 from bench.data.instances import open_coco
 from bench.progress import progress
 from bench.provenance import provenance
@@ -116,8 +116,12 @@ def _promptable(table: str, options: Options) -> TableResult | None:
 
 def _classification(options: Options) -> TableResult | None:
     plan = _rows(classifiers.TASK, classifier_cards, options, imagenet_root)
-    settings = Settings(**_settings(options))
-    return classification.make_table(plan, classifier_cards, open_imagenet(plan.root), settings)
+    photos = open_imagenet(plan.root)
+    if plan.scale == "paper":
+        photos.check_official()
+    if photos.labelling == NUMBERS:
+        plan = replace(plan, world=f"{plan.world}; labels are {photos.labelling}")
+    return classification.make_table(plan, classifier_cards, photos, Settings(**_settings(options)))
 
 
 def _detection(options: Options) -> TableResult | None:
