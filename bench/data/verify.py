@@ -14,7 +14,7 @@ from bench.data.images import image_size
 from bench.data.instances import NOT_ON_DISK, ImageInfo, Instances, open_instances
 from bench.data.published import BOX_SETS, FOLDER_SETS, INSTANCE_SETS, BoxSet, FolderSet, InstanceSet, missing
 from bench.data.sa1b import EXTENSIONS, BrokenSample, decode_sample
-from bench.data.tars import Shard, open_shards
+from bench.data.tars import COMPRESSED, Shard, open_shards, tars_in
 from models.errors import BenchError, unknown_name
 
 IMAGENET_PER_CLASS = 50
@@ -209,7 +209,7 @@ def _unreadable(paths: Iterable[Path]) -> Iterable[str]:
 def _verify_sa1b(published: FolderSet, root: Path) -> VerifyReport:
     """Check unpacked photos as other folders are, tars by their lists, and some samples of each by decoding them."""
     folder = root / published.name
-    tars = sorted(folder.glob("*.tar"))
+    tars = tars_in(folder) if folder.is_dir() else []
     report = None if tars else _verify_folders(published, root)
     if report and not report.ok:
         return report
@@ -217,7 +217,9 @@ def _verify_sa1b(published: FolderSet, root: Path) -> VerifyReport:
     found = sum(map(len, shards))
     broken = [line for shard in shards for line in _sampled(shard)]
     skipped = [
-        f"{shard.path}: {n:,} x {reason}, download it again" for shard in shards for reason, n in shard.skipped.items()
+        f"{shard.path}: {n:,} x {reason}, {_REMEDIES.get(reason, 'download it again')}"
+        for shard in shards
+        for reason, n in shard.skipped.items()
     ]
     complete = found == published.n_images and not broken and not skipped
     extent = "the complete published set" if complete else "a subset"
@@ -240,5 +242,7 @@ def _sampled(shard: Shard) -> Iterable[str]:
             yield f"{shard.name(index)}: {problem}"
 
 
+_REMEDIES = {COMPRESSED: "decompress it (gunzip)"}
+"""Of what is wrong with a tar, where that is not another download."""
 _FOLDER_CHECKS = {"imagenet": _verify_imagenet, "sa1b": _verify_sa1b}
 """Those that are looked into; of the others files are counted."""

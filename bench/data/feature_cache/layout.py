@@ -17,6 +17,8 @@ SHARD_SAMPLES = 1024
 """Samples in a shard: 103 MB of SAM's features at 224 px."""
 BLOCK = 512
 """Tar's unit, bytes: a header is one, contents fill whole ones."""
+CHECKSUM = slice(265, 297)
+"""Where a tar's header names the owner's user: of a features.npy, the CRC32 of its content in hex digits."""
 ABOUT = "features.json"
 """The file that says what a folder holds."""
 

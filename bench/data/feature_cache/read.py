@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from bench.data.feature_cache.layout import (
     ABOUT,
     BLOCK,
+    CHECKSUM,
     changed,
     compare,
     is_whole,
@@ -81,6 +83,9 @@ class FeatureCache:
         if sample[: len(name) + 1].tobytes() != name + b"\0":
             raise changed(path)
         end = BLOCK + self._npy
+        checksum = sample[CHECKSUM].tobytes().rstrip(b"\0")  # none in caches of earlier versions
+        if checksum and checksum != f"{zlib.crc32(sample[BLOCK:end]):08x}".encode():
+            raise changed(path)
         content = np.asarray(sample)[end - 2 * about.tokens * about.width : end]
         return content.view(np.float16).reshape(about.tokens, about.width)
 

@@ -8,6 +8,7 @@ import json
 import shutil
 import sys
 import tarfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -154,6 +155,7 @@ def _add_sample(tar: tarfile.TarFile, sample: dict[str, Any], features: np.ndarr
     for name, data in ((f"{key}.features.npy", npy.getvalue()), (f"{key}.crop.json", crop)):
         info = tarfile.TarInfo(name)
         info.size = len(data)
+        info.uname = f"{zlib.crc32(data):08x}"
         tar.addfile(info, io.BytesIO(data))
 
 
