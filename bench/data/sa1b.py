@@ -217,11 +217,11 @@ def _segmentations(content: bytes) -> list[dict[str, object]]:
 
 def _squashed(segmentation: dict[str, object], height: int, width: int, size: int) -> np.ndarray:
     """Return a mask bool [S, S]: the pixel at the centre of each cell."""
+    if segmentation.get("size") not in (None, [height, width]):
+        raise BrokenSample("mask of another size than its photo")
     try:
         mask = to_mask(segmentation, height, width)
-    except BenchError:
-        raise BrokenSample("mask of another size than its photo") from None
-    except (ValueError, KeyError, TypeError):
+    except (BenchError, ValueError, KeyError, TypeError):
         raise BrokenSample("mask that is malformed") from None
     rows, columns = (((2 * np.arange(size) + 1) * side // (2 * size)) for side in (height, width))
     return mask[rows[:, None], columns]
