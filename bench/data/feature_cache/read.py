@@ -84,7 +84,7 @@ class FeatureCache:
             raise changed(path)
         end = BLOCK + self._npy
         checksum = sample[CHECKSUM].tobytes().rstrip(b"\0")  # none in caches of earlier versions
-        if checksum and checksum != f"{zlib.crc32(sample[BLOCK:end]):08x}".encode():
+        if checksum and checksum != f"{zlib.crc32(sample[BLOCK:end].tobytes()):08x}".encode():
             raise changed(path)
         content = np.asarray(sample)[end - 2 * about.tokens * about.width : end]
         return content.view(np.float16).reshape(about.tokens, about.width)
