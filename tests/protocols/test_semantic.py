@@ -12,7 +12,7 @@ import pytest
 from bench.data.ade20k import open_ade20k
 from bench.store import RunStore
 from models.errors import BenchError
-from protocols import segmenters, table3
+from protocols import segmenters, semantic, table3
 from protocols.paper import paper_table
 from protocols.row_plan import make_plan
 from protocols.semantic import make_table
@@ -153,6 +153,21 @@ def test_a_second_run_asks_no_model_again(tmp_path, root) -> None:
     second = make_table(plan(registry, root), registry, open_ade20k(root), settings(tmp_path))
     assert registry.models["m2f-sami-ti-micro"].asked == asked == 12
     assert first.cells == second.cells
+
+
+@pytest.mark.parametrize("kind", ["images", "annotations"])
+def test_another_photo_or_label_map_is_asked_again_with_its_shard_alone(tmp_path, root, monkeypatch, kind) -> None:
+    monkeypatch.setattr(semantic, "IMAGES_A_SHARD", 4)
+    registry = Registry()
+    make_table(plan(registry, root), registry, open_ade20k(root), settings(tmp_path))
+    (tmp_path / "other").mkdir()
+    write_ade20k(tmp_path / "other", [random_pair(seed) for seed in (*range(5), 99, *range(6, 12))])
+    name = f"ade20k/{kind}/validation/ADE_val_00000006.png"
+    (root / name).write_bytes((tmp_path / "other" / name).read_bytes())
+    again = make_table(plan(registry, root), registry, open_ade20k(root), settings(tmp_path))
+    assert registry.models["m2f-sami-ti-micro"].asked == 12 + 4
+    fresh = settings(tmp_path, store=RunStore(tmp_path / "fresh"))
+    assert make_table(plan(registry, root), registry, open_ade20k(root), fresh).cells == again.cells
 
 
 def test_photos_whose_label_maps_do_not_fit_are_left_out_and_counted(tmp_path) -> None:
