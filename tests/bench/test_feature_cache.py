@@ -205,6 +205,12 @@ class TestWriting:
         with pytest.raises(BenchError, match=r"made with seed 1 \(not 2\)"):
             write(copy, seed=2)
 
+    def test_features_of_as_many_other_photos_are_not_mixed(self, copy: Path, tmp_path: Path) -> None:
+        write(tmp_path / "new", photos="a")
+        with pytest.raises(BenchError, match=r"made with photos a \(not b\)"):
+            write(tmp_path / "new", photos="b")
+        write(copy, photos="b")  # of an earlier version, which did not say
+
     @pytest.mark.parametrize("value", [np.nan, np.inf, 70000.0])
     def test_numbers_that_half_precision_cannot_hold_are_refused(self, tmp_path: Path, value: float) -> None:
         with pytest.raises(BenchError, match="which float16 cannot hold"):

@@ -45,6 +45,8 @@ class About:
     """C, numbers of a feature."""
     shard_samples: int = SHARD_SAMPLES
     """Samples in every shard but the last."""
+    photos: str = ""
+    """Which photos, as a hash of their names; empty where nobody said."""
     version: int = 1
     """Of this layout and of how crops are drawn."""
 
@@ -69,6 +71,8 @@ def compare(folder: Path, about: About, wanted: dict[str, Any]) -> None:
     Raises:
         BenchError: naming every fact of `wanted` that differs.
     """
+    if not about.photos:
+        wanted = {**wanted, "photos": ""}
     differs = [name for name, value in wanted.items() if getattr(about, name) != value]
     if differs:
         made = ", ".join(f"{name} {getattr(about, name)} (not {wanted[name]})" for name in differs)

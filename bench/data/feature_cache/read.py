@@ -98,6 +98,7 @@ class FeatureCache:
         *,
         views: int | None = None,
         images: int | None = None,
+        photos: str | None = None,
     ) -> None:
         """Make sure that these are the features of the crops that a training will see.
 
@@ -105,5 +106,9 @@ class FeatureCache:
             BenchError: naming what they were made with instead.
         """
         wanted = {"seed": seed, "scale": scale, "size": size, "teacher_sha256": teacher_sha256}
-        wanted |= {name: value for name, value in (("views", views), ("images", images)) if value is not None}
+        wanted |= {
+            name: value
+            for name, value in (("views", views), ("images", images), ("photos", photos))
+            if value is not None
+        }
         compare(self.folder, self.about, wanted)

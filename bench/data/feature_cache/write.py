@@ -66,6 +66,7 @@ def write_features(
     size: int,
     batch: int,
     teacher_sha256: str,
+    photos: str = "",
     shard_samples: int = SHARD_SAMPLES,
     rank: int = 0,
     world: int = 1,
@@ -85,6 +86,7 @@ def write_features(
         size: side of the crops, px.
         batch: crops in one call of the teacher.
         teacher_sha256: identity of the teacher.
+        photos: what tells these photos from as many others, e.g. a hash of their names.
         shard_samples: samples in a shard.
         rank: number of this process among `world`, which share the shards.
         world: processes that write into `folder`.
@@ -95,7 +97,7 @@ def write_features(
             no finite float16.
     """
     tokens, width = _array(teacher(np.zeros((1, 3, size, size), np.uint8)), 1).shape[1:]
-    about = About(len(images), views, seed, scale, size, teacher_sha256, tokens, width, shard_samples)
+    about = About(len(images), views, seed, scale, size, teacher_sha256, tokens, width, shard_samples, photos)
     _claim(folder, about)
     todo = [
         (number, samples)
