@@ -30,7 +30,8 @@ def jittered_detections(instances: Instances, images: list[ImageInfo], *, seed: 
     Scores fall with the jitter, so that ranking means something; categories are the true ones.
     """
     rows = [row for info in images for row in _image(info, instances.annotations(info.id), instances, seed)]
-    identity = json.dumps([NAME, seed, MISSED, FALSE_ALARMS, JITTER, instances.sha256, len(images)])
+    asked = [info.id for info in images]
+    identity = json.dumps([NAME, seed, MISSED, FALSE_ALARMS, JITTER, instances.sha256, asked])
     return Detections.from_arrays(
         image_id=np.array([row[0] for row in rows], dtype=np.int64),
         category_id=np.array([row[1] for row in rows], dtype=np.int64),

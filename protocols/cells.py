@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 
 from bench.data import Detections, ImageInfo, Instances, read_rgb
+from bench.data.contents import Progress
 from bench.store import RunStore
 from models.errors import BenchError
 from protocols.answers import Answerer
 from protocols.axes import Axes
 from protocols.scores import CellRun
-from protocols.shards import SKIPPED, Progress, code_digest, run_shards
+from protocols.shards import SKIPPED, asked_about, code_digest, run_shards
 
 IMAGES_A_SHARD = 16
 """A killed run loses at most one shard."""
@@ -41,15 +42,13 @@ class Cell:
     """Boxes, for protocols that start from them."""
 
     def identity(self) -> dict[str, Any]:
-        """Return everything that could change a record; the store's fingerprint is its hash."""
+        """Return everything that could change a record, but for the images; the store's fingerprint is its hash."""
         return {
             "protocol": self.protocol.NAME,
             "version": self.protocol.VERSION,
             "axes": asdict(self.axes),
             "model": dict(self.model_identity),
             "data": {"name": self.instances.name, "sha256": self.instances.sha256},
-            "images": len(self.images),
-            "of_images": len(self.instances.images),
             "boxes": None if self.detections is None else self.detections.sha256,
             "code": code_digest(),
         }
@@ -66,7 +65,7 @@ def run_cell(cell: Cell, store: RunStore, *, provenance: Mapping[str, Any], prog
     """
     finished = run_shards(
         cell.identity(),
-        cell.images,
+        asked_about(cell.images),
         lambda images, advance: _records(cell, images, advance),
         store,
         at_once=IMAGES_A_SHARD,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from protocols.shards import ImageSet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,19 +19,24 @@ class DataSet:
     """What its reader in bench.data returned."""
     sha256: str
     """Of the whole data set."""
-    images: Sequence[Any]
-    """Those that are asked about, as the table's `ask` takes them."""
-    image_ids: Sequence[int]
-    """Their numbers in the records."""
+    truth: Mapping[str, Any]
+    """What of the data set could change a record, besides the images."""
+    asked: ImageSet[Any]
+    """The images that are asked about."""
     of_images: int
     """Images of the whole set."""
     published: bool
     """Whether these are all the published images."""
 
     @property
+    def whole(self) -> bool:
+        """Whether all images are asked about."""
+        return len(self.asked.images) == self.of_images
+
+    @property
     def extent(self) -> str:
         """Say how many images are asked about, and of how many."""
-        return f"{len(self.images):,}" + ("" if len(self.images) == self.of_images else f" of {self.of_images:,}")
+        return f"{len(self.asked.images):,}" + ("" if self.whole else f" of {self.of_images:,}")
 
 
 def spread(count: int, limit: int | None) -> list[int]:

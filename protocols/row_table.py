@@ -68,7 +68,7 @@ def make_table(
         provenance={
             **settings.provenance,
             "models": identities,
-            "data": {data.name: {"sha256": data.sha256, "images": len(data.images)}},
+            "data": {data.name: {"sha256": data.sha256, "images": len(data.asked.images)}},
             "runs": {row: run.fingerprint for row, run in runs.items()},
             **engine,
         },
@@ -96,14 +96,12 @@ def run_model(table: ModuleType, model: Any, data: DataSet, settings: Settings) 
         "protocol": table.NAME,
         "version": table.VERSION,
         "model": identity_of(model, settings),
-        "data": {"name": data.name, "sha256": data.sha256},
-        "images": len(data.images),
-        "of_images": data.of_images,
+        "data": {"name": data.name, **data.truth},
         "code": code_digest(),
     }
     finished = run_shards(
         whole,
-        data.images,
+        data.asked,
         partial(table.ask, model, data),
         settings.store,
         at_once=table.IMAGES_A_SHARD,
@@ -112,9 +110,9 @@ def run_model(table: ModuleType, model: Any, data: DataSet, settings: Settings) 
         progress=settings.progress,
     )
     if finished.resumed:
-        of_all = f"{finished.resumed:,} of {len(data.images):,} images"
+        of_all = f"{finished.resumed:,} of {len(data.asked.images):,} images"
         settings.say(f"{model.name}: {of_all} from run {finished.fingerprint}")
-    run = finished.cell_run(data.image_ids)
+    run = finished.cell_run(data.asked.ids)
     if not run.image_ids:
         raise BenchError(f"no photo could be read: {next(iter(run.skipped.values()))}")
     return run

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.data.contents import Progress
 from bench.store import RunStore
-from protocols.shards import Progress
 from protocols.training_records import RECORDS
 
 

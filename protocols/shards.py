@@ -4,23 +4,79 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import pandas as pd
 
+from bench.data import ImageInfo, read_rgb
+from bench.data.contents import Contents, Progress, digest
 from bench.store import RunStore
+from models.errors import BenchError
 from protocols.scores import CellRun
 
 SKIPPED = "skipped"
 """Column of every record: why an image could not be asked, empty for records that count."""
 
 T = TypeVar("T")
-Progress = Callable[[str, int, int], AbstractContextManager[Callable[[int], None]]]
-"""(description, total, done already) -> context that yields advance(n)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSet(Generic[T]):
+    """The images that models are asked about."""
+
+    images: Sequence[T]
+    ids: Sequence[int]
+    """Their numbers in the records."""
+    names: Sequence[str]
+    """What tells them apart, and from those of other sets, besides the ids."""
+    files: Callable[[T], Sequence[Path]]
+    """What an image's records are made from."""
+    read: Callable[[T], object]
+    """Reads an image as models see it; BenchError if it has to be left out."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return which images these are, whatever is in their files."""
+        which = [f"{number} {name}" for number, name in zip(self.ids, self.names, strict=True)]
+        return {"count": len(self.images), "sha256": digest(which)}
+
+    def part(self, first: int, count: int) -> ImageSet[T]:
+        """Return some of the images in a row."""
+        some = slice(first, first + count)
+        return replace(self, images=self.images[some], ids=self.ids[some], names=self.names[some])
+
+    def paths(self) -> list[Path]:
+        """Return the files of all images."""
+        return [path for image in self.images for path in self.files(image)]
+
+    def was_mended(self, records: pd.DataFrame) -> bool:
+        """Whether an image that records leave out can be read now, be it that a disk or a decoder was at fault."""
+        left_out = set(records.loc[records[SKIPPED] != "", "image_id"])
+        return any(
+            self._readable(image) for number, image in zip(self.ids, self.images, strict=True) if number in left_out
+        )
+
+    def _readable(self, image: T) -> bool:
+        try:
+            self.read(image)
+        except BenchError:
+            return False
+        return True
+
+
+def asked_about(images: Sequence[ImageInfo]) -> ImageSet[ImageInfo]:
+    """Return images of an annotation file as what models are asked about; its hash tells sizes and names."""
+    return ImageSet(
+        images=images,
+        ids=[info.id for info in images],
+        names=[info.path.name for info in images],
+        files=lambda info: (info.path,),
+        read=lambda info: read_rgb(info.path, size=(info.height, info.width)),
+    )
 
 
 class Finished(NamedTuple):
@@ -47,7 +103,7 @@ class Finished(NamedTuple):
 
 def run_shards(
     identity: dict[str, Any],
-    images: Sequence[T],
+    asked: ImageSet[T],
     make: Callable[[Sequence[T], Callable[[int], None]], pd.DataFrame],
     store: RunStore,
     *,
@@ -58,9 +114,12 @@ def run_shards(
 ) -> Finished:
     """Make the records of images shard by shard, unless they are in the store already, and return them all.
 
+    The run is that of the images' ids, a shard that of their bytes: a photo that is replaced or mended costs its own
+    shard, and data that are copied elsewhere go on where they were.
+
     Args:
-        identity: everything that could change a record.
-        images: what is asked about.
+        identity: everything that could change a record, but for the images.
+        asked: the images.
         make: (images of a shard, advance) -> their records.
         store: keeps them.
         at_once: images of a shard.
@@ -72,22 +131,42 @@ def run_shards(
     take over what a dead one left.
 
     Raises:
-        BenchError: from the model or the data; finished shards stay.
+        BenchError: from the model or the data, also if a photo changes meanwhile; finished shards stay.
     """
-    shards = [images[i : i + at_once] for i in range(0, len(images), at_once)]
-    run = store.open(identity, len(shards), provenance=provenance)
-    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    resumed = min(run.resumed * at_once, len(images))
-    if run.pending():
-        with progress(description, len(images), resumed) as advance:
-            mine = [shard for shard in run.pending() if shard % world == rank]
+    parts = [asked.part(first, at_once) for first in range(0, len(asked.images), at_once)]
+    contents = Contents()
+    paths = [part.paths() for part in parts]
+    hashes = iter(contents.hashes([path for of_part in paths for path in of_part], progress))
+    before = [_content(islice(hashes, len(of_part))) for of_part in paths]
+    whole = {**identity, "images": asked.identity()}
+    run = store.open(whole, len(parts), contents=before, provenance=provenance)
+    run.forget(SKIPPED, lambda shard, records: parts[shard].was_mended(records))
+    pending = run.pending()
+    resumed = len(asked.images) - sum(len(parts[shard].images) for shard in pending)
+
+    def fill(shard: int) -> None:
+        with run.writing(shard) as claimed:
+            if claimed:
+                records = make(parts[shard].images, advance)
+                if _content(map(contents.hash, paths[shard])) != before[shard]:
+                    folder = paths[shard][0].parent
+                    raise BenchError(f"images of {folder} changed while models were asked: run the same command again")
+                run.write(shard, records)
+
+    if pending:
+        rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+        with progress(description, len(asked.images), resumed) as advance:
+            mine = [shard for shard in pending if shard % world == rank]
             while mine or (mine := run.wait_for_all()):
                 for shard in mine:
-                    with run.writing(shard) as claimed:
-                        if claimed:
-                            run.write(shard, make(shards[shard], advance))
+                    fill(shard)
                 mine = []
     return Finished(run.read(), run.fingerprint, resumed)
+
+
+def _content(hashes: Iterable[str]) -> str:
+    """Return the part of a shard's name that says what its images were, 16 hex digits."""
+    return digest(hashes)[:16]
 
 
 @cache

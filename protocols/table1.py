@@ -19,7 +19,7 @@ from protocols.recorded import Recordings, Told
 from protocols.results import Column, Comparison
 from protocols.scores import CellRun, OfSeeds, Scores
 from protocols.settings import Settings
-from protocols.shards import SKIPPED
+from protocols.shards import SKIPPED, ImageSet
 from protocols.training_records import read_records
 from protocols.verdicts import compared, compared_over_seeds
 
@@ -88,8 +88,14 @@ def data_set(photos: Any, limit: int | None) -> DataSet:
         name="imagenet",
         source=photos,
         sha256=photos.sha256,
-        images=asked,
-        image_ids=asked,
+        truth={},
+        asked=ImageSet(
+            images=asked,
+            ids=asked,
+            names=[f"{photos.labels[image]} {_file(photos, image)}" for image in asked],
+            files=lambda image: (photos.paths[image],),
+            read=lambda image: photos[image],
+        ),
         of_images=len(photos),
         published=len(asked) == FOLDER_SETS["imagenet"].n_images and len(photos.wnids) == CLASSES,
     )
@@ -113,6 +119,11 @@ def ask(model: Any, data: DataSet, images: Sequence[int], advance: Callable[[int
     return pd.DataFrame(rows, columns=list(types)).astype(types)
 
 
+def _file(photos: Any, image: int) -> str:
+    path = photos.paths[image]
+    return f"{path.parent.name}/{path.name}"
+
+
 def _ask_few(model: Any, photos: Any, images: Sequence[int]) -> Iterator[dict[str, object]]:
     readable: dict[int, np.ndarray] = {}
     broken: dict[int, str] = {}
@@ -128,7 +139,7 @@ def _ask_few(model: Any, photos: Any, images: Sequence[int]) -> Iterator[dict[st
         answer = of_image.get(image, np.full(len(ANSWERS), -1))
         yield {
             "image_id": image,
-            "file": f"{photos.paths[image].parent.name}/{photos.paths[image].name}",
+            "file": _file(photos, image),
             "label": label,
             **dict(zip(ANSWERS, answer.tolist(), strict=True)),
             "correct": bool(answer[0] == label),
@@ -171,7 +182,7 @@ def comparisons(scores: OfSeeds, told: Told, data: DataSet, settings: Settings) 
 
 def _over_trainings(told: Told, data: DataSet, settings: Settings) -> dict[tuple[str, str], CrossedMean]:
     """Return what pairs of measured rows differ by over several trainings, where these are recorded."""
-    if len(data.images) != data.of_images:
+    if not data.whole:
         return {}
     custom = {subject.row for subject in told.plan.subjects if subject.checkpoint is not None}
     measured = (told.runs.keys() - custom) & TRAININGS.keys()

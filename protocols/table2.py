@@ -21,7 +21,7 @@ from protocols.results import Column, Comparison
 from protocols.scores import CellRun, OfSeeds, Scores
 from protocols.seeds import Sampled
 from protocols.settings import Settings
-from protocols.shards import SKIPPED
+from protocols.shards import SKIPPED, asked_about
 
 NAME = "table2"
 VERSION = 1
@@ -83,8 +83,8 @@ def data_set(instances: Instances, limit: int | None) -> DataSet:
         name=instances.name,
         source=instances,
         sha256=instances.sha256,
-        images=images,
-        image_ids=[info.id for info in images],
+        truth={"sha256": instances.sha256},
+        asked=asked_about(images),
         of_images=len(instances.images),
         published=is_published_set(instances) and len(images) == len(instances.images),
     )
@@ -150,7 +150,7 @@ def _records(found: Any, info: ImageInfo, category_ids: Sequence[int]) -> Iterat
 
 def recordings(data: DataSet, settings: Settings) -> Recordings:
     """Return what models answered when they were trained, about the images that are asked."""
-    return read_recordings(NAME, VERSION, data_sha256=data.sha256, image_ids=data.image_ids, folder=settings.records)
+    return read_recordings(NAME, VERSION, data_sha256=data.sha256, image_ids=data.asked.ids, folder=settings.records)
 
 
 def to_results(records: pd.DataFrame) -> tuple[list[dict[str, object]], list[dict[str, object]]]:

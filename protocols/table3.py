@@ -20,7 +20,7 @@ from protocols.results import Column, Comparison
 from protocols.scores import CellRun, OfSeeds, Scores
 from protocols.seeds import Sampled
 from protocols.settings import Settings
-from protocols.shards import SKIPPED
+from protocols.shards import SKIPPED, ImageSet
 
 NAME = "table3"
 VERSION = 1
@@ -64,8 +64,14 @@ def data_set(photos: Any, limit: int | None) -> DataSet:
         name="ade20k",
         source=photos,
         sha256=photos.sha256,
-        images=asked,
-        image_ids=asked,
+        truth={"classes": list(photos.names)},
+        asked=ImageSet(
+            images=asked,
+            ids=asked,
+            names=[photos.paths[image].name for image in asked],
+            files=lambda image: (photos.paths[image], photos.label_paths[image]),
+            read=lambda image: photos[image],
+        ),
         of_images=len(photos),
         published=len(asked) == FOLDER_SETS["ade20k"].n_images,
     )
@@ -107,7 +113,7 @@ def _ask_one(model: Any, photos: Any, image: int) -> list[dict[str, object]]:
 
 def recordings(data: DataSet, settings: Settings) -> Recordings:
     """Return what models answered when they were trained, about the images that are asked."""
-    return read_recordings(NAME, VERSION, data_sha256=data.sha256, image_ids=data.image_ids, folder=settings.records)
+    return read_recordings(NAME, VERSION, data_sha256=data.sha256, image_ids=data.asked.ids, folder=settings.records)
 
 
 class Areas(NamedTuple):

@@ -19,7 +19,7 @@ from bench.data.dead_leaves import world_root
 from bench.data.dead_leaves.ade20k import ade20k_root
 from bench.data.dead_leaves.detection import detection_root
 from bench.data.dead_leaves.imagenet import imagenet_root
-from bench.data.imagenet import open_imagenet
+from bench.data.imagenet import NUMBERS, open_imagenet
 from bench.data.instances import open_coco
 from bench.progress import progress
 from bench.provenance import provenance
@@ -43,7 +43,7 @@ from protocols.ablations import Ablation, make_ablation
 from protocols.box_files import write_recorded_boxes
 from protocols.plan import make_plan
 from protocols.results import TableResult
-from protocols.row_plan import Scale
+from protocols.row_plan import Plan, Scale
 from protocols.row_plan import make_plan as plan_rows
 from protocols.settings import Settings
 
@@ -130,8 +130,24 @@ def _rows(table: ModuleType, photos: Photos, options: Options) -> TableResult | 
         micro_root=photos.micro_root,
     )
     say(f"{table.NAME}: {plan.world}")
-    data = table.data_set(photos.open(plan.root), options.limit)
+    source = photos.open(plan.root)
+    if table is table1:
+        plan = _labelled(plan, source)
+    data = table.data_set(source, options.limit)
     return row_table.make_table(table, plan, data, Settings(**_settings(options)))
+
+
+def _labelled(plan: Plan, photos: Any) -> Plan:
+    """Say where labels come from, if not from the published folders.
+
+    Raises:
+        BenchError: at paper scale, if the folders' order is not known to be that of the published labels.
+    """
+    if plan.scale == "paper":
+        photos.check_official()
+    if photos.labelling != NUMBERS:
+        return plan
+    return replace(plan, world=f"{plan.world}; labels are {photos.labelling}")
 
 
 def _ablation(ablation: Ablation, options: Options) -> TableResult | None:

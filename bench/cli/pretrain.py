@@ -129,7 +129,8 @@ def _source(
         _write(photos, target, folder, identity, recipe, options.workers, processes)
         processes.wait_for_everyone()
     cache = FeatureCache(folder)
-    cache.check(recipe.seed, recipe.crop_scale, SIZE, identity, views=recipe.views, images=len(photos))
+    which = photos.names_sha256()
+    cache.check(recipe.seed, recipe.crop_scale, SIZE, identity, views=recipe.views, images=len(photos), photos=which)
     return Source(None, cache, cache.about.width, identity)
 
 
@@ -181,6 +182,7 @@ def _write(
         size=SIZE,
         batch=TEACHER_BATCH,
         teacher_sha256=identity,
+        photos=photos.names_sha256(),
         rank=processes.process_index,
         world=processes.num_processes,
         ordered_map=partial(read_ahead, workers=workers),

@@ -15,11 +15,11 @@ import pyarrow as pa
 
 from bench.data.index import convert_or_explain
 from bench.data.jsonstream import Source, stream
-from bench.data.masks import Segmentation, are_empty, is_degenerate, to_mask
+from bench.data.masks import Segmentation, are_empty, is_degenerate, to_mask, whole_numbers
 from bench.data.problems import Tally
 from models.errors import BenchError
 
-FORMAT = 1
+FORMAT = 2
 """Of the index; another number makes every cached one stale."""
 
 ROWS = 4096
@@ -108,7 +108,7 @@ def _columns(entries: Sequence[dict[str, Any]]) -> pa.RecordBatch:
     if not all(isinstance(segmentation, (list, dict)) for segmentation in segmentations):
         raise ValueError("'segmentation' is neither a list of polygons nor an RLE")
     rles = [None if isinstance(segmentation, list) else segmentation for segmentation in segmentations]
-    counts = [None if rle is None else rle["counts"] for rle in rles]
+    counts = [None if rle is None else _counts(rle) for rle in rles]
     columns = {
         **{name: [entry[name] for entry in entries] for name in _REQUIRED[:-1]},
         "iscrowd": [int(entry.get("iscrowd", 0)) for entry in entries],
@@ -121,13 +121,25 @@ def _columns(entries: Sequence[dict[str, Any]]) -> pa.RecordBatch:
     for name in _REQUIRED:
         if batch.column(name).null_count:
             raise ValueError(f"'{name}' is null")
-    if any(rle is not None and None in (rle["size"], rle["counts"], *rle["size"], *rle["counts"]) for rle in rles):
-        raise ValueError("its RLE has a null")
     if not np.isfinite(_boxes(batch)).all() or not np.isfinite(batch.column("area").to_numpy()).all():
         raise ValueError("'bbox' and 'area' must be finite numbers")
     if (_boxes(batch)[:, 2:] < 0).any():
         raise ValueError("'bbox' has a negative width or height")
     return batch
+
+
+def _counts(rle: dict[str, Any]) -> list[int] | str:
+    """Return an RLE's counts; Arrow would cut off fractions."""
+    counts, size = rle["counts"], rle["size"]
+    if not isinstance(counts, (list, str)) or not isinstance(size, list):
+        raise ValueError("its RLE's 'size' is no list, or its 'counts' are neither a list nor text")
+    if None in (*size, *counts):
+        raise ValueError("its RLE has a null")
+    try:
+        whole_numbers(size, "the size")
+        return whole_numbers(counts, "the count") if isinstance(counts, list) else counts
+    except BenchError as problem:
+        raise ValueError(problem) from None
 
 
 def _without_null(polygons: list[Any]) -> list[list[float]]:

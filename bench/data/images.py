@@ -15,6 +15,9 @@ _MODES = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK"
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 """What PIL raises for a file that is no whole image."""
 
+_ZEROS = 16
+"""Bytes of zeros at a file's end that are worth a look at all of it."""
+
 
 def read_rgb(path: Path, *, size: tuple[int, int] | None = None) -> np.ndarray:
     """Read an image as uint8 [H, W, 3] RGB, as PIL's `convert("RGB")` does.
@@ -55,7 +58,21 @@ def image_size(path: Path) -> tuple[int, int]:
         raise _broken(path, error) from error
 
 
+def ends_in_zeros(content: bytes) -> bool:
+    """Return whether a JPEG has zeros in place of its last part, as a download has that was given its space first.
+
+    With Huffman tables of its own, libjpeg may take zeros for flat grey blocks and complain of nothing.
+    """
+    scan, end = b"\xff\xda", b"\xff\xd9"
+    return content.endswith(bytes(_ZEROS)) and content.rfind(end) < content.rfind(scan)
+
+
 def _check(image: Image.Image, path: Path, size: tuple[int, int] | None) -> None:
+    if image.format == "JPEG":
+        with path.open("rb") as file:
+            file.seek(-min(_ZEROS, path.stat().st_size), 2)
+            if not any(file.read()) and ends_in_zeros(path.read_bytes()):
+                raise OSError("zeros are in place of its last part")
     if size is not None and (image.height, image.width) != tuple(size):
         raise BenchError(
             f"{path} is {image.height} x {image.width} (height x width) but its annotations are for "

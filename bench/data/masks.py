@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as pycocotools_mask
 
+from bench.metrics.rle import LONGEST_NUMBER
 from models.errors import BenchError
 
 Segmentation = list[list[float]] | dict[str, Any]
@@ -86,7 +88,8 @@ def run_lengths(text: bytes) -> list[int]:
     sign; from the fourth number on it is the difference to the number two before.
 
     Raises:
-        BenchError: if the text ends within a number.
+        BenchError: if a character is none of the 64 from "0" on, a number is longer than maskApi.c can shift, or the
+            text ends within a number. pycocotools reads other characters as one of the 64, in silence.
 
     >>> run_lengths(b"52203")
     [5, 2, 2, 2, 5]
@@ -95,8 +98,12 @@ def run_lengths(text: bytes) -> list[int]:
     value = shift = 0
     for character in text:
         code = character - 48
+        if not 0 <= code < 64:
+            raise BenchError(f"its compressed RLE has the byte {bytes([character])!r}, which is none of '0' to 'o'")
         value |= (code & 31) << shift
         shift += 5
+        if shift > 5 * LONGEST_NUMBER:
+            raise BenchError(f"its compressed RLE has a number of more than {LONGEST_NUMBER} characters")
         if not code & 32:
             value -= (code & 16) << (shift - 4)
             runs.append(value + (runs[-2] if len(runs) > 2 else 0))
@@ -106,15 +113,31 @@ def run_lengths(text: bytes) -> list[int]:
     return runs
 
 
+def whole_numbers(values: Sequence[Any], what: str) -> list[int]:
+    """Return numbers of pixels, such as uncompressed RLE counts, as integers; 3.0 is 3, as pycocotools takes it.
+
+    Raises:
+        BenchError: if one is no number, has a fraction, or has more than 32 bits.
+    """
+    for value in values:
+        number = isinstance(value, Real) and not isinstance(value, bool)
+        if not number or not abs(value) < 1 << 32 or value != int(value):
+            raise BenchError(f"its RLE has {what} {value!r}, which is no whole number of pixels below 2^32")
+    return [int(value) for value in values]
+
+
 def _checked_rle(segmentation: dict[str, Any], height: int, width: int) -> dict[str, Any]:
-    size, counts = list(segmentation["size"]), segmentation["counts"]
+    counts = segmentation["counts"]
+    size = whole_numbers(segmentation["size"], "the size")
     if size != [height, width]:
         raise BenchError(f"its RLE is of size {size} (height, width), its image {[height, width]}")
-    text = counts.encode() if isinstance(counts, str) else counts
-    runs = run_lengths(text) if isinstance(text, bytes) else text
+    text = counts.encode(errors="surrogatepass") if isinstance(counts, str) else counts
+    runs = run_lengths(text) if isinstance(text, bytes) else whole_numbers(text, "the count")
     # pycocotools does not check: pixels beyond the last run would be whatever the memory held before.
-    if sum(runs) != height * width or min(runs) < 0:
+    if min(runs, default=0) < 0:
+        raise BenchError(f"its RLE counts have a run of {min(runs):,} pixels")
+    if sum(runs) != height * width:
         raise BenchError(f"its RLE counts {sum(runs):,} pixels, its image has {height * width:,}")
     if isinstance(text, bytes):
         return {"size": size, "counts": text}
-    return dict(pycocotools_mask.frPyObjects({"size": size, "counts": counts}, height, width))
+    return dict(pycocotools_mask.frPyObjects({"size": size, "counts": runs}, height, width))

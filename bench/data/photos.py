@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -38,6 +39,10 @@ class PhotoFolder:
     def __len__(self) -> int:
         """Return the number of photos."""
         return len(self._names)
+
+    def names_sha256(self) -> str:
+        """Return a hash of the photos' names, which tells this folder's from as many others."""
+        return hashlib.sha256(b"\0".join(self._names.tolist())).hexdigest()
 
     def path(self, index: int) -> Path:
         """Return where a photo is."""

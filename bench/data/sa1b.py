@@ -17,9 +17,10 @@ from typing import TypedDict
 import numpy as np
 from PIL import Image, ImageFile
 
+from bench.data.images import ends_in_zeros
 from bench.data.masks import to_mask
 from bench.data.published import FOLDER_SETS
-from bench.data.tars import open_shards
+from bench.data.tars import COMPRESSED, open_shards
 from models.errors import BenchError, MissingData
 
 EXTENSIONS = ("jpg", "json")
@@ -187,7 +188,8 @@ def nothing_there(paths: Sequence[Path], skipped: Counter[str]) -> BenchError:
     """Return the error for a set without a sample."""
     places = ", ".join(map(str, paths)) or "the list of archives"
     if skipped:
-        return BenchError(f"{places}: no photo with annotations is whole ({_listed(skipped)}): download it again")
+        remedy = "decompress it (gunzip)" if set(skipped) == {COMPRESSED} else "download it again"
+        return BenchError(f"{places}: no photo with annotations is whole ({_listed(skipped)}): {remedy}")
     return MissingData(f"no tar and no sa_N.jpg with sa_N.json in {places}: {FOLDER_SETS['sa1b'].how} a folder")
 
 
@@ -197,6 +199,8 @@ def _listed(skipped: Counter[str]) -> str:
 
 def _photo(content: bytes) -> Image.Image:
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # as in bench.data.images
+    if ends_in_zeros(content):
+        raise BrokenSample("photo that is broken or cut short")
     try:
         return Image.open(io.BytesIO(content), formats=["JPEG", "PNG"]).convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
@@ -213,11 +217,11 @@ def _segmentations(content: bytes) -> list[dict[str, object]]:
 
 def _squashed(segmentation: dict[str, object], height: int, width: int, size: int) -> np.ndarray:
     """Return a mask bool [S, S]: the pixel at the centre of each cell."""
+    if segmentation.get("size") not in (None, [height, width]):
+        raise BrokenSample("mask of another size than its photo")
     try:
         mask = to_mask(segmentation, height, width)
-    except BenchError:
-        raise BrokenSample("mask of another size than its photo") from None
-    except (ValueError, KeyError, TypeError):
+    except (BenchError, ValueError, KeyError, TypeError):
         raise BrokenSample("mask that is malformed") from None
     rows, columns = (((2 * np.arange(size) + 1) * side // (2 * size)) for side in (height, width))
     return mask[rows[:, None], columns]

@@ -13,7 +13,7 @@ import tarfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -21,10 +21,17 @@ import pyarrow as pa
 from bench.data.index import cached_table, numbers
 from models.errors import BenchError
 
-FORMAT = 1
+FORMAT = 2
 """Version of the cached lists."""
 CUT = "tar that is cut short or damaged"
+COMPRESSED = "tar that is compressed"
 INCOMPLETE = "sample without all of its files"
+
+
+_COMPRESSED_MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
+"""First bytes of gzip, bzip2, xz and zstd."""
+_MAGIC_BYTES = 6
+_TAR_NAMES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
 class Shard(Protocol):
@@ -61,7 +68,7 @@ class Tar:
             found = path.stat()
         except OSError as error:
             raise BenchError(f"{path} cannot be read ({error.strerror}): check the path") from error
-        state = [str(path.absolute()), found.st_size, found.st_mtime_ns, found.st_ino, *extensions]
+        state = [str(path.absolute()), found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, *extensions]
         stem = f"tar-{hashlib.sha256(json.dumps(state).encode()).hexdigest()[:32]}-v{FORMAT}"
         columns, notes = cached_table(stem, lambda table: self._list_into(table))
         self._places = numbers(columns, "places").reshape(-1, len(extensions), 2)  # (offset, bytes) of each file
@@ -146,12 +153,17 @@ class Folder:
         return self.path / f"{os.fsdecode(bytes(self._stems[index]))}.{extension}"
 
 
+def tars_in(folder: Path) -> list[Path]:
+    """Return a folder's tars, sorted, compressed ones too, which are to be said."""
+    return sorted(path for path in folder.iterdir() if path.name.endswith(_TAR_NAMES) and path.name[0] != ".")
+
+
 def open_shards(paths: Sequence[Path], extensions: Sequence[str]) -> list[Shard]:
     """Open tars, and folders of tars or of the files themselves, in the order given; a folder's tars are sorted."""
     shards: list[Shard] = []
     for path in paths:
         if path.is_dir():
-            shards += [Tar(tar, extensions) for tar in sorted(path.glob("*.tar"))]
+            shards += [Tar(tar, extensions) for tar in tars_in(path)]
             unpacked = Folder(path, extensions)
             shards += [unpacked] if len(unpacked) else []
         else:
@@ -173,17 +185,70 @@ def _samples(path: Path, skipped: Counter[str]) -> Iterator[dict[str, Any]]:
 
 
 def _files(path: Path, skipped: Counter[str]) -> Iterator[dict[str, Any]]:
-    """Yield the whole files of a tar from its headers."""
+    """Yield the whole files of a tar from its headers, also those behind damage or behind an end (`cat a b`)."""
     size = path.stat().st_size
-    try:
-        with tarfile.open(path, "r:") as archive, path.open("rb") as raw:
-            for member in archive:
+    with path.open("rb") as raw:
+        if raw.read(_MAGIC_BYTES).startswith(_COMPRESSED_MAGIC):
+            skipped[COMPRESSED] += 1
+            return
+        start = position = 0
+        damaged = not size
+        while position < size:
+            members = _Members(raw, position)
+            for member in members:
                 if member.isreg() and member.offset_data + member.size <= size:
                     place = (member.offset_data, member.size)
                     yield {"fname": member.name, "data": place, "__url__": str(path)}
-                archive.members = []  # type: ignore[attr-defined]  # it would keep every header
-            raw.seek(archive.offset)
-            # tarfile ends silently at a damaged header, and where a file was cut between two members.
-            skipped[CUT] += raw.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE)
-    except (tarfile.TarError, EOFError, ValueError):
-        skipped[CUT] += 1
+            after_zeros = _after_zeros(raw, members.end, size)
+            damaged |= not members.sound or not _is_padding(start, members.end, after_zeros, size)
+            if after_zeros > members.end:
+                start = position = after_zeros
+            else:
+                position = members.end + tarfile.BLOCKSIZE  # no header, no end: look whether one follows
+    skipped[CUT] += damaged
+
+
+class _Members:
+    """The members of a tar from some header on, up to zeros or to what is no header."""
+
+    def __init__(self, raw: BinaryIO, position: int) -> None:
+        self._raw = raw
+        self.end = position
+        """Where the last member ends."""
+        self.sound = False
+        """Whether there was any, and all could be understood."""
+
+    def __iter__(self) -> Iterator[tarfile.TarInfo]:
+        try:
+            self._raw.seek(self.end)
+            archive = tarfile.open(fileobj=self._raw, mode="r:")  # noqa: SIM115 - the file is the caller's
+            while (member := archive.next()) is not None:
+                if member.size < 0 or archive.offset <= self.end:
+                    raise ValueError("it would end before it begins")
+                archive.members.clear()  # type: ignore[attr-defined]  # it would keep every header
+                self.end, self.sound = archive.offset, True
+                yield member
+        except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError):
+            self.sound = False
+
+
+def _after_zeros(raw: BinaryIO, position: int, size: int) -> int:
+    """Return the place of the first block from `position` on that is not zeros, the file's size if there is none."""
+    raw.seek(position)
+    while chunk := raw.read(1 << 20):
+        if rest := len(chunk.lstrip(b"\0")):
+            return position + (len(chunk) - rest) // tarfile.BLOCKSIZE * tarfile.BLOCKSIZE
+        position += len(chunk)
+    return size
+
+
+def _is_padding(start: int, end: int, after_zeros: int, size: int) -> bool:
+    """Return whether the zeros behind a tar's last member are two blocks that end it, padded to whole records or not.
+
+    A download that was given its space first and stopped has more of them, one with a hole has others.
+    """
+    least = end + 2 * tarfile.BLOCKSIZE
+    most = start - (start - least) // tarfile.RECORDSIZE * tarfile.RECORDSIZE
+    if after_zeros < size:
+        return after_zeros in (least, most)
+    return end + tarfile.BLOCKSIZE <= size <= most

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from bench.data.detections import Detections, open_detections
-from bench.data.imagenet import open_imagenet
+from bench.data.imagenet import CLASSES, open_imagenet
 from bench.data.images import image_size
 from bench.data.instances import NOT_ON_DISK, ImageInfo, Instances, open_instances
 from bench.data.published import BOX_SETS, FOLDER_SETS, INSTANCE_SETS, BoxSet, FolderSet, InstanceSet, missing
 from bench.data.sa1b import EXTENSIONS, BrokenSample, decode_sample
-from bench.data.tars import Shard, open_shards
+from bench.data.tars import COMPRESSED, Shard, open_shards, tars_in
 from models.errors import BenchError, unknown_name
 
-IMAGENET_CLASSES, IMAGENET_PER_CLASS = 1000, 50
+IMAGENET_PER_CLASS = 50
 SAMPLED = 3
 """Samples of each tar, evenly spread, that are decoded; all of SA-1B would take a week."""
 
@@ -180,16 +180,18 @@ def _verify_imagenet(published: FolderSet, root: Path) -> VerifyReport:
     """Check that folders are classes of ImageNet-1K, that 50 photos are in each, and the photos' headers."""
     try:
         photos = open_imagenet(root)
+        photos.check_official()
     except BenchError as error:
         return VerifyReport(published.name, (str(error),), ok=False, complete=False)
     unusable = _unusable(list(_unreadable(photos.paths)))
-    per_class = np.bincount(photos.labels, minlength=IMAGENET_CLASSES)
-    complete = (per_class == IMAGENET_PER_CLASS).all() and len(per_class) == IMAGENET_CLASSES and not unusable
+    per_class = np.bincount(photos.labels, minlength=CLASSES)
+    complete = (per_class == IMAGENET_PER_CLASS).all() and len(per_class) == CLASSES and not unusable
     extent = "the complete published set" if complete else "a subset"
     lines = [
         f"{extent}: {len(photos):,} of {published.n_images:,} images",
-        f"{(per_class > 0).sum():,} of {IMAGENET_CLASSES:,} classes, {per_class[per_class > 0].min()} to "
+        f"{(per_class > 0).sum():,} of {CLASSES:,} classes, {per_class[per_class > 0].min()} to "
         f"{per_class.max()} photos in each, {IMAGENET_PER_CLASS} were published",
+        f"labels are {photos.labelling}",
         f"names and sizes hash to {photos.sha256}, no published hash to compare with",
         *unusable,
     ]
@@ -207,7 +209,7 @@ def _unreadable(paths: Iterable[Path]) -> Iterable[str]:
 def _verify_sa1b(published: FolderSet, root: Path) -> VerifyReport:
     """Check unpacked photos as other folders are, tars by their lists, and some samples of each by decoding them."""
     folder = root / published.name
-    tars = sorted(folder.glob("*.tar"))
+    tars = tars_in(folder) if folder.is_dir() else []
     report = None if tars else _verify_folders(published, root)
     if report and not report.ok:
         return report
@@ -215,7 +217,9 @@ def _verify_sa1b(published: FolderSet, root: Path) -> VerifyReport:
     found = sum(map(len, shards))
     broken = [line for shard in shards for line in _sampled(shard)]
     skipped = [
-        f"{shard.path}: {n:,} x {reason}, download it again" for shard in shards for reason, n in shard.skipped.items()
+        f"{shard.path}: {n:,} x {reason}, {_REMEDIES.get(reason, 'download it again')}"
+        for shard in shards
+        for reason, n in shard.skipped.items()
     ]
     complete = found == published.n_images and not broken and not skipped
     extent = "the complete published set" if complete else "a subset"
@@ -238,5 +242,7 @@ def _sampled(shard: Shard) -> Iterable[str]:
             yield f"{shard.name(index)}: {problem}"
 
 
+_REMEDIES = {COMPRESSED: "decompress it (gunzip)"}
+"""Of what is wrong with a tar, where that is not another download."""
 _FOLDER_CHECKS = {"imagenet": _verify_imagenet, "sa1b": _verify_sa1b}
 """Those that are looked into; of the others files are counted."""

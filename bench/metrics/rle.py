@@ -38,7 +38,7 @@ def rle_totals(counts: Sequence[str | bytes]) -> tuple[np.ndarray, np.ndarray]:
 
 def _as_bytes(counts: str | bytes) -> bytes:
     if isinstance(counts, str):
-        return counts.encode()
+        return counts.encode(errors="surrogatepass")
     if isinstance(counts, bytes):
         return counts
     raise BenchError(f"RLE counts must be the compressed string, got {type(counts).__name__}: encode with pycocotools")
@@ -65,12 +65,24 @@ def _totals(counts: list[bytes]) -> np.ndarray:
     sound = np.logical_and.reduceat(codes < 64, begins) & ~more[ends - 1]
     sound &= np.maximum.reduceat(groups, begin_number) <= LONGEST_NUMBER
     place = np.arange(len(first)) - np.repeat(begin_number, in_mask)
-    # A difference at place j > 0 is part of the runs j, j + 2, ...: the totals need no running sums.
-    share = np.where(place > 0, (np.repeat(in_mask, in_mask) - 1 - place) // 2 + 1, 1)
-    pixels = _numbers(codes, first, groups) * share
-    totals[0, filled] = np.where(sound, np.add.reduceat(pixels, begin_number), -1)
-    totals[1, filled] = np.add.reduceat(pixels * (place % 2), begin_number)
+    runs = _runs(_numbers(codes, first, groups), place, begin_number, in_mask)
+    sound &= np.minimum.reduceat(runs, begin_number) >= 0
+    totals[0, filled] = np.where(sound, np.add.reduceat(runs, begin_number), -1)
+    totals[1, filled] = np.add.reduceat(runs * (place & 1), begin_number)
     return totals
+
+
+def _runs(numbers: np.ndarray, place: np.ndarray, begin_number: np.ndarray, in_mask: np.ndarray) -> np.ndarray:
+    """Return the length of each run, int64 [M]: from its mask's second number on, the sum of every other one."""
+    rest = numbers.copy()
+    rest[begin_number] = 0
+    sign = 1 - 2 * (place & 1)
+    plain, by_turns = np.cumsum(rest), np.cumsum(rest * sign)
+    plain -= np.repeat(plain[begin_number], in_mask)
+    by_turns -= np.repeat(by_turns[begin_number], in_mask)
+    runs: np.ndarray = (plain + sign * by_turns) >> 1  # half the sum is that of even places, half the difference of odd
+    runs[begin_number] = numbers[begin_number]
+    return runs
 
 
 def _numbers(codes: np.ndarray, first: np.ndarray, groups: np.ndarray) -> np.ndarray:

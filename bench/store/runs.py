@@ -2,7 +2,8 @@
 
 A run is what its identity says (protocol version, axes, model, data, ...), cut into shards. A shard is a
 parquet file that is there whole or not at all, so its presence is the only record of progress, and any number
-of processes may work on one run:
+of processes may work on one run. A shard may be named after the content it was made from: where that changes,
+this shard alone is made anew.
 
     run = RunStore().open(identity, shards=12, provenance=provenance())
     while pending := run.wait_for_all():
@@ -18,7 +19,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -57,7 +58,14 @@ class RunStore:
     def __init__(self, root: Path | str | None = None) -> None:
         self.root = Path(root or os.environ.get("BENCH_RUNS") or "runs")
 
-    def open(self, identity: Mapping[str, Any], shards: int, *, provenance: Mapping[str, Any] | None = None) -> Run:
+    def open(
+        self,
+        identity: Mapping[str, Any],
+        shards: int,
+        *,
+        contents: Sequence[str] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> Run:
         """Open the run of this identity, making it if there is none, and set damaged shards aside.
 
         A finished run is opened without writing, so it may lie on a read-only disk.
@@ -65,6 +73,8 @@ class RunStore:
         Args:
             identity: everything that could change a record, as plain values; a change makes another run.
             shards: number of pieces, at least 1; it belongs to the run and stays.
+            contents: of each shard, letters and digits that stand for the content it is made from; a shard that
+                was made from another content stays where it is, and is another shard.
             provenance: of this session; kept in run.json once this session writes a shard.
 
         Raises:
@@ -75,7 +85,8 @@ class RunStore:
         session = None if provenance is None else json.loads(canonical_json(provenance, what="provenance"))
         if shards < 1:
             raise BenchError(f"a run needs at least 1 shard, got {shards}: check that the data set is not empty")
-        return Run(self.root / fingerprint(plain), plain, shards, session)
+        names = [f"-{content}" for content in contents] if contents is not None else [""] * shards
+        return Run(self.root / fingerprint(plain), plain, names, session)
 
 
 class Run:
@@ -89,15 +100,18 @@ class Run:
     set_aside: tuple[Path, ...]
     """Damaged shards that this object renamed; they are computed again."""
 
-    def __init__(self, path: Path, identity: dict[str, Any], shards: int, session: dict[str, Any] | None) -> None:
+    def __init__(
+        self, path: Path, identity: dict[str, Any], names: Sequence[str], session: dict[str, Any] | None
+    ) -> None:
         """Use `RunStore.open`."""
-        self.fingerprint, self.path, self.shards = path.name, path, shards
+        self.fingerprint, self.path, self.shards = path.name, path, len(names)
+        self._names = tuple(names)
         self.set_aside = ()
         self._session = session
         self._claimed: set[int] = set()
         with disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
-        manifest.join_or_make(path, self.fingerprint, identity, shards)
+        manifest.join_or_make(path, self.fingerprint, identity, self.shards)
         sweep(path)
         for shard in sorted(self._done()):
             self._set_aside_if_damaged(shard)
@@ -115,7 +129,7 @@ class Run:
         """
         if not 0 <= shard < self.shards:
             raise BenchError(f"run {self.fingerprint} has no shard {shard}: ask for 0 to {self.shards - 1}")
-        return self.path / f"shard-{shard:05d}.parquet"
+        return self.path / f"shard-{shard:05d}{self._names[shard]}.parquet"
 
     def pending(self) -> list[int]:
         """Return the shards that are not finished now, whoever may be working on them."""
@@ -189,6 +203,28 @@ class Run:
                 ) from damage
         return parquet.join(tables, paths)
 
+    def forget(self, column: str, outdated: Callable[[int, pd.DataFrame], bool]) -> None:
+        """Remove those finished shards that are outdated, so that they are computed again.
+
+        Args:
+            column: of texts; only shards in which one is not empty are looked at.
+            outdated: (shard, records) -> whether to remove it. Asked again before it is, since another process may
+                have computed it anew meanwhile.
+
+        Raises:
+            BenchError: if the disk refuses.
+        """
+        for shard in sorted(self._done()):
+            path = self.shard_path(shard)
+            try:
+                if not parquet.has_text(path, column) or not outdated(shard, parquet.read(path).to_pandas()):
+                    continue
+                with locks.locked(self.path / manifest.LOCK), disk_errors(path):
+                    if path.exists() and outdated(shard, parquet.read(path).to_pandas()):
+                        path.unlink()
+            except parquet.DamagedShard:
+                self._set_aside_if_damaged(shard, thorough=True)
+
     def wait_for_all(self, timeout_s: float | None = None, poll_s: float = 1.0) -> list[int]:
         """Wait until every shard is finished, or some are nobody's.
 
@@ -257,15 +293,17 @@ def list_runs(root: Path | str | None = None) -> list[RunSummary]:
 
 
 def _summary(folder: Path) -> RunSummary:
-    stats = [path.stat() for path in folder.glob("shard-?????.parquet")]
+    shards = list(folder.glob("shard-?????*.parquet"))
+    stats = [path.stat() for path in shards]
+    done = len({path.name[: len("shard-00000")] for path in shards})  # one may be there of several contents
     written = max(stat.st_mtime for stat in [*stats, (folder / manifest.FILE).stat()])
     last_write = datetime.fromtimestamp(written, UTC)
     size = sum(stat.st_size for stat in stats)
     try:
         found = manifest.read(folder)
     except BenchError as error:
-        return RunSummary(folder.name, {}, len(stats), 0, size, last_write, str(error))
-    return RunSummary(folder.name, found.identity, len(stats), found.shards, size, last_write)
+        return RunSummary(folder.name, {}, done, 0, size, last_write, str(error))
+    return RunSummary(folder.name, found.identity, done, found.shards, size, last_write)
 
 
 def _rename_damaged(path: Path) -> Path:

@@ -117,6 +117,15 @@ class TestReading:
         with pytest.raises(BenchError, match=r"features-000000.tar is not what was written there"):
             cache[0, 0]
 
+    @pytest.mark.parametrize("hole", [slice(512, 600), slice(600, 640), slice(0, 512), slice(512, None)])
+    def test_zeros_in_place_of_features_are_noticed(self, copy: Path, hole: slice) -> None:
+        shard = copy / "features-000000.tar"
+        content = bytearray(shard.read_bytes())
+        content[hole] = bytes(len(content[hole]))
+        shard.write_bytes(content)
+        with pytest.raises(BenchError, match=r"features-000000.tar is not what was written there"):
+            FeatureCache(copy)[0, 0]
+
     @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"half")])
     def test_an_unfinished_folder_is_refused(self, copy: Path, damage: Callable) -> None:
         damage(copy / "features-000002.tar")
@@ -195,6 +204,12 @@ class TestWriting:
     def test_features_of_other_crops_are_not_mixed(self, copy: Path) -> None:
         with pytest.raises(BenchError, match=r"made with seed 1 \(not 2\)"):
             write(copy, seed=2)
+
+    def test_features_of_as_many_other_photos_are_not_mixed(self, copy: Path, tmp_path: Path) -> None:
+        write(tmp_path / "new", photos="a")
+        with pytest.raises(BenchError, match=r"made with photos a \(not b\)"):
+            write(tmp_path / "new", photos="b")
+        write(copy, photos="b")  # of an earlier version, which did not say
 
     @pytest.mark.parametrize("value", [np.nan, np.inf, 70000.0])
     def test_numbers_that_half_precision_cannot_hold_are_refused(self, tmp_path: Path, value: float) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from timm.data import ImageNetInfo
 
-from bench.data.imagenet import open_imagenet
+from bench.data.imagenet import NUMBERS, OFFICIAL, SORTED, open_imagenet
 from bench.data.verify import verify
 from models.errors import BenchError, MissingData
 
@@ -49,6 +49,45 @@ def test_other_names_are_numbered_as_sorted_and_empty_folders_count(tmp_path: Pa
     photos = open_imagenet(tmp_path)
     assert photos.labels.tolist() == [0, 2]
     assert photos.wnids == ("l0_disc", "l1_cross", "l2_star")
+
+
+@pytest.mark.parametrize("width", [1, 3, 4], ids=["bare", "padded", "padded more"])
+def test_the_label_of_a_numbered_folder_is_its_number_whatever_its_zeros(tmp_path: Path, width: int) -> None:
+    numbers = [999, 100, 10, 9, 2, 0]
+    photos = open_imagenet(write(tmp_path, *(f"{number:0{width}d}/x.JPEG" for number in numbers)))
+    assert photos.labels.tolist() == sorted(numbers)
+    assert [int(path.parent.name) for path in photos.paths] == sorted(numbers)
+    assert photos.labelling == NUMBERS
+
+
+def test_zeros_may_be_written_before_some_numbers_only(tmp_path: Path) -> None:
+    photos = open_imagenet(write(tmp_path, "10/x.png", "007/x.png", "8/x.png"))
+    assert photos.labels.tolist() == [7, 8, 10]
+
+
+@pytest.mark.parametrize(
+    "names,complaint",
+    [
+        (["1", "01"], "has two folders of class 1, '01' and '1': merge them"),
+        (["0", "1000"], "1000 is no number of a class, 0 to 999"),
+        (["1", "2", "thumbnails"], "thumbnails is no number of a class"),
+        (["1", "-2"], "-2 is no number of a class"),
+        (["1", "n01440764"], "val/1 is no class of ImageNet-1K: move"),
+        (["0_tench", "10_cock", "2_shark"], "'10_cock' and '2_shark', sorted as text in another order than by number"),
+        (["class1", "class10", "class2"], "name each by its WordNet id, or by its number alone"),
+    ],
+)
+def test_folders_whose_numbers_are_no_labels_are_refused(tmp_path: Path, names: list[str], complaint: str) -> None:
+    write(tmp_path, *(f"{name}/x.JPEG" for name in names))
+    with pytest.raises(BenchError, match=complaint):
+        open_imagenet(tmp_path)
+    report = verify("imagenet", tmp_path)
+    assert not report.ok
+    assert complaint in report.lines[0]
+
+
+def test_names_that_end_alike_are_no_numbers_out_of_order(tmp_path: Path) -> None:
+    assert open_imagenet(write(tmp_path, "a-1/x.png", "a1/x.png", "b/x.png")).labelling == SORTED
 
 
 def test_photos_are_sorted_by_class_and_name_and_nothing_else_is_one(tmp_path: Path) -> None:
@@ -127,6 +166,15 @@ class TestVerify:
         assert (report.ok, report.complete) == (True, False)
         assert "a subset: 6 of 50,000 images" in report.lines
         assert any(line.startswith("3 of 1,000 classes, 2 to 2 photos in each") for line in report.lines)
+
+    def test_the_report_says_what_labels_are(self, tmp_path: Path) -> None:
+        assert f"labels are {OFFICIAL}" in verify("imagenet", write(tmp_path / "1", "n01440764/x.JPEG")).lines
+        assert f"labels are {NUMBERS}" in verify("imagenet", write(tmp_path / "2", "7/x.JPEG")).lines
+
+    def test_names_of_classes_are_no_labels_of_the_thousand(self, tmp_path: Path) -> None:
+        report = verify("imagenet", write(tmp_path, "goldfish/1.JPEG", "tench/1.JPEG"))
+        assert not report.ok
+        assert "nobody knows which of ImageNet-1K's classes they are: rename them" in report.lines[0]
 
     def test_a_folder_that_is_no_class_is_reported_not_raised(self, tmp_path: Path) -> None:
         report = verify("imagenet", write(tmp_path, "n00000000/1.JPEG"))

@@ -66,6 +66,27 @@ def test_a_file_cut_short_is_an_error_even_where_a_library_allowed_it(
         read_rgb(cut)
 
 
+@pytest.mark.parametrize("options", [{}, {"optimize": True}, {"progressive": True}], ids=str)
+@pytest.mark.parametrize("part", [0.5, 0.9, 0.99])
+def test_zeros_in_place_of_a_photos_last_part_are_an_error(
+    part: float, options: dict[str, bool], tmp_path: Path
+) -> None:
+    photo(200, 300).save(tmp_path / "x.jpg", **options)
+    data = (tmp_path / "x.jpg").read_bytes()
+    kept = int(len(data) * part)
+    (tmp_path / "x.jpg").write_bytes(data[:kept] + bytes(len(data) - kept))
+    with pytest.raises(BenchError, match=r"x\.jpg is broken or cut short"):
+        read_rgb(tmp_path / "x.jpg")
+
+
+def test_zeros_behind_a_whole_photo_are_nothing_to_it(tmp_path: Path) -> None:
+    photo().save(tmp_path / "x.jpg", optimize=True)
+    expected = read_rgb(tmp_path / "x.jpg")
+    with (tmp_path / "x.jpg").open("ab") as file:
+        file.write(bytes(5000))
+    np.testing.assert_array_equal(read_rgb(tmp_path / "x.jpg"), expected)
+
+
 def test_what_is_not_an_image_is_an_error(tmp_path: Path) -> None:
     for content in (b"", b"<html>not found</html>", b"\xff\xd8\xff" + b"\x00" * 100):
         (tmp_path / "x.jpg").write_bytes(content)

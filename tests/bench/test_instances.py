@@ -292,6 +292,18 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "text in a polygon": (document(annotation(1, segmentation=[["a"] * 6])), "annotation 0 .* is malformed"),
     "RLE without size": (document(annotation(1, segmentation={"counts": [1]})), "has no 'size'"),
     "RLE of null": (document(annotation(1, segmentation={"counts": [None], "size": [30, 40]})), "has a null"),
+    "RLE with a fraction": (
+        document(annotation(1, segmentation={"counts": [304.5, 10, 885.0], "size": [30, 40]})),
+        r"annotation 0 \(counting from 0\) is malformed \(its RLE has the count 304.5, which is no whole number",
+    ),
+    "RLE of text that is no RLE": (
+        document(annotation(17, segmentation={"counts": "ab~", "size": [30, 40]})),
+        "annotation 17: its compressed RLE has the byte b'~'",
+    ),
+    "RLE whose counts are a dictionary": (
+        document(annotation(1, segmentation={"counts": {"a": 1}, "size": [30, 40]})),
+        "its 'counts' are neither a list nor text",
+    ),
     "RLE of another size": (
         document(annotation(1, segmentation={"counts": [6], "size": [2, 3]})),
         r"annotation 1: its RLE is of size \[2, 3\] \(height, width\), its image \[30, 40\]",

@@ -89,6 +89,19 @@ def test_both_kinds_of_rle_give_the_mask_back(mask: np.ndarray) -> None:
         assert to_rle(rle, HEIGHT, WIDTH) == {"size": [HEIGHT, WIDTH], "counts": compressed["counts"]}
 
 
+def test_whole_numbers_may_be_written_with_a_point_as_pycocotools_reads_them() -> None:
+    floats = {"size": [HEIGHT, WIDTH], "counts": [304.0, 10, 886.0]}
+    assert to_rle(floats, HEIGHT, WIDTH) == pycocotools_mask.frPyObjects(floats, HEIGHT, WIDTH)
+
+
+def test_characters_beyond_the_alphabet_are_refused_where_pycocotools_takes_them_for_others() -> None:
+    whole = pycocotools_mask.encode(np.asfortranarray(np.eye(6, 5, dtype=np.uint8)))
+    alias = {"size": [6, 5], "counts": bytes([whole["counts"][0] + 64]) + whole["counts"][1:]}
+    assert (pycocotools_mask.decode(alias) == pycocotools_mask.decode(whole)).all()
+    with pytest.raises(BenchError, match="none of '0' to 'o'"):
+        to_mask(alias, 6, 5)
+
+
 @pytest.mark.parametrize(
     "rle,complaint",
     [
@@ -99,6 +112,21 @@ def test_both_kinds_of_rle_give_the_mask_back(mask: np.ndarray) -> None:
         ({"size": [HEIGHT, WIDTH], "counts": "12"}, "counts 3 pixels"),
         ({"size": [HEIGHT, WIDTH], "counts": "`QU"}, "ends within a number"),
         ({"size": [HEIGHT, WIDTH], "counts": ""}, "counts 0 pixels"),
+        ({"size": [HEIGHT, WIDTH], "counts": [5.5, 1194.5]}, "has the count 5.5, which is no whole number of pixels"),
+        ({"size": [HEIGHT, WIDTH], "counts": [math.nan, 1200]}, "has the count nan"),
+        ({"size": [HEIGHT, WIDTH], "counts": [math.inf]}, "has the count inf"),
+        ({"size": [HEIGHT, WIDTH], "counts": [True, 1199]}, "has the count True"),
+        ({"size": [HEIGHT, WIDTH], "counts": ["5", 1195]}, "has the count '5'"),
+        ({"size": [HEIGHT, WIDTH], "counts": [5, [1195]]}, r"has the count \[1195\]"),
+        ({"size": [HEIGHT, WIDTH], "counts": [(1 << 32) + 1200]}, "no whole number of pixels below 2\\^32"),
+        ({"size": [HEIGHT + 0.5, WIDTH], "counts": [1200]}, "has the size 30.5"),
+        ({"size": [HEIGHT, WIDTH], "counts": "5/"}, "has the byte b'/', which is none of '0' to 'o'"),
+        ({"size": [HEIGHT, WIDTH], "counts": "5p"}, "has the byte b'p'"),
+        ({"size": [HEIGHT, WIDTH], "counts": "5 2"}, "has the byte b' '"),
+        ({"size": [HEIGHT, WIDTH], "counts": "5\0"}, "has the byte b'.x00'"),
+        ({"size": [HEIGHT, WIDTH], "counts": "5é"}, "has the byte"),
+        ({"size": [HEIGHT, WIDTH], "counts": "\ud800"}, "has the byte"),
+        ({"size": [HEIGHT, WIDTH], "counts": "PPPPPP0"}, "has a number of more than 6 characters"),
     ],
 )
 def test_an_rle_that_does_not_fit_is_an_error(rle: dict[str, Any], complaint: str) -> None:

@@ -47,3 +47,11 @@ def test_a_folder_that_is_absent_or_empty_is_refused(tmp_path: Path) -> None:
         PhotoFolder(tmp_path / "nowhere")
     with pytest.raises(BenchError, match="hold no photo"):
         PhotoFolder(tmp_path)
+
+
+def test_as_many_photos_of_other_names_have_another_hash(tmp_path: Path) -> None:
+    for folder, name in (("1", "a.png"), ("2", "a.png"), ("3", "b.png")):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (2, 2)).save(tmp_path / folder / name)
+    first, same, other = (PhotoFolder(tmp_path / folder).names_sha256() for folder in "123")
+    assert first == same != other

@@ -38,12 +38,33 @@ def test_text_counts_are_those_of_bytes() -> None:
     np.testing.assert_array_equal(rle_totals([counts.decode()]), rle_totals([counts]))
 
 
-@pytest.mark.parametrize("damage", ["", "é", "\x00", "zz", "P" * 9, "oooooooo1"])
+@pytest.mark.parametrize("damage", ["", "é", "\x00", "zz", "P" * 9, "oooooooo1", "/1", "p1", "1 2", "\ud800"])
 def test_counts_that_are_not_well_formed_cover_nothing_and_leave_their_neighbours_alone(damage: str) -> None:
     whole = counts_of(np.eye(20)).decode()
     covered, areas = rle_totals([whole, damage, whole])
     assert covered.tolist() == [400, -1, 400]
     assert areas[[0, 2]].tolist() == [20, 20]
+
+
+def runs_as_text(runs: list[int]) -> str:
+    """Write runs as maskApi.c does, negative ones too."""
+    text = ""
+    for place, run in enumerate(runs):
+        number = run - runs[place - 2] if place > 2 else run
+        more = True
+        while more:
+            code, number = number & 31, number >> 5
+            more = number != (-1 if code & 16 else 0)
+            text += chr(48 + code + 32 * more)
+    return text
+
+
+@given(st.lists(st.integers(-40, 200), min_size=1, max_size=12))
+def test_totals_are_those_of_the_runs_and_none_may_be_negative(runs: list[int]) -> None:
+    covered, areas = rle_totals([runs_as_text(runs), counts_of(np.eye(20)).decode(), runs_as_text(runs)])
+    assert covered.tolist() == [sum(runs) if min(runs) >= 0 else -1, 400, sum(runs) if min(runs) >= 0 else -1]
+    if min(runs) >= 0:
+        assert areas.tolist() == [sum(runs[1::2]), 20, sum(runs[1::2])]
 
 
 @pytest.mark.parametrize("cut", range(1, 12))

@@ -268,6 +268,75 @@ class TestBrokenSamples:
         assert data.skipped["tar that is cut short or damaged"] == 1
         assert set(shown(data, range(3))) == ({1, 2, 3} if cut == "at the end" else {1, 2})
 
+    @pytest.mark.parametrize(
+        "kind,left",
+        [
+            ("zeros from the second sample on", {1}),
+            ("zeros in place of two samples", {1, 4, 5, 6}),
+            ("zeros at the beginning", {3, 4, 5, 6}),
+            ("garbage between two samples", {1, 2, 3, 4, 5, 6}),
+            ("garbage in place of a header", {1, 3, 4, 5, 6}),
+            ("garbage behind the end", {1, 2, 3, 4, 5, 6}),
+            ("more zeros than pad a record", {1, 2, 3, 4, 5, 6}),
+            ("a size below zero", {1, 3, 4, 5, 6}),
+        ],
+    )
+    def test_no_sample_is_lost_in_silence(self, kind: str, left: set[int], tmp_path: Path) -> None:
+        path = pack(tmp_path / "a.tar", some(6))
+        whole = path.read_bytes()
+        second, third, fourth = (whole.index(f"sa_{number}.jpg".encode()) for number in (2, 3, 4))
+        header = tarfile.TarInfo("sa_2.jpg")
+        header.size = -(1 << 40)
+        path.write_bytes(
+            {
+                "zeros from the second sample on": whole[:second] + bytes(len(whole) - second),
+                "zeros in place of two samples": whole[:second] + bytes(fourth - second) + whole[fourth:],
+                "zeros at the beginning": bytes(third) + whole[third:],
+                "garbage between two samples": whole[:second] + b"?" * 1536 + whole[second:],
+                "garbage in place of a header": whole[:second] + b"?" * 512 + whole[second + 512 :],
+                "garbage behind the end": whole + b"?" * 512,
+                "more zeros than pad a record": whole + bytes(10_240),
+                "a size below zero": whole[:second] + header.tobuf(tarfile.GNU_FORMAT) + whole[second + 512 :],
+            }[kind]
+        )
+        data = batches([path])
+        assert data.skipped["tar that is cut short or damaged"] == 1
+        assert set(shown(data, range(6))) == left
+
+    def test_a_tar_of_nothing_but_zeros_is_counted(self, tmp_path: Path) -> None:
+        (tmp_path / "b.tar").write_bytes(bytes(10_240))
+        data = batches([pack(tmp_path / "a.tar", some(2)), tmp_path / "b.tar"])
+        assert (len(data), data.skipped) == (2, {"tar that is cut short or damaged": 1})
+
+    @pytest.mark.parametrize("end", [512, 1024, None], ids=["one block", "two blocks", "padded"])
+    def test_tars_one_behind_the_other_are_one_tar(self, end: int | None, tmp_path: Path) -> None:
+        parts = [pack(tmp_path / f"{n}.tar", sample(n)).read_bytes() for n in (1, 2, 3)]
+        used = [len(part.rstrip(b"\0")) // 512 * 512 + 512 for part in parts]
+        (tmp_path / "all.tar").write_bytes(parts[0] + parts[1] + (parts[2][: used[2] + end] if end else parts[2]))
+        data = batches([tmp_path / "all.tar"])
+        assert not data.skipped
+        assert set(shown(data, range(3))) == {1, 2, 3}
+
+    @pytest.mark.parametrize(
+        "mode,name", [("w:gz", "a.tar"), ("w:gz", "a.tgz"), ("w:xz", "a.tar.xz"), ("w:bz2", "a.tar")]
+    )
+    def test_a_compressed_tar_is_called_so(self, mode: str, name: str, tmp_path: Path) -> None:
+        (tmp_path / "sa1b").mkdir()
+        with tarfile.open(tmp_path / "sa1b" / name, mode) as archive:
+            archive.addfile(tarfile.TarInfo("sa_1.jpg"), io.BytesIO())
+        with pytest.raises(BenchError, match=r"no photo .* is whole \(1 x tar that is compressed\): decompress it"):
+            batches([tmp_path / "sa1b"])
+        report = verify("sa1b", tmp_path)
+        assert not report.ok
+        assert f"{tmp_path / 'sa1b' / name}: 1 x tar that is compressed, decompress it (gunzip)" in report.lines
+
+    def test_zeros_in_place_of_contents_break_their_sample_alone(self, tmp_path: Path) -> None:
+        files = some(3)
+        files["sa_2.json"] = bytes(len(files["sa_2.json"]))
+        data = batches([pack(tmp_path / "a.tar", files)])
+        assert set(shown(data, range(3))) == {1, 3}
+        assert data.skipped == {"annotations that are malformed or cut short": 1}
+
     def test_a_file_that_is_no_tar_is_left_out_and_counted(self, tmp_path: Path) -> None:
         (tmp_path / "b.tar").write_text("<html>403 Forbidden</html>" * 40)
         data = batches([pack(tmp_path / "a.tar", some(2)), tmp_path / "b.tar"])

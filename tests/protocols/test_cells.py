@@ -1,8 +1,11 @@
+import os
+import shutil
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from bench.data import open_coco
 from bench.store import RunStore
@@ -93,11 +96,120 @@ def test_an_image_that_cannot_be_read_is_skipped_and_said_so(work, tmp_path):
 
 def test_an_image_of_another_size_than_stated_is_skipped_and_said_so(work, tmp_path):
     first, second = (info.path for info in work().images[:2])
-    from PIL import Image
-
     Image.new("RGB", (7, 7)).save(second)
     assert "is 7 x 7 (height x width) but its annotations are for 32 x 40" in run(work(), tmp_path).skipped[2]
     assert first.exists()
+
+
+def repaint(path, colour):
+    Image.new("RGB", Image.open(path).size, colour).save(path)
+
+
+class Counting(DiscModel):
+    """Counts the images it is asked about."""
+
+    def __init__(self):
+        super().__init__()
+        self.images = 0
+
+    def embed(self, images):
+        self.images += len(images)
+        return super().embed(images)
+
+
+def asked_again(work, tmp_path):
+    """Return how many images a model is asked about in a second session, and what comes of it."""
+    model = Counting()
+    done = run(work(model), tmp_path)
+    fresh = run(work(), tmp_path / "fresh")
+    assert done.records.equals(fresh.records)
+    assert (done.skipped, done.image_ids) == (fresh.skipped, fresh.image_ids)
+    return model.images
+
+
+def test_as_many_other_images_are_another_run(work, tmp_path):
+    first, last = (work().images[k].path for k in (0, 4))
+    first.rename(tmp_path / "aside")
+    without_first = run(work(), tmp_path)
+    (tmp_path / "aside").rename(first)
+    last.unlink()
+    without_last = run(work(), tmp_path)
+    assert (without_first.image_ids, without_last.image_ids) == ((2, 3, 4, 5), (1, 2, 3, 4))
+    assert without_last.resumed == 0
+    assert without_last.records.equals(run(work(), tmp_path / "fresh").records)
+
+
+@pytest.mark.parametrize("how", ["cut short", "not permitted", "of another size", "no image"])
+def test_an_image_that_can_be_read_again_is_asked_and_the_others_are_resumed(work, tmp_path, how):
+    path = work().images[2].path
+    sound = path.read_bytes()
+    if how == "cut short":
+        path.write_bytes(sound[:60])
+    elif how == "not permitted":
+        path.unlink()
+        path.mkdir()  # root may read everything; nobody may read a folder
+    elif how == "of another size":
+        repaint(path, "red")
+        Image.new("RGB", (7, 7)).save(path)
+    else:
+        path.write_bytes(b"<html>")
+    assert list(run(work(), tmp_path).skipped) == [3]
+    if how == "not permitted":
+        path.rmdir()
+    path.write_bytes(sound)
+    assert asked_again(work, tmp_path) == 2  # its shard
+    assert asked_again(work, tmp_path) == 0
+
+
+def test_an_image_that_a_passing_fault_kept_from_being_read_is_asked_again(work, tmp_path, monkeypatch):
+    def busy(path, *, size):
+        if path.name.endswith("4.png"):
+            raise BenchError(f"{path} cannot be read (Input/output error)")
+        return cells_read(path, size=size)
+
+    cells_read = cells.read_rgb
+    with monkeypatch.context() as patch:
+        patch.setattr(cells, "read_rgb", busy)
+        assert list(run(work(), tmp_path).skipped) == [4]
+    assert asked_again(work, tmp_path) == 2
+
+
+@pytest.mark.parametrize("same_time", [False, True])
+def test_a_replaced_image_is_asked_again_with_its_shard_alone(work, tmp_path, same_time):
+    path = work().images[0].path
+    repaint(path, (1, 2, 3))
+    size = path.stat().st_size
+    run(work(), tmp_path)
+    before = path.stat()
+    repaint(path, (3, 2, 1))
+    assert path.stat().st_size == size
+    if same_time:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert asked_again(work, tmp_path) == 2
+    repaint(path, (1, 2, 3))
+    assert asked_again(work, tmp_path) == 0  # the first records are still there
+
+
+def test_data_that_are_copied_elsewhere_are_the_same(work, tmp_path):
+    first = run(work(), tmp_path)
+    shutil.copytree(tmp_path / "data", tmp_path / "copy")
+    shutil.rmtree(tmp_path / "data")
+    (tmp_path / "copy").rename(tmp_path / "data")
+    again = run(work(FailingModel()), tmp_path)
+    assert (again.fingerprint, again.resumed) == (first.fingerprint, 5)
+
+
+def test_an_image_that_changes_while_it_is_asked_is_not_recorded(work, tmp_path):
+    path = work().images[1].path
+
+    class Meanwhile(DiscModel):
+        def embed(self, images):
+            repaint(path, "blue")
+            return super().embed(images)
+
+    with pytest.raises(BenchError, match=r"images of .*val2017 changed while models were asked: run the same command"):
+        run(work(Meanwhile()), tmp_path)
+    asked_again(work, tmp_path)
 
 
 def test_processes_share_the_shards_and_agree_to_the_bit(work, tmp_path, monkeypatch):

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from bench.data.imagenet import open_imagenet
 from bench.store import RunStore
 from models.errors import BenchError
 from protocols import data_set, table1
@@ -162,6 +164,52 @@ def test_a_finished_run_is_not_asked_again(make):
     assert make(first) == make(again)
     assert first.models["mae-ti-micro-classify"].seen
     assert not again.models["mae-ti-micro-classify"].seen
+
+
+class Folders:
+    """Eight photos of four classes on disk, as `Photos` has them in memory."""
+
+    def __init__(self, root: Path) -> None:
+        for number in range(8):
+            write_photo(root, number, number)
+        self.root = root
+
+    def table(self, tmp_path: Path, registry: Registry, store: str = "runs") -> TableResult:
+        photos = open_imagenet(self.root)
+        settings = Settings(
+            limit=None,
+            device="cpu",
+            store=RunStore(tmp_path / store),
+            progress=no_bar,
+            say=lambda line: None,
+            command="bench run table1",
+            provenance={"git": None},
+            records=tmp_path / "records",
+        )
+        data = table1.data_set(photos, None)
+        return make_table(table1, plan(registry, tmp_path, scale="micro"), data, settings, cards=registry)
+
+
+def write_photo(root: Path, number: int, colour: int) -> Path:
+    path = root / f"imagenet/val/{number % 4}/{number}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((2, 2, 3), colour, np.uint8)).save(path)
+    return path
+
+
+@pytest.mark.parametrize("fault", ["cut short", "replaced"])
+def test_a_photo_that_is_mended_or_replaced_is_asked_again_with_its_shard_alone(tmp_path, monkeypatch, fault):
+    monkeypatch.setattr(table1, "IMAGES_A_SHARD", 2)
+    folders, first, again = Folders(tmp_path / "data"), Registry(), Registry()
+    path = write_photo(folders.root, 5, 9)
+    if fault == "cut short":
+        path.write_bytes(path.read_bytes()[:40])
+    before = folders.table(tmp_path, first)
+    assert any("left out" in note for note in before.footnotes) == (fault == "cut short")
+    write_photo(folders.root, 5, 5)
+    after = folders.table(tmp_path, again)
+    assert sorted(again.models["mae-ti-micro-classify"].seen) == [1, 5]
+    assert after.cells == folders.table(tmp_path, Registry(), "fresh").cells
 
 
 def test_a_limited_run_asks_all_classes_and_says_so(make):

@@ -230,3 +230,25 @@ class TestPlan:
 def test_the_paper_s_numbers_are_those_of_the_paper(shared) -> None:
     own = Path(table3.__file__).with_name("paper") / "table3.csv"
     assert own.read_text() == (shared / "paper" / "table3.csv").read_text()
+
+
+@pytest.mark.parametrize("kind", ["images", "annotations"])
+def test_another_photo_or_label_map_is_asked_again_with_its_shard_alone(tmp_path, root, monkeypatch, kind) -> None:
+    monkeypatch.setattr(table3, "IMAGES_A_SHARD", 4)
+    registry = Registry()
+    make_table(
+        table3, plan(registry, root), table3.data_set(open_ade20k(root), None), settings(tmp_path), cards=registry
+    )
+    (tmp_path / "other").mkdir()
+    write_ade20k(tmp_path / "other", [random_pair(seed) for seed in (*range(5), 99, *range(6, 12))])
+    name = f"ade20k/{kind}/validation/ADE_val_00000006.png"
+    (root / name).write_bytes((tmp_path / "other" / name).read_bytes())
+    again = make_table(
+        table3, plan(registry, root), table3.data_set(open_ade20k(root), None), settings(tmp_path), cards=registry
+    )
+    assert registry.models["m2f-sami-ti-micro"].asked == 12 + 4
+    fresh = settings(tmp_path, store=RunStore(tmp_path / "fresh"))
+    assert (
+        make_table(table3, plan(registry, root), table3.data_set(open_ade20k(root), None), fresh, cards=registry).cells
+        == again.cells
+    )

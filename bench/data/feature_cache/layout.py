@@ -17,6 +17,8 @@ SHARD_SAMPLES = 1024
 """Samples in a shard: 103 MB of SAM's features at 224 px."""
 BLOCK = 512
 """Tar's unit, bytes: a header is one, contents fill whole ones."""
+CHECKSUM = slice(265, 297)
+"""Where a tar's header names the owner's user: of a features.npy, the CRC32 of its content in hex digits."""
 ABOUT = "features.json"
 """The file that says what a folder holds."""
 
@@ -43,6 +45,8 @@ class About:
     """C, numbers of a feature."""
     shard_samples: int = SHARD_SAMPLES
     """Samples in every shard but the last."""
+    photos: str = ""
+    """Which photos, as a hash of their names; empty where nobody said."""
     version: int = 1
     """Of this layout and of how crops are drawn."""
 
@@ -67,6 +71,8 @@ def compare(folder: Path, about: About, wanted: dict[str, Any]) -> None:
     Raises:
         BenchError: naming every fact of `wanted` that differs.
     """
+    if not about.photos:
+        wanted = {**wanted, "photos": ""}
     differs = [name for name, value in wanted.items() if getattr(about, name) != value]
     if differs:
         made = ", ".join(f"{name} {getattr(about, name)} (not {wanted[name]})" for name in differs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from bench.data.feature_cache.layout import (
     ABOUT,
     BLOCK,
+    CHECKSUM,
     changed,
     compare,
     is_whole,
@@ -81,6 +83,9 @@ class FeatureCache:
         if sample[: len(name) + 1].tobytes() != name + b"\0":
             raise changed(path)
         end = BLOCK + self._npy
+        checksum = sample[CHECKSUM].tobytes().rstrip(b"\0")  # none in caches of earlier versions
+        if checksum and checksum != f"{zlib.crc32(sample[BLOCK:end].tobytes()):08x}".encode():
+            raise changed(path)
         content = np.asarray(sample)[end - 2 * about.tokens * about.width : end]
         return content.view(np.float16).reshape(about.tokens, about.width)
 
@@ -93,6 +98,7 @@ class FeatureCache:
         *,
         views: int | None = None,
         images: int | None = None,
+        photos: str | None = None,
     ) -> None:
         """Make sure that these are the features of the crops that a training will see.
 
@@ -100,5 +106,9 @@ class FeatureCache:
             BenchError: naming what they were made with instead.
         """
         wanted = {"seed": seed, "scale": scale, "size": size, "teacher_sha256": teacher_sha256}
-        wanted |= {name: value for name, value in (("views", views), ("images", images)) if value is not None}
+        wanted |= {
+            name: value
+            for name, value in (("views", views), ("images", images), ("photos", photos))
+            if value is not None
+        }
         compare(self.folder, self.about, wanted)

@@ -8,6 +8,7 @@ import json
 import shutil
 import sys
 import tarfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -65,6 +66,7 @@ def write_features(
     size: int,
     batch: int,
     teacher_sha256: str,
+    photos: str = "",
     shard_samples: int = SHARD_SAMPLES,
     rank: int = 0,
     world: int = 1,
@@ -84,6 +86,7 @@ def write_features(
         size: side of the crops, px.
         batch: crops in one call of the teacher.
         teacher_sha256: identity of the teacher.
+        photos: what tells these photos from as many others, e.g. a hash of their names.
         shard_samples: samples in a shard.
         rank: number of this process among `world`, which share the shards.
         world: processes that write into `folder`.
@@ -94,7 +97,7 @@ def write_features(
             no finite float16.
     """
     tokens, width = _array(teacher(np.zeros((1, 3, size, size), np.uint8)), 1).shape[1:]
-    about = About(len(images), views, seed, scale, size, teacher_sha256, tokens, width, shard_samples)
+    about = About(len(images), views, seed, scale, size, teacher_sha256, tokens, width, shard_samples, photos)
     _claim(folder, about)
     todo = [
         (number, samples)
@@ -154,6 +157,7 @@ def _add_sample(tar: tarfile.TarFile, sample: dict[str, Any], features: np.ndarr
     for name, data in ((f"{key}.features.npy", npy.getvalue()), (f"{key}.crop.json", crop)):
         info = tarfile.TarInfo(name)
         info.size = len(data)
+        info.uname = f"{zlib.crc32(data):08x}"
         tar.addfile(info, io.BytesIO(data))
 
 
