@@ -87,7 +87,7 @@ def ask_detector(
         MissingData: if its file holds boxes alone.
     """
     if not detections.has_masks:
-        raise MissingData(f"the boxes of {detections.name} come without masks")
+        raise MissingData(detections.mask_problem)
     found, masks = detections.for_image(info.id), detections.masks_for_image(info.id)
     return [
         {

@@ -60,6 +60,8 @@ class DataSet:
     instances: Instances
     images: tuple[ImageInfo, ...]
     detections: Detections | None
+    mask_problem: str = ""
+    """Why the detector's own masks cannot be scored, empty if they can."""
 
     @property
     def published(self) -> bool:
@@ -103,6 +105,9 @@ def make_table(table: str, plan: Plan, settings: Settings) -> TableResult | None
         answerer, identity = _load(subject, settings)
         loaded[subject.row] = identity
         for name, data_set in data.items():
+            if subject.model == instance.DETECTOR and data_set.mask_problem:
+                runs[subject.row, name] = Refused("data missing", data_set.mask_problem)
+                continue
             work = Work(
                 protocol=protocol,
                 ask_image=instance.ask_detector if subject.model == instance.DETECTOR else ASK[table],
@@ -203,7 +208,8 @@ def _open(protocol: ModuleType, name: str, plan: Plan, limit: int | None) -> Dat
             raise missing(path, plan.data_root, (boxes_of.download,), or_else=own)
         else:
             detections = boxes.jittered_detections(instances, list(images))
-    return DataSet(instances, images, detections)
+    problem = "" if detections is None else detections.misplaced_mask(instances.sizes)
+    return DataSet(instances, images, detections, problem)
 
 
 def _load(subject: Subject, settings: Settings) -> tuple[Answerer, dict[str, Any]]:
@@ -329,6 +335,8 @@ def _footnotes(
             notes += _left_out(protocol, data_set, settings.axes)
             notes.append(f"{name.upper()}: boxes are {data_set.detections.name}")
         notes += [f"{name.upper()}: {problem}" for problem in data_set.instances.problems]
+        if data_set.detections is not None:
+            notes += [f"{name.upper()}: {odd}" for odd in data_set.detections.strangers(data_set.instances)]
     return notes
 
 

@@ -50,11 +50,19 @@ class SemanticPhotos:
             BenchError: if either is broken, the label map is of another size, or has a label of no class.
         """
         photo = read_rgb(self.paths[index])
+        return photo, reduced(self.labels(index, photo.shape[:2]))
+
+    def labels(self, index: int, size: tuple[int, ...]) -> np.ndarray:
+        """Read the label map of a photo of this (height, width), uint8 [H, W], 0 for no class.
+
+        Raises:
+            BenchError: if it is broken, of another size, or has a label of no class.
+        """
         labels = read_labels(self.label_paths[index])
-        if labels.shape != photo.shape[:2]:
+        if labels.shape != size:
             raise BenchError(
                 f"{self.label_paths[index]} is {labels.shape[0]} x {labels.shape[1]} (height x width) but its photo is "
-                f"{photo.shape[0]} x {photo.shape[1]}: restore the published files"
+                f"{size[0]} x {size[1]}: restore the published files"
             )
         largest = int(labels.max(initial=0))
         if largest > len(self.names):
@@ -62,7 +70,7 @@ class SemanticPhotos:
                 f"{self.label_paths[index]} has label {largest}, but there are {len(self.names)} classes: restore the "
                 "published file, or the objectInfo*.txt that lists the classes"
             )
-        return photo, reduced(labels)
+        return labels
 
     @cached_property
     def sha256(self) -> str:
@@ -141,7 +149,23 @@ def _class_names(top: Path) -> tuple[str, ...]:
     found = sorted(top.glob("objectInfo*.txt"))
     if not found:
         return tuple(f"class {number}" for number in range(1, CLASSES + 1))
-    rows = [line.split("\t") for line in found[0].read_text(encoding="utf-8").splitlines()[1:] if line.strip()]
+    rows = [line.split("\t") for line in _text(found[0]).splitlines()[1:] if line.strip()]
     if [row[0].strip() for row in rows] != [str(number) for number in range(1, len(rows) + 1)] or len(rows) > 254:
         raise BenchError(f"{found[0]} does not number its classes 1, 2, ..., one a line: restore the published file")
     return tuple(row[-1].strip() for row in rows)
+
+
+def _text(path: Path) -> str:
+    """Read a list of names; spreadsheets write Latin-1, and no metric reads names.
+
+    Raises:
+        BenchError: if it cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BenchError(f"{path} cannot be read ({error.strerror}): give permission, or restore it") from error
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")

@@ -19,12 +19,20 @@ from bench.data.masks import Segmentation, are_empty, is_degenerate, to_mask, wh
 from bench.data.problems import Tally
 from models.errors import BenchError
 
-FORMAT = 2
+FORMAT = 3
 """Of the index; another number makes every cached one stale."""
 
 ROWS = 4096
 """In a batch of the index. Opening reads ids and boxes only; small batches would strew them over every page."""
 
+LARGEST_ID = (1 << 53) - 1
+"""Ids beyond it are changed by programs that keep JSON's numbers as floats."""
+LONGEST_NAME = 255
+"""Bytes of a file's name that file systems take."""
+LARGEST_IMAGE = 1 << 29
+"""px. What compressed run lengths can tell of, see `bench.metrics.rle`; a file that says more is damaged."""
+
+STRAY = "annotation of a category that is not listed, which no AP counts"
 ORPHAN = "annotation of an image that is not listed"
 DEGENERATE = "degenerate polygon"
 EMPTY = "empty mask"
@@ -51,6 +59,8 @@ SCHEMA = pa.schema(
 
 _FEDERATED = ("neg_category_ids", "not_exhaustive_category_ids")
 _REQUIRED = ("id", "image_id", "category_id", "area", "bbox", "iscrowd")
+_IDS = ("id", "image_id", "category_id")
+_FREQUENCIES = ("r", "c", "f")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +88,28 @@ def build(source: Source, form: Format, table: Path) -> dict[str, Any]:
     seen: set[str] = set()
     n_rows = 0
     with pa.OSFile(str(table), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
+        last = None
         for key, elements in stream(source, batch=ROWS):
+            if key in seen and key != last:
+                raise BenchError(f"{source.path} has '{key}' twice at its top level: {source.remedy}")
             seen.add(key)
+            last = key
             if key == "annotations":
                 writer.write_batch(convert_or_explain(_columns, elements, n_rows, "annotation", source))
                 n_rows += len(elements)
             elif key == "images":
                 images += convert_or_explain(partial(_images, form), elements, len(images), "image", source)
             elif key == "categories":
-                categories += convert_or_explain(_categories, elements, len(categories), "category", source)
+                convert = partial(_categories, form)
+                categories += convert_or_explain(convert, elements, len(categories), "category", source)
     _require_keys(seen, source)
+    if not categories:
+        raise BenchError(f"{source.path} lists no categories, without which there is no AP: {source.remedy}")
     images.sort()
     _require_unique([image[0] for image in images], "image", source)
-    examined = _Examiner({image[0]: (image[2], image[3]) for image in images}, source).examine(table)
+    _require_unique([category[0] for category in categories], "category", source)
+    sizes = {image[0]: (image[2], image[3]) for image in images}
+    examined = _Examiner(sizes, {category[0] for category in categories}, form, source).examine(table)
     return {"images": images, "categories": categories, **examined}
 
 
@@ -104,14 +123,20 @@ def segmentation_at(batch: pa.RecordBatch, row: int) -> Segmentation:
 
 def _columns(entries: Sequence[dict[str, Any]]) -> pa.RecordBatch:
     """Turn annotation entries into columns."""
+    ids = {name: [whole(entry, name) for entry in entries] for name in _IDS}
+    if 0 in ids["id"]:
+        raise ValueError("'id' is 0, which evaluators take for 'no match': number annotations from 1 on")
     segmentations = [entry["segmentation"] for entry in entries]
     if not all(isinstance(segmentation, (list, dict)) for segmentation in segmentations):
         raise ValueError("'segmentation' is neither a list of polygons nor an RLE")
+    if any(isinstance(s, list) and s and isinstance(s[0], (int, float)) for s in segmentations):
+        raise ValueError("'segmentation' is a flat list: polygons are lists in a list, [[x1, y1, x2, y2, ...], ...]")
     rles = [None if isinstance(segmentation, list) else segmentation for segmentation in segmentations]
     counts = [None if rle is None else _counts(rle) for rle in rles]
     columns = {
-        **{name: [entry[name] for entry in entries] for name in _REQUIRED[:-1]},
-        "iscrowd": [int(entry.get("iscrowd", 0)) for entry in entries],
+        **ids,
+        **{name: [entry[name] for entry in entries] for name in ("area", "bbox")},
+        "iscrowd": [_crowd(entry) for entry in entries],
         "polygons": [_without_null(s) if isinstance(s, list) else None for s in segmentations],
         "rle_size": [None if rle is None else rle["size"] for rle in rles],
         "rle_runs": [runs if isinstance(runs, list) else None for runs in counts],
@@ -154,11 +179,26 @@ def _boxes(batch: pa.RecordBatch) -> np.ndarray:
     return np.asarray(batch.column("bbox").flatten().to_numpy(zero_copy_only=False), dtype=np.float64).reshape(-1, 4)
 
 
-def _integer(entry: dict[str, Any], key: str) -> int:
+def whole(entry: dict[str, Any], key: str, largest: int = LARGEST_ID) -> int:
+    """Return a whole number of 0 to `largest`; 3.0 is 3, as it is to pycocotools, but true is no number."""
     value = entry[key]
-    if type(value) is not int:
-        raise ValueError(f"'{key}' must be an integer, got {value!r}")
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    if type(value) is not int or not 0 <= value <= largest:
+        raise ValueError(f"'{key}' is {_short(value)}, not a whole number of 0 to {largest:,}")
     return value
+
+
+def _crowd(entry: dict[str, Any]) -> int:
+    value = entry.get("iscrowd", 0)
+    if value not in (0, 1):
+        raise ValueError(f"'iscrowd' is {_short(value)}, neither 0 nor 1")
+    return int(value)
+
+
+def _short(value: Any) -> str:
+    text = ascii(value)
+    return text if len(text) <= 40 else f"{text[:36]} ..."
 
 
 def _images(form: Format, entries: Sequence[dict[str, Any]]) -> list[list[Any]]:
@@ -166,15 +206,40 @@ def _images(form: Format, entries: Sequence[dict[str, Any]]) -> list[list[Any]]:
 
 
 def _image(form: Format, entry: dict[str, Any]) -> list[Any]:
-    height, width = _integer(entry, "height"), _integer(entry, "width")
-    if height < 1 or width < 1:
-        raise ValueError(f"its size is {height} x {width}")
+    height, width = (whole(entry, side, LARGEST_IMAGE) for side in ("height", "width"))
+    if not 1 <= height * width <= LARGEST_IMAGE:
+        raise ValueError(f"its size is {height:,} x {width:,}, not 1 to {LARGEST_IMAGE:,} px in all")
     lists = [[int(category) for category in (entry[key] if form.federated else ())] for key in _FEDERATED]
-    return [_integer(entry, "id"), form.image_file(entry), height, width, *lists]
+    return [whole(entry, "id"), _file(form, entry), height, width, *lists]
 
 
-def _categories(entries: Sequence[dict[str, Any]]) -> list[list[Any]]:
-    return [[_integer(entry, "id"), str(entry["name"])] for entry in entries]
+def _file(form: Format, entry: dict[str, Any]) -> str:
+    """Return where an image is; files that Windows wrote have backslashes.
+
+    Raises:
+        ValueError: if it names no file that could be below the folder of photos.
+    """
+    try:
+        file = form.image_file(entry).replace("\\", "/")
+    except (AttributeError, TypeError):
+        raise ValueError("its 'file_name' or 'coco_url' is no text") from None
+    odd = "\0" in file or any(0xD800 <= ord(character) < 0xE000 for character in file)
+    parts = file.split("/")
+    if odd or not parts[-1] or ".." in parts or file.startswith("/") or len(max(parts, key=len)) > LONGEST_NAME:
+        raise ValueError(f"it names the file {_short(file)}, which no file under the folder of photos can be called")
+    return file
+
+
+def _categories(form: Format, entries: Sequence[dict[str, Any]]) -> list[list[Any]]:
+    return [_category(form, entry) for entry in entries]
+
+
+def _category(form: Format, entry: dict[str, Any]) -> list[Any]:
+    number = whole(entry, "id")
+    if form.federated and entry["frequency"] not in _FREQUENCIES:
+        raise ValueError(f"'frequency' is {_short(entry['frequency'])}, none of r, c and f")
+    # A lone surrogate cannot be written or printed; no metric reads names.
+    return [number, str(entry.get("name", number)).encode(errors="replace").decode()]
 
 
 def _require_keys(seen: set[str], source: Source) -> None:
@@ -194,8 +259,8 @@ def _require_unique(ids: Sequence[int], noun: str, source: Source) -> None:
 class _Examiner:
     """The pass over the columns, once all image sizes are known."""
 
-    def __init__(self, sizes: dict[int, tuple[int, int]], source: Source) -> None:
-        self._sizes, self._source = sizes, source
+    def __init__(self, sizes: dict[int, tuple[int, int]], categories: set[int], form: Format, source: Source) -> None:
+        self._sizes, self._categories, self._form, self._source = sizes, categories, form, source
         self._tally = Tally()
         self._n_orphans = 0
 
@@ -224,6 +289,14 @@ class _Examiner:
         polygons: dict[tuple[int, int], list[list[float]]] = defaultdict(list)
         owners: dict[tuple[int, int], list[int]] = defaultdict(list)
         listed = np.array([image_id in self._sizes for image_id in image_ids], dtype=bool)
+        known = np.array([c in self._categories for c in batch.column("category_id").to_pylist()], dtype=bool)
+        self._tally.add(STRAY, ids[~known])
+        crowds = np.flatnonzero(batch.column("iscrowd").to_numpy())
+        if self._form.federated and crowds.size:
+            raise BenchError(
+                f"{self._source.path}: annotation {ids[crowds[0]]} is marked as a crowd, which LVIS v1 has none of: "
+                f"remove the marks, or {self._source.remedy}"
+            )
         for row in np.flatnonzero(listed):
             size = self._sizes[image_ids[row]]
             segmentation = segmentation_at(batch, int(row))

@@ -5,7 +5,7 @@ Image, category, box, score and the mask's compressed runs are kept, on disk (LV
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,15 +13,23 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from bench.data.annotation_index import LARGEST_IMAGE, whole
 from bench.data.boxes import xywh_to_xyxy
 from bench.data.index import cached_table, convert_or_explain, file_sha256, numbers
+from bench.data.instances import Instances
 from bench.data.jsonstream import Source, stream
+from bench.data.masks import to_rle, whole_numbers
 from bench.data.problems import Problem, Tally
+from bench.metrics.rle import rle_totals
 from models.errors import BenchError
 
-FORMAT = 2
+FORMAT = 3
 """Of the index; another number makes every cached one stale."""
 ZERO_AREA = "box without area"
+UNLISTED_IMAGE = "detection of an image that the annotation file does not list, which is not asked"
+UNLISTED_CATEGORY = "detection of a category that the annotation file does not list, which no AP counts"
+
+NO_MASKS = "the boxes come without masks"
 
 _BOX = pa.list_(pa.float64(), 4)
 _SIZE = pa.list_(pa.int64(), 2)
@@ -85,6 +93,8 @@ class Detections:
     _image_id: np.ndarray = field(repr=False, compare=False)
     _columns: DetectionBatch = field(repr=False, compare=False)
     _masks: Masks | None = field(repr=False, compare=False)
+    mask_problem: str = ""
+    """Why there are no masks that could be scored, naming the first entry at fault; empty if all are sound."""
 
     @classmethod
     def from_arrays(
@@ -123,7 +133,7 @@ class Detections:
             )
         order = np.argsort(images, kind="stable")
         columns = DetectionBatch(order, categories[order], boxes[order], values[order])
-        return cls(name, sha256, _odd(boxes), images[order], columns, None)
+        return cls(name, sha256, _odd(boxes), images[order], columns, None, f"{name}: {NO_MASKS}")
 
     @property
     def image_ids(self) -> np.ndarray:
@@ -145,6 +155,32 @@ class Detections:
         first, last = np.searchsorted(self._image_id, np.asarray(image_ids)[:, None] + np.array([0, 1])).T
         return last - first
 
+    def misplaced_mask(self, sizes: Mapping[int, tuple[int, int]]) -> str:
+        """Say which mask is not of its image's size, empty if none is.
+
+        Args:
+            sizes: (height, width) of images by id; detections of other images are not looked at.
+        """
+        if self._masks is None:
+            return self.mask_problem
+        for row, image_id in enumerate(self._image_id.tolist()):
+            found = tuple(self._masks.sizes[row].tolist())
+            if image_id in sizes and found != sizes[image_id]:
+                entry = f"entry {self._columns.detection_id[row]:,} (counting from 0) of {self.name}"
+                return f"{entry} has a mask of size {list(found)}, image {image_id} is {list(sizes[image_id])}"
+        return ""
+
+    def strangers(self, instances: Instances) -> tuple[Problem, ...]:
+        """Return the detections that no AP counts, as evaluators pass over them: of unlisted images or categories."""
+        tally = Tally()
+        for kind, column, known in (
+            (UNLISTED_IMAGE, self._image_id, instances.sizes),
+            (UNLISTED_CATEGORY, self._columns.category_id, instances.categories),
+        ):
+            unknown = ~np.isin(column, np.fromiter(known, np.int64))
+            tally.add(kind, np.sort(self._columns.detection_id[unknown]))
+        return tally.problems()
+
     def masks_for_image(self, image_id: int) -> list[Mask]:
         """Return the detector's own masks of `for_image`, in its order.
 
@@ -152,7 +188,7 @@ class Detections:
             BenchError: if there are none.
         """
         if self._masks is None:
-            raise BenchError(f"the boxes '{self.name}' come without masks: take a results file with segmentations")
+            raise BenchError(f"{self.mask_problem}: take a results file with segmentations")
         first, last = np.searchsorted(self._image_id, [image_id, image_id + 1]).tolist()
         return self._masks.between(first, last)
 
@@ -184,7 +220,8 @@ def open_detections(path: Path | str) -> Detections:
             numbers(table, "box_xyxy").reshape(-1, 4),
             numbers(table, "score"),
         ),
-        _masks=_masks(table) if notes["has_masks"] else None,
+        _masks=None if notes["mask_problem"] else _masks(table),
+        mask_problem=notes["mask_problem"] and f"{path}: {notes['mask_problem']}",
     )
 
 
@@ -200,7 +237,8 @@ class _Part(NamedTuple):
     """[N, 2] int64: image, category."""
     numbers: np.ndarray
     """[N, 5] float64: x, y, width, height, score."""
-    masks: list[Mask | None]
+    masks: list[Mask | str]
+    """Or why an entry has none that could be scored."""
 
 
 def _build(source: Source, table: Path) -> dict[str, Any]:
@@ -218,10 +256,9 @@ def _build(source: Source, table: Path) -> dict[str, Any]:
     ids = np.concatenate([part.ids for part in parts])
     numbers = np.concatenate([part.numbers for part in parts])
     masks = [mask for part in parts for mask in part.masks]
-    has_masks = bool(masks) and None not in masks
+    problem = _mask_problem(masks)
     order = np.argsort(ids[:, 0], kind="stable")
-    own = Masks.of([mask or Mask((0, 0), "") for mask in masks] if has_masks else [Mask((0, 0), "")] * len(masks))
-    own = own.take(order)
+    own = Masks.of([Mask((0, 0), "") if problem or isinstance(mask, str) else mask for mask in masks]).take(order)
     del parts, masks
     boxes = xywh_to_xyxy(numbers[:, :4])
     problems = _odd(boxes)
@@ -237,14 +274,21 @@ def _build(source: Source, table: Path) -> dict[str, Any]:
     batch = pa.record_batch(columns)
     with pa.OSFile(str(table), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
-    return {"problems": [astuple(problem) for problem in problems], "has_masks": has_masks}
+    return {"problems": [astuple(problem) for problem in problems], "mask_problem": problem}
+
+
+def _mask_problem(masks: Sequence[Mask | str]) -> str:
+    if all(mask == _NONE for mask in masks):
+        return NO_MASKS
+    return next((f"entry {i:,} (counting from 0) {mask}" for i, mask in enumerate(masks) if isinstance(mask, str)), "")
+
+
+_NONE = "has no mask"
 
 
 def _part(entries: Sequence[dict[str, Any]]) -> _Part:
     """Turn entries into columns; numpy's own rules would let through '3', True and 1.5 as ids."""
-    ids = np.array([(entry["image_id"], entry["category_id"]) for entry in entries])
-    if ids.dtype.kind != "i":
-        raise ValueError("'image_id' and 'category_id' must be integers")
+    ids = [(whole(entry, "image_id"), whole(entry, "category_id")) for entry in entries]
     numbers = np.array([(*entry["bbox"], entry["score"]) for entry in entries])
     if numbers.dtype.kind not in "if" or numbers.shape != (len(entries), 5):
         raise ValueError("'bbox' must be four numbers and 'score' one")
@@ -252,17 +296,38 @@ def _part(entries: Sequence[dict[str, Any]]) -> _Part:
         raise ValueError("'bbox' and 'score' must be finite")
     if (numbers[:, 2:4] < 0).any():
         raise ValueError("'bbox' has a negative width or height: COCO results have [x, y, width, height]")
-    return _Part(
-        ids.astype(np.int64), numbers.astype(np.float64), [_mask(entry.get("segmentation")) for entry in entries]
-    )
+    masks = [_mask(entry.get("segmentation")) for entry in entries]
+    return _Part(np.array(ids, dtype=np.int64), numbers.astype(np.float64), _sound(masks))
 
 
-def _mask(segmentation: Any) -> Mask | None:
-    """Read an entry's mask; None if it has none, or not as compressed runs."""
-    if not isinstance(segmentation, dict) or not isinstance(segmentation.get("counts"), str):
-        return None
-    height, width = segmentation["size"]
-    return Mask((int(height), int(width)), segmentation["counts"])
+def _mask(segmentation: Any) -> Mask | str:
+    """Read an entry's mask, compressed or not; return why if it cannot be scored."""
+    if segmentation is None:
+        return _NONE
+    if not isinstance(segmentation, dict):
+        return "has polygons in place of an RLE mask: encode them with pycocotools"
+    try:
+        height, width = whole_numbers(segmentation["size"], "the size")
+        if not 1 <= height * width <= LARGEST_IMAGE or height < 1:
+            return f"has a mask of size {height:,} x {width:,}"
+        counts = segmentation["counts"]
+        if not isinstance(counts, str):
+            counts = to_rle({"size": [height, width], "counts": counts}, height, width)["counts"].decode()
+    except (KeyError, TypeError, ValueError, BenchError) as error:
+        what = f"it has no {error}" if isinstance(error, KeyError) else error
+        return f"has a mask that is no RLE ({what})"
+    return Mask((height, width), counts)
+
+
+def _sound(masks: list[Mask | str]) -> list[Mask | str]:
+    """Put a reason in place of masks whose runs do not fill their images."""
+    rows = [row for row, mask in enumerate(masks) if isinstance(mask, Mask)]
+    found = [mask for mask in masks if isinstance(mask, Mask)]
+    covered, _ = rle_totals([mask.counts for mask in found])
+    for row, mask, pixels in zip(rows, found, covered.tolist(), strict=True):
+        if pixels != mask.size[0] * mask.size[1]:
+            masks[row] = f"has a damaged mask: its runs do not fill its {mask.size[0]} x {mask.size[1]} px"
+    return masks
 
 
 def _odd(boxes_xyxy: np.ndarray) -> tuple[Problem, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
@@ -127,6 +127,11 @@ class Instances:
         """Return what is annotated in all images at once, without reading a mask."""
         return self._rows.labels()
 
+    @property
+    def sizes(self) -> Mapping[int, tuple[int, int]]:
+        """Return (height, width) of every image that the file lists, on disk or not."""
+        return self._rows.sizes
+
 
 def open_instances(name: str, root: Path | str) -> Instances:
     """Open a data set by name.
@@ -235,7 +240,7 @@ class _Rows:
     def __init__(self, columns: pa.Table, sizes: dict[int, tuple[int, int]], empty: list[int], path: Path) -> None:
         self._batches = columns.to_batches()
         self._starts = [0, *accumulate(len(batch) for batch in self._batches)]
-        self._sizes, self._path = sizes, path
+        self.sizes, self._path = sizes, path
         self._boxes_xyxy = xywh_to_xyxy(numbers(columns, "bbox").reshape(-1, 4))
         self._light = {name: numbers(columns, name) for name in ("id", "image_id", "category_id", "area", "iscrowd")}
         usable = np.ones(columns.num_rows, dtype=bool)
@@ -246,11 +251,11 @@ class _Rows:
 
     def of(self, image_id: int) -> list[Annotation]:
         """Return an image's annotations."""
-        if image_id not in self._sizes:
+        if image_id not in self.sizes:
             raise BenchError(f"{self._path} lists no image {image_id}: take ids from `Instances.images`")
         first, last = np.searchsorted(self._image_ids, [image_id, image_id + 1])
         rows = self._order[first:last]
-        boxes = clip_xyxy(self._boxes_xyxy[rows], self._sizes[image_id])
+        boxes = clip_xyxy(self._boxes_xyxy[rows], self.sizes[image_id])
         columns = (self._light[name][rows].tolist() for name in ("id", "category_id", "area", "iscrowd"))
         return [
             Annotation(id_, image_id, category_id, area, (x1, y1, x2, y2), bool(crowd), self._segmentation(row))

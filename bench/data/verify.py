@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from bench.data.detections import Detections, open_detections
+from bench.data.ade20k import open_ade20k
+from bench.data.detections import NO_MASKS, Detections, open_detections
 from bench.data.imagenet import CLASSES, open_imagenet
 from bench.data.images import image_size
 from bench.data.instances import NOT_ON_DISK, ImageInfo, Instances, open_instances
@@ -141,22 +142,29 @@ def _verify_boxes(published: BoxSet, root: Path) -> VerifyReport:
     lines = [
         f"{path}: sha256 {detections.sha256}, {verdict}",
         f"{len(detections):,} boxes on {len(detections.image_ids):,} images",
-        *_strangers(detections, published, root),
         *(f"note: {problem}" for problem in detections.problems),
     ]
-    return VerifyReport(published.name, tuple(lines), ok=True, complete=complete)
-
-
-def _strangers(detections: Detections, published: BoxSet, root: Path) -> list[str]:
-    """Say how many of the boxes' images the data set lists."""
     try:
         instances = open_instances(published.instances, root)
     except BenchError as error:
-        return [f"not compared with the images of {published.instances}: {error}"]
+        lines.append(f"not compared with the images of {published.instances}: {error}")
+        problem = detections.mask_problem
+    else:
+        lines += _compared(detections, instances, published)
+        problem = detections.misplaced_mask(instances.sizes)
+    if problem:
+        lines.append(f"the detector's own masks cannot be scored, its boxes can be asked about: {problem}")
+    sound = not problem or problem.endswith(NO_MASKS)
+    return VerifyReport(published.name, tuple(lines), ok=sound, complete=complete)
+
+
+def _compared(detections: Detections, instances: Instances, published: BoxSet) -> list[str]:
+    """Say how many of the boxes' images the data set lists, and which detections can never count."""
     known = np.isin(detections.image_ids, [image.id for image in instances.images])
     return [
         f"{known.sum():,} of {len(instances.images):,} images of {published.instances} have boxes, "
-        f"{(~known).sum():,} images with boxes are not on disk or not listed"
+        f"{(~known).sum():,} images with boxes are not on disk or not listed",
+        *(f"note: {problem}" for problem in detections.strangers(instances)),
     ]
 
 
@@ -244,5 +252,26 @@ def _sampled(shard: Shard) -> Iterable[str]:
 
 _REMEDIES = {COMPRESSED: "decompress it (gunzip)"}
 """Of what is wrong with a tar, where that is not another download."""
-_FOLDER_CHECKS = {"imagenet": _verify_imagenet, "sa1b": _verify_sa1b}
+
+
+def _verify_ade20k(published: FolderSet, root: Path) -> VerifyReport:
+    """Look into every label map: those of the full data set, or of other tools, have other labels."""
+    report = _verify_folders(published, root)
+    if not report.ok:
+        return report
+    try:
+        photos = open_ade20k(root)
+    except BenchError as error:
+        return replace(report, lines=(*report.lines, str(error)), ok=False, complete=False)
+    broken = []
+    for index, path in enumerate(photos.paths):
+        try:
+            photos.labels(index, image_size(path))
+        except BenchError as error:
+            broken.append(str(error))
+    lines = (*report.lines, *_unusable(broken))
+    return replace(report, lines=lines, ok=report.ok and not broken, complete=report.complete and not broken)
+
+
+_FOLDER_CHECKS = {"ade20k": _verify_ade20k, "imagenet": _verify_imagenet, "sa1b": _verify_sa1b}
 """Those that are looked into; of the others files are counted."""

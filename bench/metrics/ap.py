@@ -181,7 +181,10 @@ def _score(
     rules = RULES[dataset]
     truth = open_truth(annotation_path, lvis=rules.lvis, image_ids=image_ids)
     cleaned: Results = clean_boxes(results, truth) if boxes else clean_results(results, truth, lvis=rules.lvis)
-    detections = truth.dataset.load_res(cleaned.detections)
+    try:
+        detections = truth.dataset.load_res(cleaned.detections)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise BenchError(f"a result for {truth.path} is malformed ({error}): write it as COCO results are") from error
     compared = "bbox" if boxes else "segm"
     arrays = _evaluate(truth, detections, rules.lvis, compared)
     stats = {one.key: one.of(arrays["precision"][..., -1], truth.frequencies) for one in rules.averages}

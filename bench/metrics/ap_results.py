@@ -43,6 +43,8 @@ def clean_results(results: Sequence[ResultDict], truth: Truth, *, lvis: bool) ->
     keep = np.isin(columns.image_ids, truth.image_ids)
     if lvis:
         keep &= _within_cap(columns.image_ids, columns.scores, LVIS_MAX_DETS) & (areas > 0)
+    # Evaluators pass over detections of unknown categories; those of LVIS have taken their place under the cap.
+    keep &= np.isin(columns.category_ids, truth.category_ids)
     detections = [_four_fields(results[i]) for i in np.flatnonzero(keep).tolist()]
     return Results(detections, sum("bbox" in result for result in results))
 
@@ -73,11 +75,7 @@ def clean_boxes(results: Sequence[ResultDict], truth: Truth) -> Results:
             )
         if image_id not in truth.sizes:
             raise BenchError(f"result {i} is of image {image_id!r}, which {truth.path} lacks: match the splits")
-        if category_id not in category_ids:
-            raise BenchError(
-                f"result {i} is of category {category_id!r}, which {truth.path} lacks: map classes to its ids"
-            )
-        if image_id in asked:
+        if image_id in asked and category_id in category_ids:  # pycocotools passes over unknown categories, too
             fields = (int(image_id), int(category_id), numbers[:4], numbers[4])
             detections.append(dict(zip(BOX_KEYS, fields, strict=True)))
     return Results(detections, 0)
@@ -87,6 +85,8 @@ def clean_boxes(results: Sequence[ResultDict], truth: Truth) -> Results:
 class _Columns:
     image_ids: np.ndarray
     """int64 [D]."""
+    category_ids: np.ndarray
+    """int64 [D]."""
     scores: np.ndarray
     """float64 [D]."""
 
@@ -94,8 +94,8 @@ class _Columns:
 def _columns(results: Sequence[ResultDict], truth: Truth) -> _Columns:
     """Check images, categories, scores and mask sizes."""
     image_ids = np.empty(len(results), dtype=np.int64)
+    category_ids = np.empty(len(results), dtype=np.int64)
     scores = np.empty(len(results))
-    category_ids = set(truth.category_ids)
     for i, result in enumerate(results):
         try:
             image_id, category_id, score = result["image_id"], result["category_id"], result["score"]
@@ -105,23 +105,24 @@ def _columns(results: Sequence[ResultDict], truth: Truth) -> _Columns:
                 f"result {i} is not a mask detection ({error!r}): it needs image_id, category_id, score "
                 "and segmentation {size, counts}"
             ) from error
-        if size != known or category_id not in category_ids:
+        if size != known:
             raise _misplaced(i, result, truth)
         if not isinstance(score, Real) or not math.isfinite(score):
             raise BenchError(f"result {i} has score {score!r}, which cannot be ranked: give a finite number")
-        image_ids[i], scores[i] = image_id, score
-    return _Columns(image_ids, scores)
+        try:
+            image_ids[i], category_ids[i], scores[i] = image_id, category_id, score
+        except (OverflowError, TypeError, ValueError) as error:
+            raise BenchError(
+                f"result {i} has image_id {image_id!r} and category_id {category_id!r} ({error})"
+            ) from error
+    return _Columns(image_ids, category_ids, scores)
 
 
 def _misplaced(i: int, result: ResultDict, truth: Truth) -> BenchError:
     """Return the error for a result that does not fit the annotation file."""
-    image_id, category_id = result["image_id"], result["category_id"]
+    image_id = result["image_id"]
     if image_id not in truth.sizes:
         return BenchError(f"result {i} is of image {image_id!r}, which {truth.path} lacks: match the splits")
-    if category_id not in truth.category_ids:
-        return BenchError(
-            f"result {i} is of category {category_id!r}, which {truth.path} lacks: map classes to its ids"
-        )
     return BenchError(
         f"result {i} has a mask of size {list(result['segmentation']['size'])}, but image {image_id} is "
         f"{list(truth.sizes[image_id])}: encode masks at (height, width) of the image"

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import hotcoco
 import numpy as np
@@ -65,11 +66,49 @@ def open_truth(path: str | PathLike[str], *, lvis: bool, image_ids: Sequence[int
 def _load(path: Path) -> tuple[hotcoco.COCO, bytes]:
     """Return the data set, and the text in which to look for what the engine does not tell."""
     try:
-        return hotcoco.COCO(str(path)), path.read_bytes()
+        text = path.read_bytes()
     except OSError as error:
         raise BenchError(f"cannot read the annotation file {path} ({error}): check the data folder") from error
-    except ValueError as error:
-        raise BenchError(f"{path} is not a COCO annotation file ({error}): download it again") from error
+    try:
+        return hotcoco.COCO(str(path)), text
+    except ValueError:
+        pass  # it minds the types of fields that no metric reads: give it the others alone
+    try:
+        return hotcoco.COCO(_needed(json.loads(text))), text
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        what = f"has no {error}" if isinstance(error, KeyError) else str(error)
+        raise BenchError(f"{path} is not a COCO annotation file ({what}): download it again") from error
+
+
+_IMAGE = ("id", "height", "width", "neg_category_ids", "not_exhaustive_category_ids")
+_ANNOTATION = ("id", "image_id", "category_id", "area", "bbox", "iscrowd", "ignore", "segmentation")
+_CATEGORY = ("id", "frequency")
+
+
+def _needed(content: dict[str, Any]) -> dict[str, Any]:
+    """Return an annotation file's content without what no metric reads; whole floats become integers."""
+
+    def only(entry: dict[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+        plain = {key: entry[key] for key in keys if key in entry}
+        if isinstance(plain.get("segmentation"), dict):
+            plain["segmentation"] = {key: _integers(value) for key, value in plain["segmentation"].items()}
+        return {key: int(value) if _is_whole(key, value) else value for key, value in plain.items()}
+
+    return {
+        "images": [{**only(image, _IMAGE), "file_name": ""} for image in content["images"]],
+        "annotations": [only(annotation, _ANNOTATION) for annotation in content["annotations"]],
+        "categories": [{**only(c, _CATEGORY), "name": str(c["id"])} for c in content["categories"]],
+    }
+
+
+def _integers(value: Any) -> Any:
+    """Return an RLE's size or counts with 3 for 3.0."""
+    return [int(number) if number == int(number) else number for number in value] if isinstance(value, list) else value
+
+
+def _is_whole(key: str, value: Any) -> bool:
+    """Whether a number that has to be an integer is a float or a truth value in the file, but means one."""
+    return key not in ("area", "bbox", "segmentation") and isinstance(value, (bool, float)) and value == int(value)
 
 
 def _check_annotations(path: Path, dataset: hotcoco.COCO, text: bytes) -> None:

@@ -172,7 +172,6 @@ WHOLE = square(40)["counts"]
 WRONG_RESULTS = [
     (result(image_id=9), "result 1 is of image 9, which .* lacks"),
     (result(image_id="1"), "result 1 is of image '1', which .* lacks"),
-    (result(category_id=3), "result 1 is of category 3, which .* lacks"),
     (result(score=float("nan")), "result 1 has score nan"),
     (result(score=float("inf")), "result 1 has score inf"),
     (result(score="0.5"), "result 1 has score '0.5'"),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pycocotools import mask as rle
 
 from bench.data import detections as module
 from bench.data.detections import Detections, Mask, open_detections
@@ -65,21 +66,60 @@ def test_an_image_without_detections_has_an_empty_batch(tmp_path: Path) -> None:
 
 
 def test_masks_are_kept_where_every_box_has_one(tmp_path: Path) -> None:
-    masks = [{"size": [5, 4 + k], "counts": f"abc{k}"} for k in range(3)]
+    masks = [encoded(np.ones((5, 4 + k), bool)) for k in range(3)]
     found = opened(tmp_path, [entry(2, segmentation=masks[0]), entry(1, segmentation=masks[1])])
     assert found.has_masks
-    assert found.masks_for_image(1) == [Mask((5, 5), "abc1")]
-    assert found.masks_for_image(2) == [Mask((5, 4), "abc0")]
+    assert found.masks_for_image(1) == [Mask((5, 5), masks[1]["counts"])]
+    assert found.masks_for_image(2) == [Mask((5, 4), masks[0]["counts"])]
     assert found.masks_for_image(3) == []
 
 
-@pytest.mark.parametrize("segmentation", [None, [[0, 0, 1, 1, 1, 0]], {"size": [5, 5], "counts": [3, 22]}])
-def test_boxes_of_which_one_has_no_compressed_mask_are_boxes_alone(tmp_path: Path, segmentation: Any) -> None:
-    mask = {"size": [5, 5], "counts": "abc"}
+def encoded(mask: np.ndarray) -> dict[str, Any]:
+    found = rle.encode(np.asfortranarray(mask, np.uint8))
+    return {"size": list(found["size"]), "counts": found["counts"].decode()}
+
+
+def test_uncompressed_masks_are_those_of_pycocotools(tmp_path: Path) -> None:
+    mask = np.zeros((5, 4), bool)
+    mask[1:4, 1:3] = True
+    runs = {"size": [5, 4], "counts": [6, 3, 2.0, 3, 6]}
+    found = opened(tmp_path, [entry(segmentation=runs)])
+    assert found.masks_for_image(1) == [Mask((5, 4), encoded(mask)["counts"])]
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "why"),
+    [
+        (None, "entry 1 .* has no mask"),
+        ([[0, 0, 1, 1, 1, 0]], "entry 1 .* has polygons"),
+        ([0, 0, 1, 1, 1, 0], "entry 1 .* has polygons"),
+        ({"size": [5, 5], "counts": [3, 21]}, "entry 1 .* counts 24 pixels"),
+        ({"size": [5, 5], "counts": [3.5, 21.5]}, "entry 1 .* 3.5, which is no whole number"),
+        ({"size": [5, 5], "counts": [True, 24]}, "entry 1 .* True, which is no whole number"),
+        ({"size": [5, 5], "counts": "!!"}, "entry 1 .* damaged mask"),
+        ({"size": [5, 5], "counts": ""}, "entry 1 .* damaged mask"),
+        ({"size": [5, 5], "counts": 5}, "entry 1 .* no RLE"),
+        ({"size": [1e30, 5], "counts": [25]}, "entry 1 .* no RLE"),
+        ({"size": [5], "counts": [25]}, "entry 1 .* no RLE"),
+        ({"counts": [25]}, "entry 1 .* it has no 'size'"),
+    ],
+)
+def test_a_mask_that_cannot_be_scored_leaves_the_boxes_and_is_named(
+    tmp_path: Path, segmentation: Any, why: str
+) -> None:
+    mask = encoded(np.ones((5, 5), bool))
     found = opened(tmp_path, [entry(segmentation=mask, extra=[1, {}]), entry(segmentation=segmentation)])
     assert (len(found), found.has_masks) == (2, False)
-    with pytest.raises(BenchError, match="'boxes' come without masks"):
+    with pytest.raises(BenchError, match=why):
         found.masks_for_image(1)
+
+
+def test_a_mask_of_another_size_than_its_image_is_named(tmp_path: Path) -> None:
+    found = opened(tmp_path, [entry(segmentation=encoded(np.ones((5, 5), bool)))])
+    assert found.misplaced_mask({1: (5, 5), 2: (9, 9)}) == ""
+    assert "entry 0 (counting from 0) of boxes has a mask of size [5, 5], image 1 is [5, 6]" in found.misplaced_mask(
+        {1: (5, 6)}
+    )
 
 
 def test_opening_again_does_not_parse_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,8 +158,8 @@ def without(key: str) -> dict[str, Any]:
         (entry(bbox=[1, 2, 3, -0.1]), "negative width or height"),
         (entry(bbox=["1", 2, 3, 4]), "must be four numbers"),
         (entry(score=None), "must be four numbers and 'score' one"),
-        (entry(image_id="1"), "must be integers"),
-        (entry(category_id=1.5), "must be integers"),
+        (entry(image_id="1"), "not a whole number"),
+        (entry(category_id=1.5), "not a whole number"),
         ([1, 2], "is malformed"),
         (7, "is malformed"),
     ],

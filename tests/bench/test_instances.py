@@ -121,7 +121,9 @@ def test_all_three_ways_to_write_a_mask_survive(tmp_path: Path) -> None:
     compressed = {"size": [HEIGHT, WIDTH], "counts": pycocotools_mask.encode(truth)["counts"].decode()}
     runs = {"size": [HEIGHT, WIDTH], "counts": [304, *[5, 25] * 19, 5, 321]}
     polygons = [SQUARE, [20, 20, 30, 20, 30, 29]]
-    instances = opened(tmp_path, *(annotation(i, segmentation=s) for i, s in enumerate((polygons, runs, compressed))))
+    instances = opened(
+        tmp_path, *(annotation(i, segmentation=s) for i, s in enumerate((polygons, runs, compressed), 1))
+    )
     found = instances.annotations(1)
     assert [a.segmentation for a in found] == [polygons, runs, compressed]
     for a in found[1:]:
@@ -135,7 +137,7 @@ def test_annotations_keep_the_order_of_the_file_within_an_image(tmp_path: Path) 
 
 def test_a_file_of_many_batches_is_read_like_one_of_few(tmp_path: Path) -> None:
     n = 2 * ROWS + 5
-    entries = [annotation(i, i % 3 + 1, [[v + i % 7 for v in SQUARE]], area=float(i)) for i in range(n)]
+    entries = [annotation(i, i % 3 + 1, [[v + i % 7 for v in SQUARE]], area=float(i)) for i in range(1, n + 1)]
     instances = opened(tmp_path, *entries, image_ids=(3, 1, 2))
     found = {a.id: a for image in instances.images for a in instances.annotations(image.id)}
     assert len(found) == instances.n_annotations == n
@@ -169,7 +171,7 @@ def test_a_changed_file_is_read_anew(tmp_path: Path) -> None:
 
 
 def test_reading_an_image_touches_its_own_annotations_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    instances = opened(tmp_path, *(annotation(i, 1 if i % 100 else 2) for i in range(1000)))
+    instances = opened(tmp_path, *(annotation(i, 1 if i % 100 else 2) for i in range(1, 1001)))
     touched = []
     original = annotation_index.segmentation_at
     monkeypatch.setattr(
@@ -211,7 +213,7 @@ def test_a_file_none_of_whose_annotations_is_of_a_listed_image_is_an_error(tmp_p
 
 def test_boxes_are_clipped_and_those_far_outside_counted(tmp_path: Path) -> None:
     boxes = [[-0.01, 0.0, 10.0, 10.0], [30.0, 20.0, 20.0, 10.004], [-9.0, -9.0, 5.0, 5.0]]
-    instances = opened(tmp_path, *(annotation(i, bbox=box) for i, box in enumerate(boxes)))
+    instances = opened(tmp_path, *(annotation(i, bbox=box) for i, box in enumerate(boxes, 1)))
     found = [a.box_xyxy for a in instances.annotations(1)]
     assert found == [(0.0, 0.0, 9.99, 10.0), (30.0, 20.0, 40.0, 30.0), (0.0, 0.0, 0.0, 0.0)]
     assert problems(instances) == {"box outside the image, clipped": (2, (1, 2))}
@@ -284,7 +286,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "box of null": (document(annotation(1, bbox=[1, 2, None, 4])), "annotation 0 .* must be finite"),
     "negative box": (document(annotation(1, bbox=[1, 2, -3, 4])), "negative width or height"),
     "text as id": (document(annotation(1, image_id="a")), "annotation 0 .* is malformed"),
-    "null as id": (document(annotation(1, category_id=None)), "'category_id' is null"),
+    "null as id": (document(annotation(1, category_id=None)), "'category_id' is None, not a whole number"),
     "no segmentation": (
         document({**annotation(1), "segmentation": None}),
         "neither a list of polygons nor an RLE",
@@ -316,11 +318,38 @@ BROKEN: dict[str, tuple[Any, str]] = {
     ),
     "image without area": (
         {**document(), "images": [{"id": 1, "width": 0, "height": 3, "file_name": "a"}]},
-        r"image 0 .* is malformed \(its size is 3 x 0\)",
+        r"image 0 .* is malformed \(its size is 3 x 0, not 1 to",
     ),
     "image twice": (document(annotation(1), image_ids=(1, 2, 1)), "has the image id 1 more than once"),
     "annotation twice": (document(annotation(5), annotation(5, 2)), "has the annotation id 5 more than once"),
-    "category without name": ({**document(), "categories": [{"id": 1}]}, "category 0 .* has no 'name'"),
+    "category without id": ({**document(), "categories": [{"name": "x"}]}, "category 0 .* has no 'id'"),
+    "no category": ({**document(), "categories": []}, "lists no categories"),
+    "id 0": (document(annotation(0)), "'id' is 0, which evaluators take for 'no match'"),
+    "fraction as id": (document(annotation(1.5)), "'id' is 1.5, not a whole number"),
+    "huge id": (document(annotation(2**70)), "'id' is 1180591620717411303424, not a whole number"),
+    "truth value as id": (document(annotation(1, image_id=True)), "'image_id' is True, not a whole number"),
+    "huge image": (
+        {**document(), "images": [{"id": 1, "width": 2**40, "height": 3, "file_name": "a"}]},
+        "'width' is 1099511627776, not a whole number",
+    ),
+    "huge area": (
+        {**document(), "images": [{"id": 1, "width": 10**6, "height": 10**6, "file_name": "a"}]},
+        "its size is 1,000,000 x 1,000,000",
+    ),
+    "flat polygon": (document(annotation(1, segmentation=SQUARE)), "'segmentation' is a flat list"),
+    "file name with NUL": (
+        {**document(), "images": [{"id": 1, "width": 3, "height": 3, "file_name": "a\0"}]},
+        "which no file under the folder of photos can be called",
+    ),
+    "file name outside": (
+        {**document(), "images": [{"id": 1, "width": 3, "height": 3, "file_name": "../../x.jpg"}]},
+        "which no file under the folder of photos can be called",
+    ),
+    "number as file name": (
+        {**document(), "images": [{"id": 1, "width": 3, "height": 3, "file_name": 5}]},
+        "'file_name' or 'coco_url' is no text",
+    ),
+    "a list twice": (json.dumps(document())[:-1] + ', "images": []}', "has 'images' twice"),
 }
 
 
@@ -358,7 +387,7 @@ def test_lvis_finds_photos_in_train2017_too(tmp_path: Path) -> None:
         }
         for i, folder in ((1, "train2017"), (2, "val2017"))
     ]
-    path.write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
+    path.write_text(json.dumps({"images": images, "annotations": [], "categories": [{"id": 1, "frequency": "f"}]}))
     for folder, name in (("train2017", "1.jpg"), ("val2017", "2.jpg")):
         (tmp_path / "coco" / folder).mkdir(parents=True)
         (tmp_path / "coco" / folder / name).touch()

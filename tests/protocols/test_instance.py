@@ -110,7 +110,7 @@ def test_the_detector_s_own_masks_are_its_row(root, tmp_path):
 
 def test_boxes_without_masks_have_no_row_of_the_detector(root):
     instances = open_instances("coco", root)
-    with pytest.raises(MissingData, match="the boxes of truth come without masks"):
+    with pytest.raises(MissingData, match="truth: the boxes come without masks"):
         ask(instances, Detector(), true_boxes(instances), how=ask_detector)
 
 
