@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from models.folders import cache_folder as cache_dir
-from models.folders import from_environment
+from models.folders import expanded, from_environment
 from models.folders import weights_folder as weights_root
 
 __all__ = ["cache_dir", "data_root", "runs_root", "weights_root"]
@@ -18,4 +19,4 @@ def data_root() -> Path | None:
 
 def runs_root() -> Path:
     """Return the folder of all runs: BENCH_RUNS, else `runs` in the current folder."""
-    return from_environment("BENCH_RUNS") or Path("runs")
+    return expanded(os.environ.get("BENCH_RUNS", "").strip() or "runs", "BENCH_RUNS")

@@ -18,12 +18,15 @@ from torch import Tensor, nn
 
 from models.cards import CARDS, ModelCard, resolve
 from models.errors import BenchError
-from models.folders import weights_folder as weights_root
+from models.folders import weights_folder
 
 _HASH_CACHED_FROM = 1 << 26
 """Smallest file, bytes, whose hash is kept beside it: below, hashing takes less than a tenth of a second."""
 _SHOWN = 3
 """Entries of each kind that a mismatch is explained with."""
+
+
+weights_root = weights_folder
 
 
 def checkpoint_path(card: ModelCard) -> Path | None:

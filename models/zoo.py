@@ -121,8 +121,8 @@ def _cards_of(point: EntryPoint) -> list[ModelCard]:
         value = point.load()
     except (Exception, SystemExit) as error:  # other people's code: anything may come out of importing it
         raise BenchError(
-            f"the entry point '{point.name} = {point.value}' of group '{GROUP}' cannot be loaded ({type(error).__name__}: {error}): "
-            "mend or uninstall the package that declares it"
+            f"the entry point '{point.name} = {point.value}' of group '{GROUP}' cannot be loaded "
+            f"({type(error).__name__}: {error}): mend or uninstall the package that declares it"
         ) from error
     found = [value] if isinstance(value, ModelCard) else value
     if not isinstance(found, list | tuple) or not all(isinstance(one, ModelCard) for one in found):

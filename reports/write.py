@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from bench.store.disk import sweep, write_whole
 from models.errors import BenchError
 from protocols.results import TableResult
 from reports.frame import to_frame
@@ -54,7 +53,6 @@ def write_report(result: TableResult, out: Path) -> list[Path]:
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
-        sweep(out)
         return [_write(out / f"{result.name}.{kind}", contents[kind]) for kind in KINDS]
     except OSError as error:
         raise _refused(out, error.strerror or str(error)) from error
@@ -81,12 +79,16 @@ def _refused(out: Path, why: str) -> BenchError:
 
 
 def _write(path: Path, content: str | bytes) -> Path:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        write_whole(path, content.encode("utf-8") if isinstance(content, str) else content)
-    except BenchError as error:
-        if isinstance(error.__cause__, OSError):
-            raise error.__cause__ from None
-        raise
+        # open(), not tempfile: a report has the rights that the user's umask gives, not 0600.
+        with temporary.open("wb") as file:
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return path
 
 
