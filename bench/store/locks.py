@@ -114,6 +114,8 @@ def _occupant(path: Path) -> _Occupant | None:
     try:
         names = os.listdir(path)
     except FileNotFoundError:
+        if path.is_symlink():
+            raise BenchError(f"{path} is no lock but a link to nowhere, which no run makes: delete it") from None
         return None
     except NotADirectoryError:
         raise BenchError(f"{path} is no lock but a file, which no run makes: delete it") from None
