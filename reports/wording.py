@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
+from pathlib import PurePath
 from typing import Any, TypeVar
 
 from models.errors import printable
@@ -53,8 +54,8 @@ def tame(value: T) -> T:
     {'model': ('a\\x1b[1m', 2)}
     """
     found: Any = value
-    if isinstance(found, str):
-        found = printable(found)
+    if isinstance(found, str | PurePath):
+        found = printable(str(found))
     elif is_dataclass(found) and not isinstance(found, type):
         found = replace(found, **{field.name: tame(getattr(found, field.name)) for field in fields(found)})
     elif isinstance(found, Mapping):

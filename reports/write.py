@@ -70,7 +70,7 @@ def check_folder(out: Path) -> None:
         raise _refused(out, error.strerror or str(error)) from error
     if not there.is_dir():
         raise _refused(out, f"{there} is a file")
-    if not os.access(there, os.W_OK | os.X_OK):
+    if not os.access(there, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
         raise _refused(out, f"{there} may not be written")
 
 
