@@ -17,8 +17,12 @@ _TEMPORARY = ".tmp-"
 
 
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path, variable: str = "BENCH_RUNS") -> Iterator[None]:
     """Turn what the operating system says about writing `path` into a BenchError.
+
+    Args:
+        path: what is written.
+        variable: of the environment, that names another place for it.
 
     Raises:
         BenchError: for any OSError inside the block.
@@ -31,7 +35,8 @@ def disk_errors(path: Path) -> Iterator[None]:
         failed = Path(os.fsdecode(error.filename)) if isinstance(error.filename, (str, bytes)) else path
         if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EFBIG):
             raise BenchError(
-                f"{path if _TEMPORARY in failed.name else failed} was not written ({said}): {way_out(error)}"
+                f"{path if _TEMPORARY in failed.name else failed} was not written ({said}): {way_out(error)}, "
+                f"or set {variable}"
             ) from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise BenchError(
@@ -40,7 +45,7 @@ def disk_errors(path: Path) -> Iterator[None]:
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise BenchError(
-                f"{path} may not be written ({said}): change its permissions, or set BENCH_RUNS"
+                f"{path} may not be written ({said}): change its permissions, or set {variable}"
             ) from error
         raise BenchError(f"{path} was not written ({said}): mend the disk and run the same command again") from error
 

@@ -56,8 +56,9 @@ def test_a_disk_that_refuses_is_a_sentence(folder: Path, number: int) -> None:
         with whole_or_not_at_all(root):
             raise OSError(number, os.strerror(number))
 
-    with pytest.raises(BenchError, match=rf"{os.strerror(number)}"):
+    with pytest.raises(BenchError, match=rf"{os.strerror(number)}") as told:
         rendered("world", fail)
+    assert "BENCH_RUNS" not in str(told.value)
 
 
 def test_a_cache_that_is_a_file_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ def rendered(name: str, render: Callable[[Path], None]) -> Path:
     """Return a folder of the cache, rendering it first if it is not there."""
     root = cache_dir() / "dead_leaves" / name
     _sweep(root.parent)
-    with disk_errors(root):
+    with disk_errors(root, "BENCH_CACHE"):
         there = root.exists()
     if not there:
         render(root)
@@ -46,7 +46,7 @@ def whole_or_not_at_all(folder: Path) -> Iterator[Path]:
     _sweep(folder.parent)
     unfinished = temporary_beside(folder, current_owner())
     try:
-        with disk_errors(folder):
+        with disk_errors(folder, "BENCH_CACHE"):
             unfinished.mkdir(parents=True, exist_ok=True)
             yield unfinished
             try:
