@@ -1,73 +1,55 @@
-"""`python -m bench`: the front door, the only place that knows data, models, protocols and reports."""
+"""`python -m bench`: the front door. What the user or the machine does wrong leaves through it as one sentence."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Any
 
-import tyro
-
-from bench.cli import boxes, data, finetune, listing, pretrain, probe, run, speed, train, train_all, weights
-from models.errors import BenchError
-
-GROUPS: dict[str, dict[str, Callable[..., Any]]] = {
-    "weights": {
-        "list": weights.list_weights,
-        "fetch": weights.fetch_weights,
-        "verify": weights.verify_weights,
-    },
-    "data": {"verify": data.verify, "render": data.render},
-}
-COMMANDS: dict[str, Callable[..., Any]] = {
-    "run": run.run,
-    "boxes": boxes.boxes,
-    "list": listing.list_all,
-    "runs": listing.list_runs,
-    "pretrain": pretrain.pretrain,
-    "finetune": finetune.finetune,
-    "probe": probe.probe,
-    "speed": speed.speed,
-    "train": train.train,
-    "train-micro": train_all.train_micro,
-    "train-ablations": train_all.train_ablations,
-    "micro-features": train.micro_features,
-}
-DESCRIPTION = (
-    "Every table of EfficientSAM (arXiv 2312.00863), one command each, for any efficient segment-anything model. "
-    "Start with `bench list`, then `bench run table4`."
-)
+from bench.streams import patient_streams
+from models.errors import BenchError, refused
 
 
 def main() -> None:
-    """Run one command; a mistake of the user's ends in one sentence and exit code 1."""
+    """Run one command.
+
+    Exit codes: 0, or the command's own 1 for bad news; 1 and one sentence for mistakes and for what the machine
+    refuses, output that could not be written included; 2 for wrong arguments; 130 for Ctrl-C. A reader of the output
+    that goes away, as `head` does, changes none of them.
+    """
+    with patient_streams() as unwritten:
+        code = _run(sys.argv[1:])
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        if (lost := unwritten()) is not None:
+            _say(f"error: the output could not be written ({lost}); files that the command makes are whole")
+            code = code or 1
+    if code:
+        raise SystemExit(code)
+
+
+def _run(arguments: list[str]) -> int:
     try:
-        _dispatch(sys.argv[1:])
+        # Here, since the imports take seconds, in which Ctrl-C may come.
+        from bench.cli.commands import dispatch
+        from bench.processes import this_process
+
+        this_process()
+        dispatch(arguments)
     except BenchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+        _say(f"error: {error}")
+        return 1
+    except OSError as error:
+        _say(f"error: {refused(error)}")
+        return 1
     except KeyboardInterrupt:
-        print("stopped; what was finished is kept, the same command goes on from there", file=sys.stderr)
-        raise SystemExit(130) from None
+        _say("stopped; what was finished is kept, the same command goes on from there")
+        return 130
+    except SystemExit as leave:
+        return leave.code if isinstance(leave.code, int) else int(leave.code is not None)
+    return 0
 
 
-def _dispatch(arguments: list[str]) -> None:
-    group = GROUPS.get(arguments[0]) if arguments else None
-    if group is not None:
-        tyro.extras.subcommand_cli_from_dict(group, prog=f"bench {arguments[0]}", args=arguments[1:])
-        return
-    groups = {name: _group_help(name, commands) for name, commands in GROUPS.items()}
-    tyro.extras.subcommand_cli_from_dict(
-        {**COMMANDS, **groups}, prog="bench", description=DESCRIPTION, args=arguments or ["--help"]
-    )
-
-
-def _group_help(name: str, commands: dict[str, Callable[..., Any]]) -> Callable[[], None]:
-    def show() -> None:
-        tyro.extras.subcommand_cli_from_dict(commands, prog=f"bench {name}", args=["--help"])
-
-    show.__doc__ = f"{', '.join(commands)}; see `bench {name} --help`."
-    return show
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from models.errors import printable
+
 LINE_EVERY_S = 10.0
 """Least time between two lines in a log."""
 
@@ -42,7 +44,8 @@ def progress(description: str, *, total: int | None, unit: str = "items", done: 
         unit: what is counted, in the plural.
         done: how many an earlier session did; they count as progress, not towards the rate.
     """
-    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+    description = printable(description)
+    if sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         with _screen.bar(description, total, unit, done) as advance:
             yield advance
         return
@@ -51,6 +54,11 @@ def progress(description: str, *, total: int | None, unit: str = "items", done: 
         yield log.advance
     finally:
         log.end()
+
+
+def notice(line: str) -> None:
+    """Tell the user something that is no result, on a line of its own beside any bar."""
+    _screen.print(printable(line))
 
 
 class _Rate(ProgressColumn):
@@ -77,6 +85,14 @@ class _Screen:
         finally:
             display.stop_task(task)
             self._leave()
+
+    def print(self, line: str) -> None:
+        """Print a line above the bars, if there are any."""
+        with self._lock:
+            if self._display is not None:
+                self._display.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            else:
+                print(line, file=sys.stderr, flush=True)
 
     def _enter(self) -> Progress:
         with self._lock:
@@ -142,7 +158,7 @@ def _display() -> Progress:
         TimeRemainingColumn(),
         _Rate(),
         console=Console(stderr=True),
-        redirect_stdout=sys.stdout.isatty(),
+        redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
     )
 
 

@@ -12,13 +12,13 @@ import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import platformdirs
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from models.cards import CARDS, ModelCard, resolve
 from models.errors import BenchError
+from models.folders import weights_folder
 
 _HASH_CACHED_FROM = 1 << 26
 """Smallest file, bytes, whose hash is kept beside it: below, hashing takes less than a tenth of a second."""
@@ -26,17 +26,7 @@ _SHOWN = 3
 """Entries of each kind that a mismatch is explained with."""
 
 
-def weights_root() -> Path:
-    """Return the folder of downloaded checkpoints.
-
-    It is BENCH_WEIGHTS, else `weights` in BENCH_CACHE, else in the user's cache.
-    """
-    chosen = os.environ.get("BENCH_WEIGHTS", "").strip()
-    if chosen:
-        return Path(chosen).expanduser().absolute()
-    cache = os.environ.get("BENCH_CACHE", "").strip()
-    default = platformdirs.user_cache_dir("efficientsam-bench", appauthor=False)
-    return Path(cache or default).expanduser().absolute() / "weights"
+weights_root = weights_folder
 
 
 def checkpoint_path(card: ModelCard) -> Path | None:

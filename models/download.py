@@ -7,7 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from rich.progress import (
 
 from models.cards import ModelCard
 from models.checkpoints import check, checkpoint_path, hash_file, missing
-from models.errors import BenchError
+from models.errors import BenchError, way_out
 
 _CHUNK = 1 << 20
 _TIMEOUT_S = 30
@@ -45,12 +45,14 @@ def fetch(card: ModelCard) -> Path:
     path = checkpoint_path(card)
     if path is None:
         raise BenchError(f"'{card.name}' has no checkpoint file to fetch: use it as it is")
+    part = path.with_name(f"{path.name}.part")
     if path.is_file():
         check(card, path)
+        with suppress(OSError):  # of a download that another way overtook
+            part.unlink()
         return path
     if card.url is None:
         raise missing(card, path)
-    part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _progress(path.name, card.bytes) as advance:
@@ -58,7 +60,10 @@ def fetch(card: ModelCard) -> Path:
     except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
         raise _unreachable(card, path, error) from error
     except OSError as error:
-        raise BenchError(f"cannot write '{part}' ({error.strerror}): free space or set BENCH_WEIGHTS") from error
+        failed = error.filename or part
+        raise BenchError(
+            f"cannot write '{failed}' ({error.strerror}): {way_out(error)}, or set BENCH_WEIGHTS"
+        ) from error
     _accept(card, part, path)
     return path
 
@@ -121,7 +126,7 @@ def _continue(url: str, part: Path, start: int, advance: Advance) -> bool:
 def _progress(name: str, expected: int | None) -> Iterator[Advance]:
     """Show a bar with speed and remaining time while a file arrives."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),

@@ -74,7 +74,12 @@ def available(name: str) -> tuple[bool, str]:
 
 def names() -> list[str]:
     """Return the names of all models, this project's first, each group in its own order."""
-    return list(_all_cards())
+    return list(_all_cards()[0])
+
+
+def broken_plugins() -> list[str]:
+    """Return a sentence about each entry point whose models cannot be had; all others can."""
+    return _all_cards()[1]
 
 
 def card(name: str) -> ModelCard:
@@ -83,34 +88,41 @@ def card(name: str) -> ModelCard:
     Raises:
         BenchError: if there is no such model; it names the nearest one.
     """
-    cards = _all_cards()
-    if name not in cards:
-        raise unknown_name("model", name, cards)
-    return cards[name]
+    cards, broken = _all_cards()
+    if name in cards:
+        return cards[name]
+    unknown = unknown_name("model", name, cards)
+    raise BenchError("; ".join([str(unknown), *broken])) if broken else unknown
 
 
-def _all_cards() -> dict[str, ModelCard]:
-    """Return all cards by name; two of one name are a mistake."""
+def _all_cards() -> tuple[dict[str, ModelCard], list[str]]:
+    """Return all cards by name, and what is wrong with the entry points that gave none or whose names were taken."""
     cards = {one.name: one for one in CARDS}
+    broken = []
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
-        for one in _cards_of(point):
+        try:
+            found = _cards_of(point)
+        except BenchError as error:
+            broken.append(str(error))
+            continue
+        for one in found:
             if one.name in cards:
-                raise BenchError(
+                broken.append(
                     f"the model name '{one.name}' of entry point '{point.value}' is taken: "
                     "uninstall the package or ask its authors for another name"
                 )
-            cards[one.name] = one
-    return cards
+            cards.setdefault(one.name, one)
+    return cards, broken
 
 
 def _cards_of(point: EntryPoint) -> list[ModelCard]:
     """Return the cards that an entry point resolves to."""
     try:
         value = point.load()
-    except (ImportError, AttributeError) as error:
+    except (Exception, SystemExit) as error:  # other people's code: anything may come out of importing it
         raise BenchError(
-            f"the entry point '{point.name} = {point.value}' of group '{GROUP}' cannot be loaded ({error}): "
-            "mend or uninstall the package that declares it"
+            f"the entry point '{point.name} = {point.value}' of group '{GROUP}' cannot be loaded "
+            f"({type(error).__name__}: {error}): mend or uninstall the package that declares it"
         ) from error
     found = [value] if isinstance(value, ModelCard) else value
     if not isinstance(found, list | tuple) or not all(isinstance(one, ModelCard) for one in found):

@@ -16,6 +16,7 @@ from reports import wording
 from reports.blocks import Triple, blocks, fits
 from reports.frame import Line, gaps, lines, to_frame
 from reports.pairs import Difference, matrix, tally_line
+from reports.wording import tame
 
 PIPE_WIDTH = 100
 """Characters assumed where there is no terminal to ask and COLUMNS is not set: a log file, a pipe."""
@@ -43,7 +44,7 @@ def print_table(result: TableResult, console: Console | None = None) -> None:
         result: The table.
         console: Where to; by default stdout, `PIPE_WIDTH` wide if that is no terminal.
     """
-    console = console or _stdout()
+    console, result = console or _stdout(), tame(result)
     with console.capture() as capture:
         for piece in _pieces(result, console.width):
             console.print(piece, highlight=False)

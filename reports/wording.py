@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import fields, is_dataclass, replace
+from pathlib import PurePath
+from typing import Any, TypeVar
 
+from models.errors import printable
 from protocols.results import Row, TableResult
+
+T = TypeVar("T")
 
 NO_DIFFERENCE = "·"
 """Stands in the difference column of a result that is not comparable with the paper."""
@@ -40,6 +45,26 @@ LEGEND = {
 }
 
 CAUTION = "Not comparable with the paper's numbers: other data, models or arithmetic; no difference is given."
+
+
+def tame(value: T) -> T:
+    r"""Return a result, or a part of one, with every text in it as `printable` writes it: names come from anywhere.
+
+    >>> tame({"model": ("a\x1b[1m", 2)})
+    {'model': ('a\\x1b[1m', 2)}
+    """
+    found: Any = value
+    if isinstance(found, str | PurePath):
+        found = printable(str(found))
+    elif is_dataclass(found) and not isinstance(found, type):
+        found = replace(found, **{field.name: tame(getattr(found, field.name)) for field in fields(found)})
+    elif isinstance(found, Mapping):
+        found = {tame(key): tame(item) for key, item in found.items()}
+    elif isinstance(found, tuple) and hasattr(found, "_fields"):
+        found = type(found)(*map(tame, found))
+    elif isinstance(found, list | tuple):
+        found = type(found)(map(tame, found))
+    return found  # type: ignore[no-any-return]
 
 
 def number(value: float, percent: bool = True) -> str:

@@ -19,6 +19,7 @@ from reports.latex import to_latex
 from reports.markdown import to_markdown
 from reports.page import to_html
 from reports.plot import pictures
+from reports.wording import tame
 
 KINDS = ("csv", "json", "md", "tex", "png", "html")
 
@@ -38,6 +39,7 @@ def write_report(result: TableResult, out: Path) -> list[Path]:
     """
     if not re.fullmatch(r"\w[\w.-]*", result.name):
         raise BenchError(f"'{result.name}' cannot be a file name: name the table with letters, digits, '-' and '_'")
+    result = tame(result)
     frame = to_frame(result)
     png, svg = pictures(result, frame)
     siblings = tuple(f"{result.name}.{kind}" for kind in KINDS if kind != "html")
@@ -53,9 +55,27 @@ def write_report(result: TableResult, out: Path) -> list[Path]:
         out.mkdir(parents=True, exist_ok=True)
         return [_write(out / f"{result.name}.{kind}", contents[kind]) for kind in KINDS]
     except OSError as error:
-        raise BenchError(
-            f"cannot write the report to '{out}' ({error.strerror or error}): choose another folder"
-        ) from error
+        raise _refused(out, error.strerror or str(error)) from error
+
+
+def check_folder(out: Path) -> None:
+    """See, without making anything, whether a report may be written to a folder.
+
+    Raises:
+        BenchError: if it is a file or may not be written; it would be a pity to learn that after a day of work.
+    """
+    try:
+        there = next(place for place in (out.absolute(), *out.absolute().parents) if place.exists())
+    except OSError as error:
+        raise _refused(out, error.strerror or str(error)) from error
+    if not there.is_dir():
+        raise _refused(out, f"{there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise _refused(out, f"{there} may not be written")
+
+
+def _refused(out: Path, why: str) -> BenchError:
+    return BenchError(f"cannot write the report to '{out}' ({why}): choose another folder")
 
 
 def _write(path: Path, content: str | bytes) -> Path:

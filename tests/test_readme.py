@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.__main__ import COMMANDS, GROUPS
+from bench.cli.commands import COMMANDS, GROUPS
 from models import zoo
 from protocols.axes import PRESETS
 

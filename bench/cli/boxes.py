@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import tyro
@@ -13,9 +12,11 @@ from bench.cli.run import OUT
 from bench.data import Instances, open_instances
 from bench.data.dead_leaves.detection import detection_root
 from bench.data.published import BOX_SETS
+from bench.processes import this_process
+from bench.progress import notice
 from models import box_detectors
 from models.box_detectors import DataSet, Engine
-from models.errors import BenchError
+from models.errors import BenchError, printable
 from protocols import box_files
 from protocols.scores import CellRun
 from protocols.settings import Settings
@@ -59,11 +60,12 @@ def boxes(
     target = _target(out, expected, aside if micro or limit is not None else expected, limit)
     model = box_detectors.load(detector, data, checkpoint, engine=engine, device=device)
     run = box_files.detect_all(model, instances, settings, cpu_threads=1 if micro else None)
-    if os.environ.get("RANK", "0") != "0":
+    if not this_process().is_first:
+        notice(f"{model.name}: {this_process()} is done; the first one writes the file")
         return
     _tell(model.name, run, instances, limit)
     box_files.write_results(run, target)
-    print(f"wrote {target}", flush=True)
+    print(f"wrote {printable(str(target))}", flush=True)
     if instances.n_annotations:
         for key, ap in box_files.score(run, instances).items():
             print(f"{_LABELS[key]} {100 * ap.value:.1f} [{100 * ap.low:.1f}, {100 * ap.high:.1f}]")

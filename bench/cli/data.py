@@ -12,7 +12,7 @@ from bench.data.dead_leaves import world_root
 from bench.data.dead_leaves.ade20k import ade20k_root
 from bench.data.dead_leaves.detection import detection_root
 from bench.data.dead_leaves.imagenet import imagenet_root
-from models.errors import BenchError, unknown_name
+from models.errors import BenchError, printable, unknown_name
 
 
 def verify(names: tyro.conf.Positional[tuple[str, ...]] = ("coco", "lvis"), root: Path | None = None) -> None:
@@ -30,7 +30,7 @@ def verify(names: tyro.conf.Positional[tuple[str, ...]] = ("coco", "lvis"), root
         word = "complete" if report.complete else "usable" if report.ok else "NOT USABLE"
         print(f"{report.name}: {word}")
         for line in report.lines:
-            print(f"  {line}")
+            print(f"  {printable(line)}")
     if not all(report.ok for report in reports):
         raise SystemExit(1)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -21,10 +20,12 @@ from bench.data.dead_leaves.detection import detection_root
 from bench.data.dead_leaves.imagenet import imagenet_root
 from bench.data.imagenet import NUMBERS, open_imagenet
 from bench.data.instances import open_coco
-from bench.progress import progress
+from bench.processes import this_process
+from bench.progress import notice, progress
 from bench.provenance import provenance
 from bench.store import RunStore
 from models.errors import BenchError
+from models.folders import expanded
 from protocols import axes as choices
 from protocols import (
     figure7,
@@ -151,7 +152,7 @@ def _labelled(plan: Plan, photos: Any) -> Plan:
 
 
 def _ablation(ablation: Ablation, options: Options) -> TableResult | None:
-    if os.environ.get("RANK", "0") != "0":
+    if not this_process().is_first:
         return None
     return make_ablation(ablation, scale=options.scale, command=_command(), provenance=provenance())
 
@@ -159,7 +160,7 @@ def _ablation(ablation: Ablation, options: Options) -> TableResult | None:
 def _figure7(options: Options) -> TableResult | None:
     if options.scale == "paper":
         raise BenchError("no finetuning at paper scale is recorded for figure7: use --scale micro")
-    if os.environ.get("RANK", "0") != "0":
+    if not this_process().is_first:
         return None
     return figure7.make_figure(command=_command(), provenance=provenance())
 
@@ -202,7 +203,7 @@ def _checkpoints(entries: tuple[str, ...]) -> dict[str, Path]:
         name, equals, path = entry.partition("=")
         if not equals or not path:
             raise BenchError(f"--checkpoint takes NAME=PATH, got '{entry}': e.g. efficientsam-ti=my.pt")
-        found[name] = Path(path).expanduser()
+        found[name] = expanded(path, f"--checkpoint {name}")
         if not found[name].is_file():
             raise BenchError(f"there is no checkpoint '{path}' for model '{name}': check the path")
     return found
@@ -210,8 +211,8 @@ def _checkpoints(entries: tuple[str, ...]) -> dict[str, Path]:
 
 def say(line: str) -> None:
     """Tell the user something that is no result; the first of several processes does."""
-    if os.environ.get("RANK", "0") == "0":
-        print(line, file=sys.stderr, flush=True)
+    if this_process().is_first:
+        notice(line)
 
 
 _ALL = frozenset(option.name for option in fields(Options))

@@ -15,7 +15,7 @@ from bench.data.crops import Images
 from bench.data.dead_leaves.imagenet import CLASSES, VAL_IMAGES, VAL_SEED, draw_object_scene, labelled_images
 from bench.metrics.interval import mean_interval
 from bench.progress import progress
-from models.errors import BenchError
+from models.errors import BenchError, printable
 from models.probes import frozen_features, knn_probe, linear_probe, load_encoder
 
 TRAIN_IMAGES, HELD_OUT_IMAGES = 3200, 800
@@ -80,9 +80,10 @@ def probe(
     console = Console()
     world = "dead leaves, micro scale" if data is None else str(data)
     console.print(
-        f"{encoder.name}: {len(known)} images to learn from, {len(asked)} held out ({world})",
+        f"{printable(encoder.name)}: {len(known)} images to learn from, {len(asked)} held out ({world})",
         highlight=False,
         soft_wrap=True,
+        markup=False,
     )
     console.print(table)
 

@@ -8,10 +8,13 @@ from typing import Annotated
 import tyro
 
 from bench.cli.makers import MAKERS, Options, make, say
-from models.errors import unknown_name
+from bench.paths import runs_root
+from bench.processes import this_process
+from bench.progress import notice
+from models.errors import BenchError, unknown_name
 from protocols.row_plan import Scale
 from reports.terminal import print_table
-from reports.write import write_report
+from reports.write import check_folder, write_report
 
 OUT = Path("reports/out")
 
@@ -65,11 +68,17 @@ def run(
     )
     if train:
         _train(table)
+    check_folder(out)
     result = make(table, MAKERS[table], options)
     if result is None:
+        notice(f"{table}: {this_process()} is done; the first one writes the report")
         return
     print_table(result)
-    files = write_report(result, out)
+    try:
+        files = write_report(result, out)
+    except BenchError as error:
+        kept = "" if not MAKERS[table].takes & {"limit"} else f" (what was measured is kept in {runs_root()})"
+        raise BenchError(f"{error}; the same command, with --out FOLDER, makes it again{kept}") from error
     say(f"wrote {files[0].with_suffix('')}.{{{','.join(f.suffix[1:] for f in files)}}}")
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from models import checkpoints, download, zoo
 from models.cards import ModelCard
-from models.errors import BenchError
+from models.errors import BenchError, printable, refused
 
 
 def list_weights() -> None:
@@ -21,16 +22,19 @@ def list_weights() -> None:
     table.add_column("checkpoint", overflow="fold")
     reasons = []
     for name in zoo.names():
-        card, (usable, why) = zoo.card(name), zoo.available(name)
-        path = checkpoints.checkpoint_path(card)
-        found = path is not None and path.is_file()
-        here = "[green]yes[/]" if usable else "[red]no[/]" if found else "no"
-        table.add_row(name, card.scale, _size(card, path), card.licence, here, path.name if path else "")
+        card, path = zoo.card(name), checkpoints.checkpoint_path(zoo.card(name))
+        try:
+            (usable, why), found, size = zoo.available(name), _is_file(path), _size(card, path)
+        except OSError as error:  # a file or folder of others' costs its own line
+            usable, why, found, size = False, str(refused(error)), True, ""
+        here = Text("yes", "green") if usable else Text("no", "red" if found else "")
+        texts = [Text(printable(entry)) for entry in (name, card.scale, size, card.licence)]
+        table.add_row(*texts, here, Text(printable(path.name if path else "")))
         reasons += [why] if found and not usable else []
     console = Console()
     console.print(table)
-    for line in (f"weights folder: {checkpoints.weights_root()}", *reasons):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    for line in (f"weights folder: {checkpoints.weights_root()}", *reasons, *zoo.broken_plugins()):
+        console.print(printable(line), soft_wrap=True, highlight=False, markup=False)
 
 
 def fetch_weights(names: tyro.conf.Positional[tuple[str, ...]]) -> list[Path]:
@@ -50,7 +54,7 @@ def fetch_weights(names: tyro.conf.Positional[tuple[str, ...]]) -> list[Path]:
         raise BenchError("name the models to fetch, e.g. `bench weights fetch efficientsam-ti sam-vit-b`")
     paths = [download.fetch(card) for card in cards]
     for path in paths:
-        Console().print(f"[green]ok[/] {path}", soft_wrap=True, highlight=False)
+        _print("ok", "green", str(path))
     return paths
 
 
@@ -67,10 +71,11 @@ def verify_weights(names: tyro.conf.Positional[tuple[str, ...]] = ()) -> None:
     for card in [zoo.card(name) for name in names] or _present():
         try:
             line = _verified(card)
-        except BenchError as error:
-            wrong.append(error)
-            line = f"[red]bad[/] {card.name}"
-        Console().print(line, soft_wrap=True, highlight=False)
+        except (BenchError, OSError) as error:
+            wrong.append(error if isinstance(error, BenchError) else refused(error))
+            _print("bad", "red", card.name)
+        else:
+            _print("ok", "green", line)
     if wrong:
         raise BenchError("; ".join(str(error) for error in wrong))
 
@@ -79,17 +84,26 @@ def _verified(card: ModelCard) -> str:
     """Return the line about a checkpoint that passed."""
     path = checkpoints.checkpoint_path(card)
     if path is None:
-        return f"[green]ok[/] {card.name}: no file to verify"
+        return f"{card.name}: no file to verify"
     checkpoints.forget_hash(path)
     digest = checkpoints.check(card, path)
     doubt = "" if card.sha256 else " (no published hash to compare with)"
-    return f"[green]ok[/] {card.name} {digest}{doubt}"
+    return f"{card.name} {digest}{doubt}"
+
+
+def _print(word: str, style: str, line: str) -> None:
+    """Print a coloured word and what it is about, whose names are text and no markup."""
+    Console().print(Text.assemble((word, style), " ", printable(line)), soft_wrap=True, highlight=False)
 
 
 def _present() -> list[ModelCard]:
     """Return the cards whose checkpoint file is here."""
     cards = [zoo.card(name) for name in zoo.names()]
-    return [card for card in cards if (path := checkpoints.checkpoint_path(card)) is not None and path.is_file()]
+    return [card for card in cards if _is_file(checkpoints.checkpoint_path(card))]
+
+
+def _is_file(path: Path | None) -> bool:
+    return path is not None and path.is_file()
 
 
 def _size(card: ModelCard, path: Path | None) -> str:

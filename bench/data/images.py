@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile
 
-from models.errors import BenchError
+from models.errors import BenchError, refused
 
 _MODES = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
@@ -89,4 +89,6 @@ def _absent(path: Path) -> BenchError:
 
 
 def _broken(path: Path, error: BaseException) -> BenchError:
+    if isinstance(error, OSError) and error.errno is not None:  # the system's own; PIL's have none
+        return refused(error, path)
     return BenchError(f"{path} is broken or cut short ({error}): unpack or download it again (bench data verify)")

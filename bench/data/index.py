@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from bench.data.jsonstream import Source
 from bench.paths import cache_dir
-from models.errors import BenchError
+from models.errors import BenchError, refused, way_out
 
 T = TypeVar("T")
 
@@ -62,7 +62,8 @@ def file_sha256(path: Path) -> str:
             f"{path} cannot be read ({error.strerror or error}): check the path and its permissions"
         ) from error
     value = digest.hexdigest()
-    with _building(memory.parent) as folder:
+    # Where the cache refuses, the file is hashed again next time.
+    with suppress(BenchError), _building(memory.parent) as folder:
         (folder / memory.name).write_text(json.dumps({"file": state, "sha256": value}))
         os.replace(folder / memory.name, memory)
     return value
@@ -143,9 +144,12 @@ def _building(folder: Path) -> Iterator[Path]:
         workshop = Path(tempfile.mkdtemp(prefix=".building-", dir=folder))
         yield workshop
     except OSError as error:
+        failed = Path(os.fsdecode(error.filename)) if isinstance(error.filename, (str, bytes)) else folder
+        if not (folder.is_relative_to(failed) or failed.is_relative_to(folder)):
+            raise refused(error) from error  # the source of an entry, not the cache
         raise BenchError(
-            f"the cache {folder} cannot be written ({error.strerror or error}): make room or give permission "
-            "there, or point BENCH_CACHE elsewhere"
+            f"the cache {folder} cannot be written ({error.strerror or error}): {way_out(error)}, "
+            "or point BENCH_CACHE elsewhere"
         ) from error
     finally:
         if workshop is not None:
@@ -190,8 +194,8 @@ def _hash_into(digest: hashlib._Hash, path: Path, end: int | None = None) -> byt
 
 
 def _read_json(path: Path) -> Any:
-    """Return a small JSON file's content, None if there is no such file or it is damaged."""
+    """Return a small JSON file's content, None if there is no such file or it cannot be read or is damaged."""
     try:
         return json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None

@@ -16,7 +16,7 @@ from bench.data.instances import NOT_ON_DISK, ImageInfo, Instances, open_instanc
 from bench.data.published import BOX_SETS, FOLDER_SETS, INSTANCE_SETS, BoxSet, FolderSet, InstanceSet, missing
 from bench.data.sa1b import EXTENSIONS, BrokenSample, decode_sample
 from bench.data.tars import COMPRESSED, Shard, open_shards, tars_in
-from models.errors import BenchError, unknown_name
+from models.errors import BenchError, refused, unknown_name
 
 IMAGENET_PER_CLASS = 50
 SAMPLED = 3
@@ -46,12 +46,15 @@ def verify(name: str, root: Path | str) -> VerifyReport:
         BenchError: if there is no such data set; what is wrong with the data is in the report.
     """
     root = Path(root)
-    if name in INSTANCE_SETS:
-        return _verify_instances(INSTANCE_SETS[name], root)
-    if name in BOX_SETS:
-        return _verify_boxes(BOX_SETS[name], root)
-    if name in FOLDER_SETS:
-        return _FOLDER_CHECKS.get(name, _verify_folders)(FOLDER_SETS[name], root)
+    try:
+        if name in INSTANCE_SETS:
+            return _verify_instances(INSTANCE_SETS[name], root)
+        if name in BOX_SETS:
+            return _verify_boxes(BOX_SETS[name], root)
+        if name in FOLDER_SETS:
+            return _FOLDER_CHECKS.get(name, _verify_folders)(FOLDER_SETS[name], root)
+    except OSError as error:
+        return VerifyReport(name, (str(refused(error, root)),), ok=False, complete=False)
     raise unknown_name("data set", name, [*INSTANCE_SETS, *BOX_SETS, *FOLDER_SETS])
 
 

@@ -6,18 +6,23 @@ import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
-from bench.store.owners import Owner, alive, current_owner
-from models.errors import BenchError
+from bench.store.owners import Owner, alive, clock_of, current_owner
+from models.errors import BenchError, way_out
 
 _TEMPORARY = ".tmp-"
 
 
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path, variable: str = "BENCH_RUNS") -> Iterator[None]:
     """Turn what the operating system says about writing `path` into a BenchError.
+
+    Args:
+        path: what is written.
+        variable: of the environment, that names another place for it.
 
     Raises:
         BenchError: for any OSError inside the block.
@@ -26,6 +31,13 @@ def disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         said = error.strerror or str(error)
+        # The file that failed may be another, e.g. a folder above that is a file; temporary names say nothing.
+        failed = Path(os.fsdecode(error.filename)) if isinstance(error.filename, (str, bytes)) else path
+        if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EFBIG):
+            raise BenchError(
+                f"{path if _TEMPORARY in failed.name else failed} was not written ({said}): {way_out(error)}, "
+                f"or set {variable}"
+            ) from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise BenchError(
                 f"{path} was not written because the disk is full ({said}): "
@@ -33,7 +45,7 @@ def disk_errors(path: Path) -> Iterator[None]:
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise BenchError(
-                f"{path} may not be written ({said}): change its permissions, or set BENCH_RUNS"
+                f"{path} may not be written ({said}): change its permissions, or set {variable}"
             ) from error
         raise BenchError(f"{path} was not written ({said}): mend the disk and run the same command again") from error
 
@@ -63,22 +75,18 @@ def temporary_beside(path: Path, owner: Owner) -> Path:
 
 
 def sweep(folder: Path) -> None:
-    """Remove temporary files in `folder` whose makers are dead; anything else is left alone.
+    """Remove temporary files and folders in `folder` whose makers are dead; anything else is left alone.
 
-    Raises:
-        BenchError: if a file may not be removed.
+    So is what may not be removed, as on a read-only disk: it disturbs nobody.
     """
-    for path in folder.iterdir():
+    for path in folder.iterdir() if folder.is_dir() else ():
         owner = Owner.parse(path.name.partition(_TEMPORARY)[2])
         if owner is None:
             continue
-        with disk_errors(path):
-            try:
-                if alive(owner, path.stat().st_mtime):
-                    continue
+        # Gone meanwhile: its maker finished, or another process swept it first.
+        with suppress(OSError):
+            if not alive(owner, path.stat().st_mtime, partial(clock_of, folder)):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-            except FileNotFoundError:
-                continue  # its maker finished, or another process swept it first
 
 
 def _write_through(path: Path, pieces: Iterable[bytes]) -> None:

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from bench.store import owners
 from bench.store.disk import disk_errors, temporary_beside
 from bench.store.owners import Owner
-from models.errors import BenchError
+from models.errors import BenchError, refused
 
 _ATTEMPTS = 5
 """How often a lock that changes hands while we look is looked at again."""
@@ -112,16 +114,26 @@ def _occupant(path: Path) -> _Occupant | None:
     try:
         names = os.listdir(path)
     except FileNotFoundError:
+        if path.is_symlink():
+            raise BenchError(f"{path} is no lock but a link to nowhere, which no run makes: delete it") from None
         return None
+    except NotADirectoryError:
+        raise BenchError(f"{path} is no lock but a file, which no run makes: delete it") from None
+    except OSError as error:
+        raise refused(error, path) from error
     parsed = [owner for owner in map(Owner.parse, names) if owner is not None]
     if names and not parsed:
         raise BenchError(f"{path} holds files that are no locks ({sorted(names)[0]}): delete that folder")
     for owner in parsed:
         try:
-            heartbeat = (path / owner.name).stat().st_mtime
+            found = (path / owner.name).stat()
         except FileNotFoundError:
             continue  # released between the two looks
-        return _Occupant(owner, owners.alive(owner, heartbeat))
+        except OSError as error:
+            raise refused(error, path / owner.name) from error
+        if not stat.S_ISREG(found.st_mode):
+            raise BenchError(f"{path} holds a folder in place of its owner's file: delete {path}")
+        return _Occupant(owner, owners.alive(owner, found.st_mtime, partial(owners.clock_of, path.parent)))
     return None
 
 

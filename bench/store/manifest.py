@@ -10,7 +10,7 @@ from typing import Any
 from bench.store.disk import write_whole
 from bench.store.identity import canonical_json
 from bench.store.locks import locked
-from models.errors import BenchError
+from models.errors import BenchError, refused
 
 SCHEMA_VERSION = 1
 """Of run.json and of the layout of a run's folder."""
@@ -42,10 +42,13 @@ def read(folder: Path) -> Manifest:
         content = json.loads(path.read_text(encoding="utf-8"))
         version = content["schema_version"]
         if version == SCHEMA_VERSION:
-            return Manifest(**content)
+            found = Manifest(**content)
+            if not isinstance(found.identity, dict) or not isinstance(found.shards, int):
+                raise TypeError("its identity or its number of shards is none")
+            return found
     except OSError as error:
-        raise BenchError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
-    except (ValueError, KeyError, TypeError) as error:
+        raise refused(error, path) from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BenchError(f"{path} is damaged ({error}): move its folder away to compute the run again") from error
     raise BenchError(f"{path} has schema version {version}, not {SCHEMA_VERSION}: set BENCH_RUNS to another folder")
 

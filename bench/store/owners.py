@@ -6,7 +6,9 @@ import os
 import platform
 import re
 import secrets
+import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -77,7 +79,7 @@ def current_owner() -> Owner:
     return Owner(pid, *_place(pid), secrets.token_hex(4))
 
 
-def alive(owner: Owner, heartbeat: float) -> bool:
+def alive(owner: Owner, heartbeat: float, clock: Callable[[], float] = time.time) -> bool:
     """Tell whether the owner of a file may still be at work.
 
     On the same machine the kernel is asked; where it cannot answer (another host or container, no /proc) the
@@ -86,21 +88,35 @@ def alive(owner: Owner, heartbeat: float) -> bool:
     Args:
         owner: as read from the file's name.
         heartbeat: modification time of the file, seconds since the epoch.
+        clock: says now on the clock that stamped the file, see `clock_of`; asked where the heartbeat decides.
     """
     here = current_owner()
-    fresh = time.time() - heartbeat < LEASE_S
     if owner.node != here.node:
-        return fresh
+        return _fresh(heartbeat, clock)
     if owner.boot != here.boot:
         return False
     if owner.space != here.space or os.name == "nt":
-        return fresh
-    if not _pid_exists(owner.pid):
+        return _fresh(heartbeat, clock)
+    if not pid_exists(owner.pid):
         return False
     stat = _stat(owner.pid)
     if stat is None or owner.start == UNKNOWN:
-        return fresh
+        return _fresh(heartbeat, clock)
     return stat.state not in "ZX" and stat.start == owner.start
+
+
+def clock_of(folder: Path) -> float:
+    """Return now on the clock that stamps files in `folder`: over NFS the server's, which may differ from ours."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            return os.fstat(file.fileno()).st_mtime
+    except OSError:
+        return time.time()  # the folder may not be written, so no lock in it will be taken either
+
+
+def _fresh(heartbeat: float, clock: Callable[[], float]) -> bool:
+    # A stamp from the future is of a clock that was wrong: it would stay fresh until that day.
+    return abs(clock() - heartbeat) < LEASE_S
 
 
 @lru_cache(maxsize=1)
@@ -122,10 +138,11 @@ def _stat(pid: int) -> _Stat | None:
     return _Stat(fields[0], fields[19]) if len(fields) > 19 else None
 
 
-def _pid_exists(pid: int) -> bool:
+def pid_exists(pid: int) -> bool:
+    """Tell whether this machine has a process of that number."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

@@ -28,11 +28,16 @@ from typing import Any
 
 import pandas as pd
 
+from bench.paths import runs_root
+from bench.progress import notice
 from bench.store import locks, manifest
 from bench.store import shards as parquet
 from bench.store.disk import disk_errors, sweep, write_whole
 from bench.store.identity import canonical_json, fingerprint
-from models.errors import BenchError
+from models.errors import BenchError, refused
+
+PATIENCE_S = 1.0
+"""Wait for other processes that nothing is said about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,7 @@ class RunStore:
     """All runs under one folder: `root`, else $BENCH_RUNS, else ./runs."""
 
     def __init__(self, root: Path | str | None = None) -> None:
-        self.root = Path(root or os.environ.get("BENCH_RUNS") or "runs")
+        self.root = Path(root) if root else runs_root()
 
     def open(
         self,
@@ -225,8 +230,15 @@ class Run:
             except parquet.DamagedShard:
                 self._set_aside_if_damaged(shard, thorough=True)
 
-    def wait_for_all(self, timeout_s: float | None = None, poll_s: float = 1.0) -> list[int]:
+    def wait_for_all(
+        self, timeout_s: float | None = None, poll_s: float = 1.0, say: Callable[[str], None] = notice
+    ) -> list[int]:
         """Wait until every shard is finished, or some are nobody's.
+
+        Args:
+            timeout_s: after which living processes are an error, None to wait as long as they live.
+            poll_s: between two looks.
+            say: told once for whom we wait, unless that takes less than `PATIENCE_S`.
 
         Returns:
             Unfinished shards that no living process holds, for the caller to compute; empty once all are in.
@@ -234,7 +246,8 @@ class Run:
         Raises:
             BenchError: if living processes still hold shards after `timeout_s` seconds.
         """
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        start, told = time.monotonic(), False
+        deadline = None if timeout_s is None else start + timeout_s
         while missing := self.pending():
             owners = {shard: locks.holder(self._lock_path(shard)) for shard in missing}
             # Owners finish a shard before they let go of it, so this order of questions misses none.
@@ -247,6 +260,12 @@ class Run:
                     f"run {self.path} lacks shards {_some(busy)} after {timeout_s:g} s, of which "
                     f"{owners[busy[0]]} has {busy[0]}: wait longer, or end that process and run again"
                 )
+            if busy and not told and time.monotonic() > start + PATIENCE_S:
+                say(
+                    f"waiting for {owners[busy[0]]}, which has shard {busy[0]} of run {self.path}: this goes on once "
+                    f"that finishes or dies; if it is gone for good, delete {self._lock_path(busy[0])}"
+                )
+                told = True
             time.sleep(poll_s)
         return []
 
@@ -288,8 +307,21 @@ class Run:
 def list_runs(root: Path | str | None = None) -> list[RunSummary]:
     """List the runs under `root` (as `RunStore` finds it), latest write first; other files are ignored."""
     folder = RunStore(root).root
-    found = folder.glob(f"*/{manifest.FILE}") if folder.is_dir() else ()
-    return sorted((_summary(path.parent) for path in found), key=lambda run: run.last_write, reverse=True)
+    try:
+        found = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.exists() else []
+    except OSError as error:
+        raise refused(error, folder) from error
+    runs = [run for path in found if (run := _listed(path)) is not None]
+    return sorted(runs, key=lambda run: run.last_write, reverse=True)
+
+
+def _listed(folder: Path) -> RunSummary | None:
+    """Return a folder's line, also where it cannot be looked into; None if it is no run."""
+    try:
+        return _summary(folder) if (folder / manifest.FILE).exists() else None
+    except OSError as error:
+        never = datetime.fromtimestamp(0, UTC)
+        return RunSummary(folder.name, {}, 0, 0, 0, never, str(refused(error, folder)))
 
 
 def _summary(folder: Path) -> RunSummary:

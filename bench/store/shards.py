@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from models.errors import BenchError
+from models.errors import BenchError, refused
 
 _T = TypeVar("_T")
 
@@ -24,6 +24,8 @@ SEAL = b"bench.sha256"
 """Key of the metadata whose value is the digest."""
 _BLANK = b"0" * 64
 """Stands for the digest while it is computed."""
+_UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError)
+"""What pyarrow and pandas raise for a file that is none, or whose notes in the footer are not pandas': e.g. no type."""
 
 
 class DamagedShard(Exception):
@@ -157,9 +159,9 @@ def _open(path: Path, look: Callable[[pq.ParquetFile], _T]) -> _T:
     try:
         file = path.open("rb")
     except OSError as error:
-        raise BenchError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
+        raise refused(error, path) from error
     with file:
         try:
             return look(pq.ParquetFile(file, page_checksum_verification=True))
-        except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        except _UNREADABLE as error:
             raise DamagedShard(f"{path}: {error}") from error

@@ -2,6 +2,7 @@ import errno
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from bench.data import index
 from bench.data.index import cached_table, file_sha256, numbers
 from models.errors import BenchError
+from tests.other_user import without_rights
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -133,6 +135,62 @@ def test_a_damaged_memory_of_a_hash_is_ignored(tmp_path: Path) -> None:
     (memory,) = (tmp_path / "cache" / "sha256").iterdir()
     memory.write_text('{"file": [')
     assert file_sha256(tmp_path / "file") == expected
+
+
+def test_an_unreadable_entry_is_an_absent_one(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        monkeypatch.setenv("BENCH_CACHE", name)
+        source = folder / "source"
+        source.write_bytes(b"abc")
+        source.chmod(0o644)
+        digest, expected = file_sha256(source), read(write)
+        for place in ("sha256", "index"):
+            (folder / place).chmod(0o777)
+        (memory,), (entry,) = (folder / "sha256").iterdir(), (folder / "index").iterdir()
+        with without_rights(memory, entry):
+            assert file_sha256(source) == digest
+            assert read(write) == expected
+
+
+def test_a_cache_of_somebody_else_costs_the_memory_of_hashes_and_names_the_cache(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        source, theirs = Path(name, "source"), Path(name, "cache")
+        source.write_bytes(b"abc")
+        theirs.mkdir()
+        monkeypatch.setenv("BENCH_CACHE", str(theirs))
+        with without_rights(theirs):
+            assert file_sha256(source) == file_sha256(source)
+            with pytest.raises(BenchError, match=rf"the cache {theirs}/index cannot be written \(Permission denied\)"):
+                read(write)
+        with without_rights(source), pytest.raises(BenchError, match=rf"{source} cannot be read \(Permission denied"):
+            file_sha256(source)
+
+
+def test_a_limit_on_the_size_of_files_is_a_sentence_and_leaves_nothing(cache: Path) -> None:
+    pytest.importorskip("resource")
+    script = (
+        "import resource, sys; sys.path[:0] = sys.argv[1:]; from test_index import read, write; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "try: read(write)\nexcept Exception as error: print(type(error).__name__, error)"
+    )
+    command = [sys.executable, "-c", script, str(CHECKOUT), str(Path(__file__).parent)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert told.startswith(f"BenchError the cache {cache} cannot be written")
+    assert "BENCH_CACHE" in told
+    assert list(cache.iterdir()) == []
+
+
+def test_a_source_that_may_not_be_read_is_not_the_caches_fault(tmp_path: Path, cache: Path) -> None:
+    def fail(table: Path) -> dict[str, Any]:
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "source"))
+
+    with pytest.raises(BenchError, match=rf"'{tmp_path}/source' cannot be used \(Permission denied\)"):
+        read(fail)
 
 
 def test_reading_the_cache_imports_neither_pandas_nor_torch(cache: Path) -> None:

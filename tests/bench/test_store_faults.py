@@ -7,19 +7,24 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pandas.testing import assert_frame_equal
 
-from bench.store import Run, RunStore, disk, locks, shards
-from bench.store.owners import current_owner
+from bench.store import Run, RunStore, disk, list_runs, locks, runs, shards
+from bench.store.owners import Owner, current_owner
 from models.errors import BenchError
+from tests.other_user import without_rights
 
 ROOT = Path(__file__).resolve().parents[2]
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are made by fork")
@@ -480,3 +485,190 @@ class TestForeignFiles:
         open_run(tmp_path)
         left = Counter(name.partition(".tmp-")[2] for name in names(run) if ".tmp-" in name)
         assert left == {living.name: 2}
+
+
+class TestForeignLocks:
+    """Locks of owners with another clock, and things in a lock's place that are none."""
+
+    ELSEWHERE = replace(current_owner(), node="elsewhere")
+
+    @staticmethod
+    def lock(run: Run, owner: Owner, beat: float) -> Path:
+        path = run.shard_path(0).with_suffix(".lock")
+        path.mkdir()
+        (path / owner.name).touch()
+        os.utime(path / owner.name, (beat, beat))
+        return path
+
+    @pytest.mark.parametrize("age", [3600, 365 * 86400, -3600, -365 * 86400, -60 * 365 * 86400])
+    def test_a_heartbeat_far_from_now_is_of_nobody_who_lives(self, run: Run, age: float) -> None:
+        self.lock(run, self.ELSEWHERE, time.time() - age)
+        assert 0 in run.wait_for_all(timeout_s=0)
+        with run.writing(0) as claimed:
+            assert claimed
+
+    @pytest.mark.parametrize("skew", [-7200, 7200])
+    def test_over_nfs_the_servers_clock_decides_not_ours(
+        self, run: Run, skew: float, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stamped = time.time()
+        monkeypatch.setattr(time, "time", lambda: stamped + skew)
+        self.lock(run, self.ELSEWHERE, stamped)
+        with run.writing(0) as claimed:
+            assert not claimed
+
+    def test_a_reused_pid_is_another_process(self, run: Run) -> None:
+        self.lock(run, replace(current_owner(), start="1"), time.time())
+        with run.writing(0) as claimed:
+            assert claimed
+
+    def test_a_run_that_waits_says_once_for_whom_and_how_to_go_on(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(runs, "PATIENCE_S", 0.0)
+        finish_but_first(run)
+        lock, told = self.lock(run, self.ELSEWHERE, time.time()), []
+        with pytest.raises(BenchError, match="elsewhere has 0: wait longer, or end that process"):
+            run.wait_for_all(timeout_s=0.05, poll_s=0.001, say=told.append)
+        (line,) = told
+        assert f"waiting for process {os.getpid()} on elsewhere, which has shard 0" in line
+        assert f"delete {lock}" in line
+
+    def test_nothing_is_said_of_a_short_wait_or_of_none(self, run: Run) -> None:
+        told: list[str] = []
+        run.wait_for_all(timeout_s=1, say=told.append)
+        assert told == []
+
+    @pytest.mark.parametrize("thing", ["file", "garbage", "folder", "link", "loop"])
+    def test_what_is_no_lock_is_a_sentence_that_says_what_to_delete(self, run: Run, thing: str) -> None:
+        path = run.shard_path(0).with_suffix(".lock")
+        if thing == "file":
+            path.write_text("1234")
+        elif thing == "garbage":
+            path.mkdir()
+            (path / "core.1234").touch()
+        elif thing == "folder":
+            (path / current_owner().name).mkdir(parents=True)
+        else:
+            path.symlink_to(path if thing == "loop" else "nowhere")
+        for ask in (lambda: run.write(0, records(0)), lambda: run.wait_for_all(timeout_s=0)):
+            with pytest.raises(BenchError, match=r"shard-00000\.lock"):
+                ask()
+
+
+def finish_but_first(run: Run) -> None:
+    for shard in run.pending()[1:]:
+        run.write(shard, records(shard))
+
+
+class TestLimits:
+    def test_a_limit_on_the_size_of_files_is_a_sentence_and_leaves_nothing_partial(self, tmp_path: Path) -> None:
+        code = """
+import resource
+import numpy as np
+from models.errors import BenchError
+run = RunStore(sys.argv[1]).open({"protocol": "limited"}, shards=3)
+run.write(0, records(0))
+resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
+try:
+    run.write(1, pd.DataFrame({"noise": np.random.default_rng(0).bytes(2**20).hex()}, index=[0]))
+except BenchError as error:
+    print(error)
+run.write(2, records(2))
+print(sorted(os.listdir(run.path)))
+"""
+        pytest.importorskip("resource")
+        command = python(WORKER + code, tmp_path)
+        told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+        assert "shard-00001.parquet was not written (File too large): allow larger files (`ulimit -f" in told[0]
+        assert told[1] == str(whole(0, 2))
+
+    @pytest.mark.parametrize("depth", [0, 1])
+    def test_a_file_where_the_runs_should_be_is_named(self, tmp_path: Path, depth: int) -> None:
+        (tmp_path / "file").touch()
+        root = tmp_path / "file" / "/".join("ab"[:depth])
+        with pytest.raises(
+            BenchError, match=r"file.* was not written \((File exists|Not a directory)\): a file is where"
+        ):
+            open_run(root)
+
+    def test_leftovers_that_may_not_be_removed_disturb_nobody(
+        self, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        disk.temporary_beside(run.shard_path(0), replace(current_owner(), boot="abcdef")).touch()
+
+        def refuse(*_: object, **__: object) -> None:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "unlink", refuse)
+            assert open_run(tmp_path).pending() == [0, 1, 2, 3]
+        assert len(names(run)) == 2
+        assert names(open_run(tmp_path)) == whole()
+
+
+class TestWithoutRights:
+    @pytest.fixture
+    def root(self) -> Iterator[Path]:
+        """A folder that any user may reach."""
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder).chmod(0o777)
+            yield Path(folder)
+
+    def test_a_run_of_somebody_else_names_the_file_that_may_not_be_read(self, root: Path) -> None:
+        run = finish(open_run(root))
+        for path in (run.path / "run.json", run.shard_path(2)):
+            with without_rights(path), pytest.raises(BenchError, match=rf"'{path}' cannot be used \(Permission denied"):
+                finish(open_run(root)).read()
+        assert open_run(root).set_aside == ()
+
+    def test_a_run_in_a_folder_of_somebody_else_is_listed_beside_the_others(self, root: Path) -> None:
+        run = finish(open_run(root))
+        hidden = RunStore(root).open({"protocol": "hidden"}, 1).path
+        (root / "no-run").mkdir()
+        with without_rights(hidden):
+            listed = {one.fingerprint: one for one in list_runs(root)}
+        assert listed.keys() == {run.fingerprint, hidden.name}
+        assert "Permission denied" in listed[hidden.name].problem
+        assert (listed[run.fingerprint].done, listed[run.fingerprint].problem) == (4, "")
+
+    @pytest.mark.parametrize("content", ["[]", "{}", "{", '{"schema_version": 1}', "\x00", "[" * 100_000])
+    def test_a_run_that_is_none_is_listed_beside_the_others(self, root: Path, run: Run, content: str) -> None:
+        (run.path.parent / "ffff").mkdir()
+        (run.path.parent / "ffff" / "run.json").write_text(content)
+        listed = {one.fingerprint: one.problem for one in list_runs(run.path.parent)}
+        assert listed[run.fingerprint] == ""
+        assert "is damaged" in listed["ffff"]
+
+    def test_identities_of_other_kinds_are_damage(self, run: Run) -> None:
+        content = json.loads((run.path / "run.json").read_text())
+        (run.path / "run.json").write_text(json.dumps({**content, "identity": "mine"}))
+        assert "is damaged" in list_runs(run.path.parent)[0].problem
+
+
+class TestForeignShards:
+    NOTES = ("", "{}", "[]", "1", "null", '{"columns": 1}', '{"index_columns": [], "columns": [{}]}', "{",
+             '{"index_columns": [], "columns": [{"name": "id"}], "column_indexes": []}',
+             '{"index_columns": [], "columns": [{"name": "id", "field_name": "id", "pandas_type": null, '
+             '"numpy_type": null, "metadata": null}], "column_indexes": []}',
+             '{"index_columns": [], "columns": [{"name": "id", "field_name": "id", "pandas_type": "none", '
+             '"numpy_type": "no such type", "metadata": null}], "column_indexes": []}',
+             '{"index_columns": ["nowhere"], "columns": [], "column_indexes": []}',
+             '{"index_columns": [{"kind": "range"}], "columns": [], "column_indexes": [{}]}')  # fmt: skip
+
+    @pytest.mark.parametrize("notes", NOTES)
+    def test_a_footer_that_names_no_types_is_read_or_set_aside(self, tmp_path: Path, run: Run, notes: str) -> None:
+        finish(run)
+        table = pa.Table.from_pandas(records(1), preserve_index=False)
+        pq.write_table(table.replace_schema_metadata({"pandas": notes}), run.shard_path(1))
+        try:
+            found = run.read()
+        except BenchError:
+            assert run.pending() == [1]  # set aside, to be computed again
+            found = finish(run).read()
+        assert_frame_equal(found, pd.concat(map(records, range(4)), ignore_index=True))
+
+    def test_a_folder_in_a_shards_place_is_a_sentence(self, tmp_path: Path, run: Run) -> None:
+        run.shard_path(1).mkdir()
+        with pytest.raises(BenchError, match=r"shard-00001\.parquet.*Is a directory.*move it away"):
+            open_run(tmp_path)

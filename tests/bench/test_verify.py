@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +10,12 @@ import pytest
 from PIL import Image
 
 from bench.data.detections import Detections, open_detections
+from bench.data.images import read_rgb
 from bench.data.instances import open_coco
 from bench.data.published import BOX_SETS, INSTANCE_SETS
 from bench.data.verify import VerifyReport, is_published_boxes, is_published_set, verify
 from models.errors import BenchError
+from tests.other_user import without_rights
 
 
 @pytest.fixture(autouse=True)
@@ -203,3 +207,46 @@ def test_an_image_without_its_partner_is_no_sound_set(tmp_path: Path) -> None:
 def test_an_unknown_name_is_an_error_with_the_nearest_known(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="unknown data set 'coco-boxs': did you mean 'coco-boxes'"):
         verify("coco-boxs", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "place", ["coco/val2017", "coco/annotations", "coco/annotations/instances_val2017.json", "coco"]
+)
+@pytest.mark.parametrize("name", ["coco", "coco-boxes", "sa1b", "ade20k", "imagenet"])
+def test_what_may_not_be_read_is_in_the_report_with_its_name(
+    coco: Path, place: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setenv("BENCH_CACHE", f"{folder}/cache")
+        Path(folder).chmod(0o777)
+        root = Path(shutil.copytree(coco, f"{folder}/data"))
+        with without_rights(root / place):
+            report = verify(name, root)
+    if name == "coco":
+        assert not report.ok
+        assert f"{root / place}" in text(report)
+        assert "Permission denied" in text(report)
+
+
+@pytest.mark.parametrize("entry", ["val2017/1.png"])
+def test_a_photo_that_may_not_be_read_is_not_called_broken(
+    coco: Path, entry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setenv("BENCH_CACHE", f"{folder}/cache")
+        Path(folder).chmod(0o777)
+        root = Path(shutil.copytree(coco, f"{folder}/data"))
+        with without_rights(root / "coco" / entry):
+            report = verify("coco", root)
+            with pytest.raises(BenchError, match=r"1\.png' cannot be used \(Permission denied\)"):
+                read_rgb(root / "coco" / entry)
+    assert not report.ok
+    assert "1.png' cannot be used (Permission denied)" in text(report)
+
+
+def test_a_data_folder_that_is_a_file_is_missing_data(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for name in ("coco", "lvis", "coco-boxes", "ade20k", "imagenet", "sa1b"):
+        report = verify(name, tmp_path / "file")
+        assert not report.ok
+        assert len(report.lines) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import string
 import sys
 from dataclasses import replace
@@ -173,6 +174,13 @@ one = replace(CARDS[-1], name="theirs", build="{module}:network", filename=None)
 several = [one, replace(one, name="theirs-too")]
 taken = replace(one, name="sam-vit-b")
 wrong = "theirs"
+
+def __getattr__(name):
+    if name == "raises":
+        1 / 0
+    if name == "leaves":
+        raise SystemExit(3)
+    raise AttributeError(name)
 """
 
 
@@ -210,12 +218,18 @@ def test_an_installed_package_adds_models(plugin: Path, attribute: str, added: l
         ("taken", "the model name 'sam-vit-b' of entry point '.*:taken' is taken"),
         ("wrong", "is a str: it must be a ModelCard"),
         ("absent", "cannot be loaded .*: mend or uninstall"),
+        ("raises", "cannot be loaded .*ZeroDivisionError.*: mend or uninstall"),
+        ("leaves", "cannot be loaded .*SystemExit.*: mend or uninstall"),
     ],
 )
-def test_a_faulty_package_is_named(plugin: Path, attribute: str, said: str) -> None:
+def test_a_faulty_package_is_named_and_costs_no_other_model(plugin: Path, attribute: str, said: str) -> None:
     declare(plugin, attribute)
-    with pytest.raises(BenchError, match=said):
-        zoo.names()
+    assert zoo.names() == [card.name for card in CARDS]
+    (sentence,) = zoo.broken_plugins()
+    assert re.search(said, sentence)
+    assert zoo.card("sam-vit-b") in CARDS
+    with pytest.raises(BenchError, match=f"unknown model 'theirs'.*{said}"):
+        zoo.card("theirs")
 
 
 def test_all_committed_weights_are_less_than_20_mb_and_every_committed_run_has_its() -> None:

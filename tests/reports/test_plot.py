@@ -18,6 +18,7 @@ from protocols.results import TableResult
 from reports.frame import lines, to_frame
 from reports.panel import Theme
 from reports.plot import DARK, LIGHT, draw, pictures, recolour
+from reports.wording import tame
 
 
 def figure_of(result: TableResult) -> Figure:
@@ -155,3 +156,11 @@ def test_reports_need_neither_torch_nor_a_display() -> None:
     )
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert outcome.returncode == 0, outcome.stderr
+
+
+def test_names_that_are_no_plain_text_are_drawn(table4: TableResult) -> None:
+    name = "$\\frac{$ \x1b[1m\ud800\u202e\n_"
+    rows = (replace(table4.rows[0], label=name), *table4.rows[1:])
+    cells = tuple(replace(cell, row=name) if cell.row == table4.rows[0].label else cell for cell in table4.cells)
+    result = tame(replace(table4, rows=rows, cells=cells, title=name, world=name, comparisons=()))
+    assert pictures(result, to_frame(result)).png.startswith(b"\x89PNG")

@@ -1,9 +1,11 @@
 """Files of a report: whole or not there, and holding what was measured to the last bit."""
 
+import io
 import json
 import math
 import os
 import stat
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +13,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
-from models.errors import BenchError
+from models.errors import BenchError, printable
 from protocols.results import TableResult
 from reports import write
 from reports.frame import to_frame
 from reports.plot import Pictures
-from reports.write import KINDS, write_report
+from reports.terminal import print_table
+from reports.write import KINDS, check_folder, write_report
+from tests.other_user import without_rights
 
 
 @pytest.fixture(autouse=True)
@@ -116,3 +121,72 @@ def test_a_folder_without_the_right_to_write_is_a_clear_error(table4: TableResul
 def test_a_name_that_is_no_file_name_is_refused(table4: TableResult, tmp_path: Path, name: str) -> None:
     with pytest.raises(BenchError, match="cannot be a file name"):
         write_report(replace(table4, name=name), tmp_path)
+
+
+HOSTILE = (
+    "\x1b[2J\x1b]0;owned\x07",
+    "a\nb\r\tc",
+    "\u202egpj.mas\u2066",
+    "\x9b31m",
+    "\ud800\udc80",
+    "\x00\x7f\ufeff\u2028",
+    "$\\frac{$",
+    "[bold]x[/] [/nothing]",
+    "<script>alert(1)</script>|`*_#",
+    "=1+1",
+    "日本語 é",
+)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_of_any_characters_are_text_in_every_form(table4: TableResult, tmp_path: Path, name: str) -> None:
+    rows = tuple(
+        replace(row, label=f"{row.label} {name}", model=name, note=name) if row.label == "SAM" else row
+        for row in table4.rows
+    )
+    cells = tuple(replace(cell, row=f"SAM {name}", why=name) if cell.row == "SAM" else cell for cell in table4.cells)
+    provenance = {"argv": ["run", name], name: {name: Path(f"a{name}")}}
+    result = replace(
+        table4,
+        rows=rows,
+        cells=cells,
+        world=name,
+        title=f"Table {name}",
+        footnotes=(name,),
+        command=f"bench run --out {name}",
+        provenance=provenance,
+        comparisons=(),
+    )
+    stream = io.StringIO()
+    print_table(result, Console(file=stream, width=200))
+    texts = {path.suffix: path.read_text("utf-8") for path in write_report(result, tmp_path) if path.suffix != ".png"}
+    shown = printable(name)
+    for text in (*texts.values(), stream.getvalue()):
+        assert printable(text.replace("\n", "")) == text.replace("\n", "")
+    assert json.loads(texts[".json"])["rows"][0]["label"] == f"SAM {shown}"
+    assert f"SAM {shown}" in pd.read_csv(tmp_path / "table4.csv")["row"].tolist()
+    assert f"SAM {shown}" in stream.getvalue()
+    assert "<script>" not in texts[".html"]
+
+
+class TestBeforeTheWork:
+    def test_a_folder_that_can_be_made_is_not_made_yet(self, tmp_path: Path) -> None:
+        check_folder(tmp_path / "a" / "b")
+        check_folder(tmp_path)
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("place", ["file", "file/deeper", "file/deeper/still"])
+    def test_a_file_in_the_way_is_found(self, tmp_path: Path, place: str) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(BenchError, match=r"cannot write the report to .*file is a file.*choose another folder"):
+            check_folder(tmp_path / place)
+
+    def test_a_folder_of_somebody_else_is_found(self) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            Path(name).chmod(0o755)
+            theirs = Path(name, "theirs")
+            theirs.mkdir()
+            with without_rights(theirs):
+                for place in (theirs, theirs / "a"):
+                    with pytest.raises(BenchError, match="cannot write the report to"):
+                        check_folder(place)

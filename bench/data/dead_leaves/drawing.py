@@ -12,6 +12,8 @@ from typing import TypeVar
 
 from bench.paths import cache_dir
 from bench.progress import progress
+from bench.store.disk import disk_errors, sweep, temporary_beside
+from bench.store.owners import current_owner, pid_exists
 
 T = TypeVar("T")
 
@@ -30,7 +32,10 @@ def drawn(draw: Callable[[int], T], count: int) -> Iterator[T]:
 def rendered(name: str, render: Callable[[Path], None]) -> Path:
     """Return a folder of the cache, rendering it first if it is not there."""
     root = cache_dir() / "dead_leaves" / name
-    if not root.exists():
+    _sweep(root.parent)
+    with disk_errors(root, "BENCH_CACHE"):
+        there = root.exists()
+    if not there:
         render(root)
     return root
 
@@ -38,15 +43,26 @@ def rendered(name: str, render: Callable[[Path], None]) -> Path:
 @contextmanager
 def whole_or_not_at_all(folder: Path) -> Iterator[Path]:
     """Offer a folder beside `folder` that becomes it at the end; if the block raises, nothing is left."""
-    unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-    unfinished.mkdir(parents=True, exist_ok=True)
+    _sweep(folder.parent)
+    unfinished = temporary_beside(folder, current_owner())
     try:
-        yield unfinished
-        try:
-            unfinished.rename(folder)
-        except OSError:
-            if not folder.exists():
-                raise
-            # Another process was faster, with the same bytes.
+        with disk_errors(folder, "BENCH_CACHE"):
+            unfinished.mkdir(parents=True, exist_ok=True)
+            yield unfinished
+            try:
+                unfinished.rename(folder)
+            except OSError:
+                if not folder.exists():
+                    raise
+                # Another process was faster, with the same bytes.
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left half drawn, also under the names of earlier versions, <name>.<pid>.part."""
+    sweep(folder)
+    for left in folder.glob("*.part"):
+        pid = left.suffixes[-2][1:] if len(left.suffixes) > 1 else ""
+        if pid.isascii() and pid.isdigit() and not pid_exists(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)

@@ -49,13 +49,16 @@ def write_sa1b_tars(scenes: Iterable[Scene] | int, folder: Path, per_tar: int) -
 def _write_tar(folder: Path, number: int, scenes: list[tuple[int, Scene]]) -> Path:
     path = folder / f"sa_{number:06d}.tar"
     unfinished = path.with_suffix(".part")
-    with tarfile.open(unfinished, "w") as archive:
-        for image_id, scene in scenes:
-            photo = io.BytesIO()
-            Image.fromarray(scene.image).save(photo, "JPEG", quality=JPEG_QUALITY)
-            _add(archive, f"sa_{image_id}.jpg", photo.getvalue())
-            _add(archive, f"sa_{image_id}.json", json.dumps(_content(scene, image_id)).encode())
-    return unfinished.replace(path)
+    try:
+        with tarfile.open(unfinished, "w") as archive:
+            for image_id, scene in scenes:
+                photo = io.BytesIO()
+                Image.fromarray(scene.image).save(photo, "JPEG", quality=JPEG_QUALITY)
+                _add(archive, f"sa_{image_id}.jpg", photo.getvalue())
+                _add(archive, f"sa_{image_id}.json", json.dumps(_content(scene, image_id)).encode())
+        return unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
