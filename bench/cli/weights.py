@@ -11,6 +11,7 @@ from rich.table import Table
 from models import checkpoints, download, zoo
 from models.cards import ModelCard
 from models.errors import BenchError
+from models.hashes import forget_hash
 
 
 def list_weights() -> None:
@@ -80,7 +81,7 @@ def _verified(card: ModelCard) -> str:
     path = checkpoints.checkpoint_path(card)
     if path is None:
         return f"[green]ok[/] {card.name}: no file to verify"
-    checkpoints.forget_hash(path)
+    forget_hash(path)
     digest = checkpoints.check(card, path)
     doubt = "" if card.sha256 else " (no published hash to compare with)"
     return f"[green]ok[/] {card.name} {digest}{doubt}"
