@@ -220,7 +220,7 @@ CARDS: tuple[ModelCard, ...] = (
         url="https://drive.usercontent.google.com/download?id=10XmSj6mmpmRb8NhXbtiuO9cTTBwR_9SV&confirm=t",
         bytes=None,
         sha256=None,
-        note="size (about 24 MB) and hash are not published: the file cannot be checked, and is read with --trust alone",
+        note="size (about 24 MB) and hash are not published: it cannot be checked, and is read with --trust alone",
     ),
     _micro("sam-micro", "SAM", _SAM_SEGMENTER, _SAM_INPUT),
     _micro("mobilesam-micro", "MobileSAM", _SAM_SEGMENTER, _SAM_INPUT),

@@ -48,7 +48,8 @@ def runs_code(path: Path, names: list[str], way_out: str) -> BenchError:
     """Return the error for a file whose pickle asks for functions or classes."""
     rest = len(names) - _SHOWN
     shown = ", ".join(names[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
-    return BenchError(f"'{path}' asks to run code as it is read ({shown}), which was not done: {way_out}")
+    of = f" ({shown})" if shown else ""
+    return BenchError(f"'{path}' asks to run code as it is read{of}, which was not done: {way_out}")
 
 
 def _pickles(file: BinaryIO) -> list[Any]:

@@ -15,6 +15,7 @@ from models.cards import ModelCard
 from models.containers import open_container
 from models.errors import BenchError
 from models.hashes import hash_file
+from models.pickles import asked_for, runs_code
 
 _CHUNK = 1 << 20
 
@@ -58,10 +59,10 @@ def trusted_copy(path: Path, card: ModelCard, trusted: Collection[str] = ()) -> 
             ) from error
         if digest not in {card.sha256, *trusted}:
             published = "has no published hash" if card.sha256 is None else "is another one than the published"
-            raise BenchError(
-                f"'{path}' asks to run code as it is read, which was not done: the checkpoint of '{card.name}' "
-                f"{published} (sha256 {digest}); add --trust {path} if you know who made it"
-            )
+            names = asked_for(copy)
+            unusual = [name for name in names if not name.startswith(("torch.", "ultralytics."))]
+            why = f"the checkpoint of '{card.name}' {published} (sha256 {digest})"
+            raise runs_code(path, unusual or names, f"{why}, add --trust {path} if you know who made it")
         yield copy
 
 

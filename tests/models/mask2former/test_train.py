@@ -109,7 +109,7 @@ def test_a_finished_run_is_loaded_and_left_alone(whole) -> None:
 
 def test_another_recipe_in_the_same_folder_is_an_error(photos, whole) -> None:
     recipe = toy_recipe(learning_rate=1e-5, steps=9)
-    with pytest.raises(BenchError, match="made by another recipe: remove"):
+    with pytest.raises(BenchError, match="made by another recipe: name another"):
         train_semantic(toy_network(), toy_batches(photos, recipe), recipe, whole[1])
 
 

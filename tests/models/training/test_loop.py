@@ -269,7 +269,7 @@ class TestResumed:
 
     def test_a_run_of_another_recipe_is_refused(self, tmp_path: Path) -> None:
         run(tmp_path)
-        with pytest.raises(BenchError, match=r"was made by another recipe: remove .* to start again"):
+        with pytest.raises(BenchError, match=r"was made by another recipe: name another folder, or move .* away"):
             run(tmp_path, replace(RECIPE, learning_rate=0.04))
 
     def test_one_checkpoint_is_kept(self, tmp_path: Path) -> None:
