@@ -97,7 +97,8 @@ def _read_torch(source: Source, path: Path, damaged: Damaged) -> object:
     if not path.stat().st_size:
         raise damaged("it is empty")
     try:
-        return torch.load(source, map_location="cpu", weights_only=True)
+        with opened(source) as file:  # by its path, torch would go by its name
+            return torch.load(file, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         names = asked_for(source)
         if others := beyond_arrays(names):

@@ -31,7 +31,7 @@ def newest(out: Path) -> Path | None:
         BenchError: if there are checkpoints but none is whole, or the newest asks to run code.
     """
     found = sorted((p for p in out.glob("iter_*.pth") if _iteration(p) > 0), key=_iteration, reverse=True)
-    damaged = []
+    damaged = [f"the checkpoint file '{path}' is missing" for path in _promised(out) if not path.exists()]
     for path in found:
         if reason := _damage(path):
             damaged.append(f"the checkpoint file '{path}' is not as it was written ({reason})")
@@ -40,11 +40,19 @@ def newest(out: Path) -> Path | None:
         if damaged:
             print(f"{damaged[0]}; going on from {path}", file=sys.stderr)
         return path
-    if damaged and (len(found) > 1 or zipfile.is_zipfile(found[0])):
+    if damaged and (len(found) != 1 or zipfile.is_zipfile(found[0])):
         raise BenchError(f"{damaged[0]}: restore it from a copy, or move {out} away to begin again")
     if damaged:
         print(f"{damaged[0]}; beginning again", file=sys.stderr)
     return None
+
+
+def _promised(out: Path) -> list[Path]:
+    """Return the checkpoint that mmengine noted as the last one it wrote, if it did."""
+    try:
+        return [out / Path((out / "last_checkpoint").read_text(encoding="utf-8").strip()).name]
+    except (OSError, ValueError):
+        return []
 
 
 def _damage(path: Path) -> str:

@@ -277,10 +277,21 @@ class StepLog:
         out.mkdir(parents=True, exist_ok=True)
         self.path, self.started, self.first, self.before = out / "log.jsonl", time.monotonic(), done, 0.0
         if self.path.exists():
-            lines = [line for line in self.path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-            kept = [line for line in lines if json.loads(line)["step"] < done]
+            text = self.path.read_text(errors="replace")
+            lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+            kept = [line for number, line in enumerate(lines, 1) if self._step(line, number) < done]
             self.path.write_text("".join(kept))
             self.before = json.loads(kept[-1])["seconds"] if kept else 0.0
+
+    def _step(self, line: str, number: int) -> int:
+        try:
+            entry = json.loads(line)
+            float(entry["seconds"])
+            return int(entry["step"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise BenchError(
+                f"{self.path}, line {number}: this is no line of a log ({error}): mend or remove the line"
+            ) from error
 
     def write(self, step: int, losses: dict[str, float], rate: float) -> None:
         """Append the line of a step."""
