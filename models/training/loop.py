@@ -28,7 +28,7 @@ from models.errors import BenchError
 from models.state_dicts import UNREADABLE, first_line
 from models.training.classify import layer_decay_groups
 from models.training.recipes import ClassifyRecipe, PromptableRecipe, Recipe
-from models.training.whole import check_tensors, newest_whole, random_states, restore_random_states, seal
+from models.training.whole import check_runs_nothing, newest_whole, random_states, restore_random_states, seal
 
 LOG_EVERY = 20
 POLY_POWER = 0.9
@@ -224,8 +224,7 @@ def _resume(accelerator: Accelerator, schedulers: list[LambdaLR], recipe: Recipe
     state, folder = found.manifest, found.folder
     if state["recipe"] != plain_recipe(recipe):
         raise BenchError(f"{folder} was made by another recipe: name another folder, or move {out} away")
-    for path in (*folder.glob("*.bin"), *folder.glob("*.pt")):
-        check_tensors(path)
+    check_runs_nothing(folder)
     try:
         accelerator.load_state(str(folder))
         for scheduler, its_own in zip(schedulers, state["schedulers"], strict=True):

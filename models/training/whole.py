@@ -97,6 +97,19 @@ def newest_whole(out: Path) -> Found | None:
     return None
 
 
+def check_runs_nothing(folder: Path) -> None:
+    """Make sure that accelerate, which reads what it finds in a checkpoint, finds nothing but tensors.
+
+    Raises:
+        BenchError: if a file asks to run code, is a pickle, or cannot be read.
+    """
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".pkl":
+            raise runs_code(path, asked_for(path), _OURS)
+        if path.suffix in (".bin", ".pt"):
+            check_tensors(path)
+
+
 def check_tensors(path: Path) -> None:
     """Make sure that a torch file is one of tensors alone, without reading them.
 

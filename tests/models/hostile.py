@@ -28,7 +28,7 @@ def hostile(trace: Path) -> dict[str, tuple[Any, str]]:
         "exec": (Calls(exec, code), r"(builtins|__builtin__)\.exec"),
         "eval": (Calls(eval, code), r"(builtins|__builtin__)\.eval"),
         "open": (Calls(open, str(trace), "w"), r"(_io|io|builtins|__builtin__)\.open"),
-        "popen": (Calls(subprocess.Popen, ["touch", str(trace)]), r"subprocess\.Popen"),
+        "popen": (Calls(subprocess.Popen, ["touch", str(trace)]), r"(subprocess|commands)\.Popen"),
         "pickle in pickle": (Calls(pickle.loads, pickle.dumps(Calls(exec, code))), r"_?c?[pP]ickle\.loads"),
     }
 
