@@ -51,6 +51,9 @@ class ModelCard:
     """Size of the file, None if not published."""
     sha256: str | None = None
     """Hash of the file, None if not published: then it is recorded but cannot be checked."""
+    runs_code: bool = False
+    """Whether reading the checkpoint runs code in it. Then `build(checkpoint, device, card=, trusted=)` must read it
+    through `models.trust.trusted_copy`: the published file, or one the user vouches for."""
     requires: tuple[str, str] | None = None
     """A module that must be importable, and what to `pip install` for it."""
     licence: str = "unknown"
@@ -154,6 +157,7 @@ _FASTSAM_X = ModelCard(
     url="https://huggingface.co/spaces/An-619/FastSAM/resolve/main/weights/FastSAM.pt",
     bytes=144_943_063,
     sha256="c0be4e7ddbe4c15333d15a859c676d053c486d0a746a3be6a7a9790d52a9b6d7",
+    runs_code=True,
     requires=("ultralytics", "efficientsam-bench[fastsam]"),
     licence="AGPL-3.0",
     source="FastSAM, arXiv 2306.12156",
@@ -216,13 +220,14 @@ CARDS: tuple[ModelCard, ...] = (
         url="https://drive.usercontent.google.com/download?id=10XmSj6mmpmRb8NhXbtiuO9cTTBwR_9SV&confirm=t",
         bytes=None,
         sha256=None,
-        note="size (about 24 MB) and hash are not published: the file is recorded, but cannot be checked",
+        note="size (about 24 MB) and hash are not published: it cannot be checked, and is read with --trust alone",
     ),
     _micro("sam-micro", "SAM", _SAM_SEGMENTER, _SAM_INPUT),
     _micro("mobilesam-micro", "MobileSAM", _SAM_SEGMENTER, _SAM_INPUT),
     replace(
         _micro("fastsam-micro", "FastSAM", "models.fastsam:micro_segmenter", _YOLO_INPUT),
         build="models.yolo:fastsam_micro",
+        runs_code=False,
         requires=_FASTSAM_X.requires,
         licence=_FASTSAM_X.licence,
         note=_MICRO_NOTE,

@@ -1,27 +1,27 @@
 """Checkpoint files: where they are, whether they are the published ones, and how they get into a network.
 
-A file that is missing, cut short, altered, of another model or full of NaN is refused with one sentence that
-says what to do; nothing is ever loaded partly.
+A file that is missing, cut short, altered, quantised, of another model or full of NaN, or one that asks to run code,
+is refused with one sentence that says what to do; nothing is ever loaded partly.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from models.cards import CARDS, ModelCard, resolve
 from models.errors import BenchError
 from models.folders import weights_folder
+from models.hashes import hash_file, remembered_sha256
+from models.state_dicts import read_tensors
 
-_HASH_CACHED_FROM = 1 << 26
-"""Smallest file, bytes, whose hash is kept beside it: below, hashing takes less than a tenth of a second."""
+_REMEMBERED_FROM = 1 << 26
+"""Smallest file, bytes, whose hash is remembered: below, hashing takes less than a tenth of a second."""
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+"""Of weights. Smaller types, also floating ones, are quantised: they mean nothing without their scales."""
 _SHOWN = 3
 """Entries of each kind that a mismatch is explained with."""
 
@@ -35,36 +35,15 @@ def checkpoint_path(card: ModelCard) -> Path | None:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file; that of a large one is kept beside it until its size or time changes."""
-    facts, beside = path.stat(), _beside(path)
-    identity = [str(facts.st_size), str(facts.st_mtime_ns)]
-    if beside.is_file():
-        *known, digest = ["", *beside.read_text(encoding="utf-8").split()]
-        if known == ["", *identity] and len(digest) == 64:
-            return digest
-    digest = hash_file(path)
-    if facts.st_size >= _HASH_CACHED_FROM and os.access(path.parent, os.W_OK):
-        beside.write_text(" ".join([*identity, digest]), encoding="utf-8")
-    return digest
+    """Return the sha256 of a file; that of a large one is remembered in the cache folder until the file changes.
 
-
-def forget_hash(path: Path) -> None:
-    """Make the next `sha256_of` read the file again."""
-    _beside(path).unlink(missing_ok=True)
-
-
-def _beside(path: Path) -> Path:
-    """Return where the hash of a file is kept."""
-    return path.with_name(f"{path.name}.sha256")
-
-
-def hash_file(path: Path, algorithm: str = "sha256") -> str:
-    """Return the hash of a file, read now."""
-    hashed = hashlib.new(algorithm)
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            hashed.update(chunk)
-    return hashed.hexdigest()
+    Raises:
+        BenchError: if it cannot be read.
+    """
+    try:
+        return remembered_sha256(path) if path.stat().st_size >= _REMEMBERED_FROM else hash_file(path)
+    except OSError as error:
+        raise BenchError(f"'{path}' cannot be read ({error.strerror or error}): check its permissions") from error
 
 
 def check(card: ModelCard, path: Path) -> str:
@@ -82,48 +61,72 @@ def check(card: ModelCard, path: Path) -> str:
     if card.sha256 is not None and digest != card.sha256:
         raise BenchError(
             f"'{path}' is not the published checkpoint of '{card.name}', its sha256 is {digest} instead of "
-            f"{card.sha256}: pass its path to use it as a custom one, or delete it and "
+            f"{card.sha256}: pass its path to use it as a custom one, or move it away and "
             f"{_way_to_get(card, path)}"
         )
     return digest
 
 
 def read_state_dict(path: Path, card: ModelCard) -> dict[str, Tensor]:
-    """Read a state dict from safetensors, or from a torch file of tensors alone, bare or under 'model'.
+    """Read a state dict from safetensors, or from a torch file of tensors alone, whatever the file is called.
+
+    It may lie under 'model', 'state_dict', 'ema' and the like, in a zip or gzip file of its own, and its names may
+    have the 'module.' and '_orig_mod.' that wrapped networks put before all of them.
 
     Raises:
         BenchError: if the file is missing, cut short, or holds anything else.
     """
     if not path.is_file():
         raise missing(card, path)
-    content = _read_safetensors(path, card) if path.suffix == ".safetensors" else _read_torch(path, card)
-    state = content.get("model", content) if isinstance(content, Mapping) else content
-    if not isinstance(state, Mapping) or not all(isinstance(entry, Tensor) for entry in state.values()):
-        raise BenchError(
-            f"'{path}' holds no state dict: expected names and tensors, alone or under the key 'model', "
-            "save it with torch.save({'model': network.state_dict()}, path)"
-        )
-    return dict(state)
+    return read_tensors(path, lambda reason: cut_short(path, path.stat().st_size, card, f" ({reason})"))
 
 
 def fill(network: nn.Module, state: Mapping[str, Tensor], *, card: ModelCard, path: Path) -> None:
     """Copy a state dict read from `path` into the network of a card, all of it or nothing.
 
     Raises:
-        BenchError: if names or shapes differ, or a value is NaN or infinite.
+        BenchError: if names or shapes differ, weights are quantised, or a value is NaN or infinite.
     """
-    wanted = shapes(network.state_dict())
+    own = network.state_dict()
+    wanted = shapes(own)
     if card.convert is not None and shapes(state) != wanted:
         state = resolve(card.convert)(state)
     if shapes(state) != wanted:
         raise _misfit(state, wanted, card, path)
-    broken = [name for name, entry in state.items() if not torch.isfinite(entry).all()]
+    check_numbers(state, own, f"'{path}'")
+    network.load_state_dict(dict(state))
+
+
+def check_numbers(state: Mapping[str, Tensor], own: Mapping[str, Tensor], what: str) -> None:
+    """Make sure that entries can be copied over those of a network without becoming something else.
+
+    Args:
+        state: the entries; those without a counterpart are not looked at.
+        own: the network's.
+        what: what errors call the state, in quotes.
+
+    Raises:
+        BenchError: if entries that should be floating are not, or a value is NaN or infinite there.
+    """
+    floats = [name for name, entry in own.items() if entry.is_floating_point() and name in state]
+    quantised = [
+        f"{name} ({str(state[name].dtype).removeprefix('torch.')})" for name in floats if _quantised(state[name])
+    ]
+    if quantised:
+        raise BenchError(
+            f"{what} holds no floating-point weights in {_some(quantised)}: it is quantised, "
+            "give the checkpoint that it was made from"
+        )
+    broken = [name for name in floats if not torch.isfinite(state[name].to(own[name].dtype)).all()]
     if broken:
         raise BenchError(
-            f"'{path}' has NaN or infinite values in {_some(broken)}: the training behind it diverged or the "
+            f"{what} has NaN or infinite values in {_some(broken)}: the training behind it diverged or the "
             "file is damaged, use an earlier checkpoint or fetch it again"
         )
-    network.load_state_dict(dict(state))
+
+
+def _quantised(entry: Tensor) -> bool:
+    return entry.dtype not in _FLOATS
 
 
 def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
@@ -151,9 +154,9 @@ def missing(card: ModelCard, path: Path) -> BenchError:
 def cut_short(path: Path, size: int, card: ModelCard, reason: str = "") -> BenchError:
     """Return the error for a file that ends too early."""
     of = "" if card.bytes is None else f" of {card.bytes:,}"
-    return BenchError(
-        f"'{path}' is cut short or damaged, it has {size:,}{of} bytes{reason}: delete it and {_way_to_get(card, path)}"
-    )
+    ours = card.url is not None and path == checkpoint_path(card)
+    way_out = f"move it away and {_way_to_get(card, path)}" if ours else "give a whole copy of it"
+    return BenchError(f"'{path}' is cut short or damaged, it has {size:,}{of} bytes{reason}: {way_out}")
 
 
 def _way_to_get(card: ModelCard, path: Path) -> str:
@@ -164,29 +167,6 @@ def _way_to_get(card: ModelCard, path: Path) -> str:
     if card.scale == "micro":
         return "reinstall efficientsam-bench, or train it with `nox -s train_micro`"
     return f"there is no address to fetch it from, put it at '{path}' yourself"
-
-
-def _read_safetensors(path: Path, card: ModelCard) -> dict[str, Tensor]:
-    """Read a safetensors file."""
-    try:
-        return safetensors.torch.load_file(path)
-    except safetensors.SafetensorError as error:
-        raise cut_short(path, path.stat().st_size, card, f" ({_first_line(error)})") from error
-
-
-def _read_torch(path: Path, card: ModelCard) -> object:
-    """Read a torch file without running code from it."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "Unsupported global" not in str(error):
-            raise cut_short(path, path.stat().st_size, card) from error
-        raise BenchError(
-            f"'{path}' holds Python objects, which could run code, instead of tensors alone: "
-            "save it again with torch.save({'model': network.state_dict()}, path)"
-        ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise cut_short(path, path.stat().st_size, card, f" ({_first_line(error)})") from error
 
 
 def _misfit(
@@ -213,8 +193,3 @@ def _some(names: list[str]) -> str:
     """Return the first few names and how many more there are."""
     rest = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _first_line(error: Exception) -> str:
-    """Return what an exception says in its first line."""
-    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.cards import ModelCard
 from models.errors import BenchError
 from models.segmenter import (
     BACKGROUND,
@@ -28,6 +29,7 @@ from models.segmenter import (
     Prompts,
     Segmentation,
 )
+from models.trust import trusted_copy
 from models.yolo import MICRO_SIZE, threads_unchanged, ultralytics
 
 CONFIDENCE, NMS_IOU, INPUT_SIZE, MAX_MASKS = 0.4, 0.9, 1024, 300
@@ -158,22 +160,31 @@ def choose_by_points(masks: np.ndarray, points: np.ndarray, labels: np.ndarray) 
     return painted
 
 
-def load_fastsam(checkpoint: Path | None, device: str) -> FastSamSegmenter:
-    """Make a FastSAM from a checkpoint of `ultralytics`, whose reading runs code: trust where it is from.
+def load_fastsam(
+    checkpoint: Path | None, device: str, *, card: ModelCard, trusted: Collection[str] = ()
+) -> FastSamSegmenter:
+    """Make a FastSAM from a checkpoint of `ultralytics`, whose reading runs code.
+
+    Args:
+        checkpoint: read if its hash is the card's or is trusted.
+        device: as torch names it.
+        card: of the model.
+        trusted: sha256 of files that the user vouches for.
 
     Raises:
-        BenchError: if `ultralytics` is not installed or cannot read the file.
+        BenchError: if `ultralytics` is not installed or cannot read the file, or the file is not trusted.
     """
     package = ultralytics("ultralytics")
-    if checkpoint is None or checkpoint.suffix != ".pt":
-        raise BenchError(f"FastSAM needs a checkpoint whose name ends in .pt, got '{checkpoint}': rename it")
-    try:
-        network = package.FastSAM(str(checkpoint)).model
-    except (RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
-        reason = str(error).partition("\n")[0]
-        raise BenchError(
-            f"'{checkpoint}' is not a checkpoint of FastSAM ({reason}): run `bench weights fetch fastsam-x`"
-        ) from error
+    if checkpoint is None:
+        raise BenchError(f"'{card.name}' needs a checkpoint: run `bench weights fetch {card.name}`")
+    with trusted_copy(checkpoint, card, trusted) as copy:
+        try:
+            network = package.FastSAM(str(copy)).model
+        except (RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+            reason = str(error).partition("\n")[0].replace(str(copy), str(checkpoint))
+            raise BenchError(
+                f"'{checkpoint}' is not a checkpoint of FastSAM ({reason}): run `bench weights fetch {card.name}`"
+            ) from error
     return _segmenter(network, "fastsam", device, INPUT_SIZE)
 
 

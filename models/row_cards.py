@@ -17,6 +17,7 @@ from torch import nn
 from models import checkpoints
 from models.cards import ModelCard
 from models.errors import BenchError, unknown_name
+from models.hashes import hash_file
 
 PACKAGED = Path(__file__).parent / "weights"
 MICRO_WHY = "pretrained and finetuned on dead leaves: stands in for the pipeline, never for the paper's number"
@@ -124,7 +125,7 @@ def _check_digest(card: RowCard, path: Path) -> None:
     if card.digest is None:
         return
     algorithm, start = card.digest
-    digest = checkpoints.sha256_of(path) if algorithm == "sha256" else checkpoints.hash_file(path, algorithm)
+    digest = checkpoints.sha256_of(path) if algorithm == "sha256" else hash_file(path, algorithm)
     if not digest.startswith(start):
         raise BenchError(
             f"'{path}' is not the published checkpoint of '{card.name}', its {algorithm} begins with "

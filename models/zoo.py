@@ -7,6 +7,7 @@ a `ModelCard` or to a list of them.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Collection
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Protocol
@@ -31,17 +32,20 @@ class LoadedSegmenter(Segmenter, Protocol):
     """True if the weights are not those of the card: then no number stands for the card's model."""
 
 
-def load(name: str, *, checkpoint: str | Path | None = None, device: str = "cpu") -> LoadedSegmenter:
+def load(
+    name: str, *, checkpoint: str | Path | None = None, device: str = "cpu", trusted: Collection[str] = ()
+) -> LoadedSegmenter:
     """Load a model with its weights.
 
     Args:
         name: of the model, see `names`.
         checkpoint: file to use instead of the published one; without it, only the published file is accepted.
         device: as torch names it, e.g. cpu, cuda, cuda:1.
+        trusted: sha256 of files that may be read though their reading runs code, see `models.trust`.
 
     Raises:
         BenchError: if the name is unknown, the device is not there, a package is missing, or the checkpoint
-            is missing, damaged or of another model.
+            is missing, damaged, not trusted or of another model.
     """
     found = card(name)
     _require(found)
@@ -52,7 +56,7 @@ def load(name: str, *, checkpoint: str | Path | None = None, device: str = "cpu"
         if not path.is_file():
             raise _missing(found, path, asked_for=checkpoint is not None)
         digest = checkpoints.check(found, path) if checkpoint is None else checkpoints.sha256_of(path)
-    segmenter = _build(found, path, device)
+    segmenter = _build(found, path, device, trusted)
     segmenter.name = name
     segmenter.checkpoint_sha256 = digest
     segmenter.custom = checkpoint is not None and digest != found.sha256
@@ -69,6 +73,8 @@ def available(name: str) -> tuple[bool, str]:
             checkpoints.check(found, path)
     except BenchError as error:
         return False, str(error)
+    if found.runs_code and found.sha256 is None:
+        return False, f"'{path}' runs code as it is read and has no published hash: add --trust {path} to a run of it"
     return True, ""
 
 
@@ -133,10 +139,11 @@ def _cards_of(point: EntryPoint) -> list[ModelCard]:
     return list(found)
 
 
-def _build(found: ModelCard, path: Path | None, device: str) -> LoadedSegmenter:
+def _build(found: ModelCard, path: Path | None, device: str, trusted: Collection[str]) -> LoadedSegmenter:
     """Make a card's segmenter on a device, with the weights of a file."""
     if found.segmenter is None:
-        made: LoadedSegmenter = resolve(found.build)(path, device)
+        more = {"card": found, "trusted": trusted} if found.runs_code else {}
+        made: LoadedSegmenter = resolve(found.build)(path, device, **more)
         return made
     network: torch.nn.Module = resolve(found.build)()
     if path is not None:

@@ -76,6 +76,8 @@ class Settings(CommonSettings):
 
     axes: Axes
     preset: str
+    trusted: frozenset[str] = frozenset()
+    """sha256 of checkpoints that may be read though their reading runs code."""
 
 
 def protocol_of(table: str) -> ModuleType:
@@ -216,7 +218,7 @@ def _load(subject: Subject, settings: Settings) -> tuple[Answerer, dict[str, Any
     """Return what answers prompts, and its identity."""
     if not subject.has_weights:
         return ANSWERERS[subject.model](), {"name": subject.model}
-    model = zoo.load(subject.model, checkpoint=subject.checkpoint, device=settings.device)
+    model = zoo.load(subject.model, checkpoint=subject.checkpoint, device=settings.device, trusted=settings.trusted)
     identity = {
         "name": model.name,
         "checkpoint_sha256": model.checkpoint_sha256,

@@ -17,7 +17,7 @@ FRONT_DOOR = ("bench.__main__", "bench.cli")
 """What a user calls: the one place that knows everything."""
 MAY_IMPORT = {
     "models": ("models",),
-    "bench": ("bench", "models.errors", "models.folders", "models.segmenter"),
+    "bench": ("bench", "models.errors", "models.folders", "models.hashes", "models.segmenter"),
     "protocols": ("protocols", "bench", "models"),
     "reports": ("reports", "protocols.results", "models.errors"),
 }

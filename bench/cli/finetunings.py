@@ -24,6 +24,7 @@ from bench.data.sa1b import EXTENSIONS, Sa1bBatches, nothing_there
 from bench.data.semantic_crops import CropSettings, SemanticBatches
 from bench.data.tars import open_shards
 from models import detectors
+from models.checkpoints import check_numbers
 from models.classifier import Classifier
 from models.efficientsam.build import efficientsam_s, efficientsam_ti
 from models.errors import BenchError, MissingData
@@ -127,6 +128,7 @@ def _classify(model: str, options: Options, state: Mapping[str, Tensor], process
         raise BenchError(
             f"the encoder is not one of {chosen.encoder}: give the one that `bench pretrain` left"
         ) from None
+    check_numbers(state, encoder.state_dict(), "the encoder")
     photos = open_imagenet(_root(options), "train")
     recipe = adapted(chosen.recipe, options, images=len(photos), published=IMAGENET_IMAGES)
     network = Classifier(encoder, CLASSES, drop_path=recipe.drop_path)

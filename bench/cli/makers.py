@@ -26,6 +26,7 @@ from bench.provenance import provenance
 from bench.store import RunStore
 from models.errors import BenchError
 from models.folders import expanded
+from models.trust import vouched_for
 from protocols import axes as choices
 from protocols import (
     figure7,
@@ -56,6 +57,7 @@ class Options:
     scale: Scale = "auto"
     models: tuple[str, ...] = ()
     checkpoint: tuple[str, ...] = ()
+    trust: tuple[Path, ...] = ()
     preset: str = "paper"
     limit: int | None = None
     seed: int = 0
@@ -92,7 +94,7 @@ def make(table: str, maker: Maker, options: Options) -> TableResult | None:
 
 
 def _promptable(table: str, options: Options) -> TableResult | None:
-    axes = replace(choices.preset(options.preset), seed=options.seed)
+    axes, trusted = replace(choices.preset(options.preset), seed=options.seed), vouched_for(options.trust)
     axes = axes if options.repeats is None else replace(axes, repeats=options.repeats)
     plan = make_plan(
         tables.PAPER_ROWS[table],
@@ -105,7 +107,7 @@ def _promptable(table: str, options: Options) -> TableResult | None:
     if table == "table5" and plan.scale == "micro":
         plan = replace(plan, world=f"{plan.world}; boxes: {write_recorded_boxes(plan.data_root) or 'see below'}")
     say(f"{table}: {plan.world}")
-    settings = tables.Settings(axes=axes, preset=options.preset, **_settings(options))
+    settings = tables.Settings(axes=axes, preset=options.preset, trusted=trusted, **_settings(options))
     return tables.make_table(table, plan, settings)
 
 

@@ -25,6 +25,7 @@ def run(
     scale: Scale = "auto",
     models: tuple[str, ...] = (),
     checkpoint: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=PATH ...")] = (),
+    trust: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = (),
     preset: str = "paper",
     limit: int | None = None,
     seed: int = 0,
@@ -46,6 +47,8 @@ def run(
             auto: paper's data and models where they are on disk, else micro's, and says which.
         models: Measure these only: names of `bench list`, rows of the table, floor or ceiling.
         checkpoint: Your own weights for a model, e.g. efficientsam-ti=my.pt.
+        trust: A checkpoint of FastSAM that is not the published one and may run code as it is read; once for each
+            file. Only for files whose maker you know.
         preset: Whose evaluation protocol: paper, efficientvit, tinysam, edgesam or segment-anything-fast.
         limit: Ask only the first images of each data set; every output says so.
         seed: Of random clicks.
@@ -60,6 +63,7 @@ def run(
         scale=scale,
         models=models,
         checkpoint=checkpoint,
+        trust=trust,
         preset=preset,
         limit=limit,
         seed=seed,

@@ -12,6 +12,7 @@ from rich.text import Text
 from models import checkpoints, download, zoo
 from models.cards import ModelCard
 from models.errors import BenchError, printable, refused
+from models.hashes import forget_hash
 
 
 def list_weights() -> None:
@@ -85,7 +86,7 @@ def _verified(card: ModelCard) -> str:
     path = checkpoints.checkpoint_path(card)
     if path is None:
         return f"{card.name}: no file to verify"
-    checkpoints.forget_hash(path)
+    forget_hash(path)
     digest = checkpoints.check(card, path)
     doubt = "" if card.sha256 else " (no published hash to compare with)"
     return f"{card.name} {digest}{doubt}"

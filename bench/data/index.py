@@ -26,6 +26,7 @@ import pyarrow as pa
 from bench.data.jsonstream import Source
 from bench.paths import cache_dir
 from models.errors import BenchError, refused, way_out
+from models.hashes import remembered_sha256
 
 T = TypeVar("T")
 
@@ -47,26 +48,12 @@ def file_sha256(path: Path) -> str:
     Raises:
         BenchError: if the file cannot be read.
     """
-    memory = cache_dir() / "sha256" / f"{hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:32]}.json"
     try:
-        found = path.stat()
-        # The times alone would miss a file unpacked again over a damaged one: unzip restores mtime.
-        state = [str(path.absolute()), found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
-        remembered = _read_json(memory)
-        if isinstance(remembered, dict) and remembered.get("file") == state:
-            return str(remembered["sha256"])
-        digest = hashlib.sha256()
-        _hash_into(digest, path)
+        return remembered_sha256(path)
     except OSError as error:
         raise BenchError(
             f"{path} cannot be read ({error.strerror or error}): check the path and its permissions"
         ) from error
-    value = digest.hexdigest()
-    # Where the cache refuses, the file is hashed again next time.
-    with suppress(BenchError), _building(memory.parent) as folder:
-        (folder / memory.name).write_text(json.dumps({"file": state, "sha256": value}))
-        os.replace(folder / memory.name, memory)
-    return value
 
 
 def cached_table(stem: str, build: Callable[[Path], dict[str, Any]]) -> CachedTable:
@@ -191,11 +178,3 @@ def _hash_into(digest: hashlib._Hash, path: Path, end: int | None = None) -> byt
             digest.update(chunk)
             left -= len(chunk)
     return digest.digest()
-
-
-def _read_json(path: Path) -> Any:
-    """Return a small JSON file's content, None if there is no such file or it cannot be read or is damaged."""
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None

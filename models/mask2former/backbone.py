@@ -16,6 +16,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.checkpoints import check_numbers
 from models.errors import BenchError
 from models.sami.encoder import NORM_EPS, to_efficientsam
 from models.vitdet.pyramid import LEVELS, SimpleFeaturePyramid
@@ -105,4 +106,5 @@ def load_pretrained(backbone: PlainViTPyramid, encoder_state: Mapping[str, Tenso
                 f"{backbone.pos_embed.shape[2]}: '{entry}' is {found}, the backbone's {needed}; take an encoder of "
                 "its size"
             )
+    check_numbers(given, own, f"the encoder {name}")
     backbone.load_state_dict({**own, **{entry: value.to(own[entry].dtype) for entry, value in given.items()}})

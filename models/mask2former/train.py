@@ -20,7 +20,7 @@ from torch import nn
 
 from models.errors import BenchError
 from models.mask2former.config import optimizer_config
-from models.mask2former.resume import KEPT, check_recipe, load_weights, newest, semantic_steps_done
+from models.mask2former.resume import KEPT, begin, load_weights, steps_of
 from models.training import loop
 from models.training.loop import POLY_POWER, Batches
 from models.training.prefetch import read_ahead
@@ -61,8 +61,8 @@ def train_semantic(
 
     if recipe.accumulate != 1:
         raise BenchError(f"the semantic stage accumulates no gradients, got --accumulate {recipe.accumulate}: use 1")
-    check_recipe(recipe, out)
-    if semantic_steps_done(out) >= recipe.steps:
+    start = begin(recipe, out)
+    if steps_of(start) >= recipe.steps:
         load_weights(network, out)
         return network.eval()
     rank, processes = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
@@ -81,8 +81,8 @@ def train_semantic(
         param_scheduler=_schedule(recipe),
         default_hooks=_hooks(recipe),
         custom_hooks=[_step_hook(recipe, out, advance)],
-        load_from=str(newest(out)) if newest(out) else None,
-        resume=newest(out) is not None,
+        load_from=str(start) if start else None,
+        resume=start is not None,
         launcher="pytorch" if processes > 1 else "none",
         randomness={"seed": recipe.seed},
         log_level="ERROR",

@@ -11,6 +11,7 @@ from timm.layers.patch_embed import PatchEmbed
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from models.checkpoints import check_numbers
 from models.errors import BenchError
 from models.sami.positions import positions_with_class
 
@@ -117,6 +118,7 @@ def into_efficientsam(image_encoder: nn.Module, encoder_state: Mapping[str, Tens
             f"the pretrained encoder does not fit this EfficientSAM: '{wrong[0]}' has another shape or is missing, "
             "take the encoder of its size"
         )
+    check_numbers(encoder_state, own, "the pretrained encoder")
     image_encoder.load_state_dict({**own, **vit})
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -18,13 +19,16 @@ from typing import Any, Protocol
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import set_seed
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from models.errors import BenchError
+from models.state_dicts import UNREADABLE, first_line
 from models.training.classify import layer_decay_groups
 from models.training.recipes import ClassifyRecipe, PromptableRecipe, Recipe
+from models.training.whole import check_runs_nothing, newest_whole, random_states, restore_random_states, seal
 
 LOG_EVERY = 20
 POLY_POWER = 0.9
@@ -82,9 +86,8 @@ def train(
     set_seed(recipe.seed)
     optimizers = _optimizers(network, recipe)
     schedulers = [LambdaLR(optimizer, lambda step: _rate(step, recipe)) for optimizer in optimizers]
-    accelerator.register_for_checkpointing(*schedulers)
     model, *optimizers = accelerator.prepare(network, *optimizers)
-    done = _resume(accelerator, recipe, out)
+    done = _resume(accelerator, schedulers, recipe, out)
     if not train_on:
         if not done:
             raise BenchError(f"{out} has no checkpoint: train first")
@@ -106,7 +109,7 @@ def train(
             visits[step + 1](accelerator.unwrap_model(model).eval(), step + 1)
             model.train()
         if (step + 1) % recipe.checkpoint_every == 0 or step + 1 == recipe.steps:
-            _save(accelerator, recipe, out, step + 1)
+            _save(accelerator, schedulers, recipe, out, step + 1)
     accelerator.end_training()
     return accelerator.unwrap_model(model).eval()
 
@@ -185,13 +188,19 @@ def _rate(step: int, recipe: Recipe) -> float:
     return left if recipe.schedule == "linear" else 0.5 * (1 - math.cos(math.pi * left))
 
 
-def _save(accelerator: Accelerator, recipe: Recipe, out: Path, done: int) -> None:
+def _save(accelerator: Accelerator, schedulers: list[LambdaLR], recipe: Recipe, out: Path, done: int) -> None:
     """Replace the checkpoint by one of `done` steps; the old one stays until the new one is whole."""
-    new, current = out / "checkpoint.new", out / "checkpoint"
-    accelerator.save_state(str(new))
+    new, current, process = out / "checkpoint.new", out / "checkpoint", accelerator.process_index
     if accelerator.is_main_process:
-        state = {"done": done, "recipe": asdict(recipe)}
-        (new / "step.json").write_text(json.dumps(state))
+        shutil.rmtree(new, ignore_errors=True)  # left by a process that was killed
+    accelerator.wait_for_everyone()
+    accelerator.save_state(str(new))
+    (new / f"random_states_{process}.pkl").unlink()  # a pickle; the same as JSON:
+    (new / _RANDOM.format(process)).write_text(json.dumps(random_states(accelerator.device)))
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        states = [scheduler.state_dict() for scheduler in schedulers]
+        seal(new, {"done": done, "recipe": asdict(recipe), "schedulers": states})
         old = out / "checkpoint.old"
         if current.exists():
             shutil.rmtree(old, ignore_errors=True)  # left by a process that was killed before removing it
@@ -201,35 +210,52 @@ def _save(accelerator: Accelerator, recipe: Recipe, out: Path, done: int) -> Non
     accelerator.wait_for_everyone()
 
 
-def _resume(accelerator: Accelerator, recipe: Recipe, out: Path) -> int:
+def _resume(accelerator: Accelerator, schedulers: list[LambdaLR], recipe: Recipe, out: Path) -> int:
     """Load the newest whole checkpoint and return the steps it had done, 0 without one.
 
     Raises:
-        BenchError: if it was made by another recipe.
+        BenchError: if it was made by another recipe, or none is whole.
     """
-    folder = _newest(out)
-    if folder is None:
+    found = newest_whole(out)
+    if found is None:
         return 0
-    state = json.loads((folder / "step.json").read_text())
+    if accelerator.is_main_process and found.passed_over:
+        print(f"{found.passed_over}; going on from {found.folder}", file=sys.stderr)
+    state, folder = found.manifest, found.folder
     if state["recipe"] != plain_recipe(recipe):
-        raise BenchError(f"{folder} was made by another recipe: remove {out} to start again")
-    accelerator.load_state(str(folder))
+        raise BenchError(f"{folder} was made by another recipe: name another folder, or move {out} away")
+    check_runs_nothing(folder)
+    try:
+        accelerator.load_state(str(folder))
+        for scheduler, its_own in zip(schedulers, state["schedulers"], strict=True):
+            scheduler.load_state_dict(its_own)
+        states = folder / _RANDOM.format(accelerator.process_index)
+        if states.exists():  # else there are more processes than there were
+            restore_random_states(json.loads(states.read_text()), accelerator.device)
+    except (*UNREADABLE, SafetensorError) as error:
+        raise BenchError(
+            f"{folder} is no checkpoint of this network ({first_line(error)}): name another one"
+        ) from error
     return int(state["done"])
 
 
+_RANDOM = "random_states_{}.json"
+"""A process's file of random numbers."""
+
+
 def steps_done(out: Path) -> int:
-    """Return how many steps the newest checkpoint of a run has done, 0 without one."""
-    folder = _newest(out)
-    return 0 if folder is None else int(json.loads((folder / "step.json").read_text())["done"])
+    """Return how many steps the newest whole checkpoint of a run has done, 0 without one.
+
+    Raises:
+        BenchError: if there are checkpoints but none is whole.
+    """
+    found = newest_whole(out)
+    return 0 if found is None else int(found.manifest["done"])
 
 
 def seconds_trained(out: Path) -> int:
     """Return how long a run has trained up to its last log line, over all its sessions."""
     return round(json.loads((out / "log.jsonl").read_text().splitlines()[-1])["seconds"])
-
-
-def _newest(out: Path) -> Path | None:
-    return next((out / name for name in ("checkpoint", "checkpoint.old") if (out / name).exists()), None)
 
 
 def plain_recipe(recipe: Recipe) -> dict[str, Any]:
@@ -250,10 +276,21 @@ class StepLog:
         out.mkdir(parents=True, exist_ok=True)
         self.path, self.started, self.first, self.before = out / "log.jsonl", time.monotonic(), done, 0.0
         if self.path.exists():
-            lines = [line for line in self.path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-            kept = [line for line in lines if json.loads(line)["step"] < done]
+            text = self.path.read_text(errors="replace")
+            lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+            kept = [line for number, line in enumerate(lines, 1) if self._step(line, number) < done]
             self.path.write_text("".join(kept))
             self.before = json.loads(kept[-1])["seconds"] if kept else 0.0
+
+    def _step(self, line: str, number: int) -> int:
+        try:
+            entry = json.loads(line)
+            float(entry["seconds"])
+            return int(entry["step"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise BenchError(
+                f"{self.path}, line {number}: this is no line of a log ({error}): mend or remove the line"
+            ) from error
 
     def write(self, step: int, losses: dict[str, float], rate: float) -> None:
         """Append the line of a step."""

@@ -14,6 +14,7 @@ from timm.layers.mlp import Mlp
 from timm.layers.patch_embed import PatchEmbed
 from torch import Tensor, nn
 
+from models.checkpoints import check_numbers
 from models.errors import BenchError
 from models.sam.image_encoder import WindowAttention
 from models.sami.encoder import NORM_EPS, start
@@ -151,4 +152,5 @@ def start_from_encoder(backbone: Backbone, encoder_state: Mapping[str, Tensor], 
             f"the encoder of {name} has more than the {len(backbone.blocks)} blocks of this ViTDet: build the "
             "detector in the encoder's size"
         )
+    check_numbers(encoder_state, own, f"the encoder of {name}")
     backbone.load_state_dict({**own, **{entry: encoder_state[entry] for entry in needed}})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import paths
-from models import checkpoints, micro
+from models import checkpoints, hashes, micro
 from models.cards import CARDS, ModelCard
 from models.errors import BenchError
 from tests.models.recipe import fill
@@ -130,7 +132,7 @@ class Touch:
 def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
     trace = tmp_path / "ran"
     path = saved({"model": Touch(trace)}, tmp_path / "evil.pt")
-    with pytest.raises(BenchError, match="holds Python objects"):
+    with pytest.raises(BenchError, match=r"asks to run code as it is read \("):
         checkpoints.read_state_dict(path, TI)
     assert not trace.exists()
 
@@ -141,27 +143,96 @@ def test_a_file_without_a_state_dict_is_refused(tmp_path: Path, content: object)
         checkpoints.read_state_dict(saved(content, tmp_path / "x.pt"), TI)
 
 
-def test_the_hash_of_a_large_file_is_computed_once_until_the_file_changes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(checkpoints, "_HASH_CACHED_FROM", 4)
-    path = tmp_path / "large.pt"
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64, torch.bool])
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_integers_are_no_weights(state: dict[str, Tensor], tmp_path: Path, dtype: torch.dtype, suffix: str) -> None:
+    name, path = "image_encoder.blocks.1.mlp.fc2.weight", tmp_path / f"q{suffix}"
+    state[name] = (state[name] * 100).to(dtype)
+    safetensors.torch.save_file(state, path) if suffix == ".safetensors" else saved(state, path)
+    said = rf"no floating-point weights in {name} \({str(dtype).removeprefix('torch.')}\): it is quantised"
+    with pytest.raises(BenchError, match=said):
+        filled(path)
+
+
+def test_eight_bit_floats_and_quantised_tensors_are_no_weights(state: dict[str, Tensor], tmp_path: Path) -> None:
+    name = "image_encoder.blocks.1.mlp.fc2.weight"
+    for odd in (state[name].to(torch.float8_e4m3fn), torch.quantize_per_tensor(state[name], 0.1, 0, torch.qint8)):
+        with pytest.raises(BenchError, match=r"it is quantised|holds no state dict"):
+            filled(saved({**state, name: odd}, tmp_path / "q.pt"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_other_precision_are_read(state: dict[str, Tensor], tmp_path: Path, dtype: torch.dtype) -> None:
+    other = {name: value.to(dtype) for name, value in state.items()}
+    found = filled(saved(other, tmp_path / "x.pt")).state_dict()
+    assert all(torch.equal(found[name], other[name].float()) for name in state)
+
+
+def test_numbers_that_overflow_as_they_are_copied_are_refused(state: dict[str, Tensor], tmp_path: Path) -> None:
+    name = "image_encoder.blocks.1.mlp.fc2.bias"
+    state[name] = torch.full_like(state[name], 1e300, dtype=torch.float64)
+    with pytest.raises(BenchError, match=f"NaN or infinite values in {name}"):
+        filled(saved(state, tmp_path / "x.pt"))
+
+
+@pytest.mark.parametrize("odd", [torch.zeros(2, 2, device="meta"), torch.eye(2).to_sparse()])
+def test_a_tensor_without_numbers_of_its_own_is_refused(tmp_path: Path, odd: Tensor) -> None:
+    with pytest.raises(BenchError, match="holds no state dict"):
+        checkpoints.read_state_dict(saved({"a": odd}, tmp_path / "x.pt"), TI)
+
+
+@pytest.fixture
+def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file whose hash is remembered, and a cache of its own."""
+    monkeypatch.setattr(checkpoints, "_REMEMBERED_FROM", 4)
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "weights" / "large.pt"
+    path.parent.mkdir()
     path.write_bytes(b"first")
+    return path
+
+
+def test_the_hash_of_a_large_file_is_computed_once(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[Path] = []
-    monkeypatch.setattr(checkpoints, "hash_file", lambda path: hashed.append(path) or f"{len(hashed):064}")
-    assert checkpoints.sha256_of(path) == checkpoints.sha256_of(path) == f"{1:064}"
-    path.write_bytes(b"second")
-    assert checkpoints.sha256_of(path) == f"{2:064}"
-    checkpoints.forget_hash(path)
-    assert checkpoints.sha256_of(path) == f"{3:064}"
+    monkeypatch.setattr(hashes, "hash_file", lambda path: hashed.append(path) or f"{len(hashed):064}")
+    assert checkpoints.sha256_of(large) == checkpoints.sha256_of(large) == f"{1:064}"
+    hashes.forget_hash(large)
+    assert checkpoints.sha256_of(large) == f"{2:064}"
 
 
-@pytest.mark.parametrize("damage", ["", "5", "garbage in the file", "5 5 abc"])
-def test_a_damaged_note_of_a_hash_is_ignored(tmp_path: Path, damage: str) -> None:
-    path = tmp_path / "x.pt"
-    path.write_bytes(b"12345")
-    path.with_name("x.pt.sha256").write_text(damage)
-    assert checkpoints.sha256_of(path) == checkpoints.hash_file(path)
+@pytest.mark.parametrize("way", ["another inode", "in place"])
+def test_another_content_of_the_same_size_and_time_is_noticed(large: Path, tmp_path: Path, way: str) -> None:
+    first, before = checkpoints.sha256_of(large), large.stat()
+    time.sleep(0.05)  # ctime has the clock's ticks
+    if way == "in place":
+        large.write_bytes(b"again")
+    else:
+        (tmp_path / "other").write_bytes(b"again")
+        os.replace(tmp_path / "other", large)
+    os.utime(large, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert checkpoints.sha256_of(large) == hashlib.sha256(b"again").hexdigest() != first
+
+
+def test_a_user_s_own_note_of_a_hash_is_neither_read_nor_written(large: Path) -> None:
+    facts, theirs = large.stat(), large.with_name("large.pt.sha256")
+    theirs.write_text(f"{facts.st_size} {facts.st_mtime_ns} {'0' * 64}")
+    before = theirs.read_bytes()
+    for _ in range(2):
+        assert checkpoints.sha256_of(large) == checkpoints.hash_file(large)
+    assert theirs.read_bytes() == before
+    assert {path.name for path in large.parent.iterdir()} == {"large.pt", "large.pt.sha256"}
+
+
+@pytest.mark.parametrize("damage", ["", "5", "garbage", '{"file": 5}', "[" * 100_000, '{"file": null, "sha256": 5}'])
+def test_a_damaged_memory_of_a_hash_is_ignored(large: Path, damage: str) -> None:
+    checkpoints.sha256_of(large)
+    hashes.memory_of(large).write_text(damage)
+    assert checkpoints.sha256_of(large) == checkpoints.hash_file(large)
+
+
+def test_without_a_cache_folder_hashes_are_computed(large: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    assert checkpoints.sha256_of(large) == checkpoints.hash_file(large)
 
 
 @pytest.mark.parametrize(

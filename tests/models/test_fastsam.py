@@ -19,6 +19,7 @@ from models import zoo
 from models.errors import BenchError
 from models.fastsam import FastSamSegmenter, choose_by_box, choose_by_points
 from models.segmenter import Prompts, Segmenter
+from models.trust import vouched_for
 from models.yolo import ultralytics
 from protocols.plan import make_plan
 from protocols.rows import TABLE5
@@ -225,7 +226,7 @@ class TestUltralytics:
     def test_it_finds_the_masks_and_prompts_choose_among_them(self, tmp_path: Path) -> None:
         path, photo = tmp_path / "FastSAM-s.pt", image(480, 640)
         torch.save({"model": self.untrained("s").half(), "train_args": {"imgsz": 1024}}, path)
-        model = zoo.load("fastsam-s", checkpoint=path)
+        model = zoo.load("fastsam-s", checkpoint=path, trusted=vouched_for([path]))
         (embedding,) = model.embed([photo])
         assert embedding.features.shape[1:] == (480, 640)
         assert 0 < len(embedding.features) <= 300
@@ -244,7 +245,7 @@ class TestUltralytics:
     def test_a_file_of_something_else_is_refused(self, tmp_path: Path) -> None:
         torch.save({"model": "nothing"}, tmp_path / "x.pt")
         with pytest.raises(BenchError, match="is not a checkpoint of FastSAM"):
-            zoo.load("fastsam-s", checkpoint=tmp_path / "x.pt")
+            zoo.load("fastsam-s", checkpoint=tmp_path / "x.pt", trusted=vouched_for([tmp_path / "x.pt"]))
 
     def test_the_committed_weights_find_most_objects_of_training_scenes(self) -> None:
         """On scenes that nothing was trained on, but of the training world."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ pytest.importorskip("mmseg", reason="the extra `semantic` is not installed")
 from models.errors import BenchError
 from models.mask2former.resume import load_weights, newest, semantic_steps_done
 from models.mask2former.train import as_samples, train_semantic
+from tests.models.hostile import KINDS, hostile
 from tests.models.mask2former.toys import toy_batches, toy_network, toy_photos, toy_recipe
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -90,6 +92,48 @@ def test_a_checkpoint_cut_short_is_passed_over(photos, whole, tmp_path) -> None:
     assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole[0].state_dict().items())
 
 
+@pytest.fixture
+def stopped(whole, tmp_path: Path) -> Path:
+    """A copy of the run with its last two checkpoints, of four and six steps."""
+    return Path(shutil.copytree(whole[1], tmp_path / "stopped"))
+
+
+DAMAGE = {
+    "missing": lambda content: None,
+    "empty": lambda content: b"",
+    "cut": lambda content: content[: len(content) // 2],
+    "zeroed": lambda content: bytes(len(content)),
+    "a hole": lambda content: content[:20_000] + bytes(4096) + content[24_096:],
+    "flipped": lambda content: content[:20_000] + bytes([content[20_000] ^ 1]) + content[20_001:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_checkpoint_is_passed_over_with_a_word_and_two_are_refused(stopped, capsys, damage: str) -> None:
+    for name, rest in (("iter_6.pth", "iter_4.pth"), ("iter_4.pth", None)):
+        path = stopped / name
+        content = DAMAGE[damage](path.read_bytes())
+        path.unlink() if content is None else path.write_bytes(content)
+        if rest:
+            assert newest(stopped) == stopped / rest
+            assert f"{name}' is" in capsys.readouterr().err
+    with pytest.raises(BenchError, match=r"iter_6\.pth' is (missing|not as it was written).*begin again"):
+        newest(stopped)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_checkpoint_that_asks_to_run_code_is_refused(stopped, kind: str) -> None:
+    evil, asks = hostile(stopped / "ran")[kind]
+    torch.save({"state_dict": {}, "optimizer": evil}, stopped / "iter_6.pth")
+    for ask in (
+        lambda: train_semantic(toy_network(), None, toy_recipe(), stopped),
+        lambda: load_weights(None, stopped),
+    ):
+        with pytest.raises(BenchError, match=rf"asks to run code as it is read \({asks}"):
+            ask()
+    assert not (stopped / "ran").exists()
+
+
 def test_every_part_is_trained_and_the_backbone_slower(whole) -> None:
     before, after = toy_network().state_dict(), whole[0].state_dict()
     still = [name for name, value in before.items() if torch.equal(value, after[name])]
@@ -109,7 +153,7 @@ def test_a_finished_run_is_loaded_and_left_alone(whole) -> None:
 
 def test_another_recipe_in_the_same_folder_is_an_error(photos, whole) -> None:
     recipe = toy_recipe(learning_rate=1e-5, steps=9)
-    with pytest.raises(BenchError, match="made by another recipe: remove"):
+    with pytest.raises(BenchError, match="made by another recipe: name another"):
         train_semantic(toy_network(), toy_batches(photos, recipe), recipe, whole[1])
 
 

@@ -23,6 +23,8 @@ from models.errors import BenchError
 from models.training import loop
 from models.training.loop import seconds_trained, steps_done, train
 from models.training.recipes import Recipe
+from models.training.whole import seal
+from tests.models.hostile import KINDS, hostile
 
 ROOT = Path(__file__).resolve().parents[3]
 RECIPE = Recipe(
@@ -269,7 +271,7 @@ class TestResumed:
 
     def test_a_run_of_another_recipe_is_refused(self, tmp_path: Path) -> None:
         run(tmp_path)
-        with pytest.raises(BenchError, match=r"was made by another recipe: remove .* to start again"):
+        with pytest.raises(BenchError, match=r"was made by another recipe: name another folder, or move .* away"):
             run(tmp_path, replace(RECIPE, learning_rate=0.04))
 
     def test_one_checkpoint_is_kept(self, tmp_path: Path) -> None:
@@ -389,6 +391,100 @@ class TestKilled:
         assert (killed.pop("began"), straight.pop("began")) == (MOMENTS[moment], 0)
         assert killed == straight
         assert {path.name for path in (ends / moment).iterdir()} == {"checkpoint", "log.jsonl", "end.json"}
+
+
+FILES = ("model.safetensors", "optimizer.bin", "random_states_0.json", "step.json")
+"""Of a checkpoint, all of them."""
+DAMAGE: dict[str, Callable[[bytes], bytes | None]] = {
+    "missing": lambda content: None,
+    "empty": lambda content: b"",
+    "cut": lambda content: content[: len(content) // 2],
+    "zeroed": lambda content: bytes(len(content)),
+    "longer": lambda content: content + b"\0",
+    **{
+        f"flipped at {share:.0%}": lambda content, share=share: flipped(content, int(share * (len(content) - 1)))
+        for share in (0, 0.2, 0.5, 0.8, 0.99)
+    },
+}
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+class TestDamaged:
+    @pytest.fixture(scope="class")
+    def half(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """Return a run that was stopped after the checkpoint of five steps."""
+        out = tmp_path_factory.mktemp("half") / "run"
+        with pytest.raises(KeyboardInterrupt):
+            run(out, stage=Stage(dies_at=7))
+        return out
+
+    @pytest.fixture
+    def out(self, half: Path, tmp_path: Path) -> Path:
+        return Path(shutil.copytree(half, tmp_path / "run"))
+
+    def test_a_checkpoint_has_no_pickle_but_the_optimiser_s_tensors(self, half: Path) -> None:
+        assert sorted(path.name for path in (half / "checkpoint").iterdir()) == sorted(FILES)
+        torch.load(half / "checkpoint" / "optimizer.bin", weights_only=True)
+
+    @pytest.mark.parametrize("name", FILES)
+    @pytest.mark.parametrize("damage", DAMAGE)
+    def test_a_damaged_file_is_named_and_nothing_is_trained(self, out: Path, name: str, damage: str) -> None:
+        path = out / "checkpoint" / name
+        content = DAMAGE[damage](path.read_bytes())
+        path.unlink() if content is None else path.write_bytes(content)
+        before = (out / "log.jsonl").read_bytes()
+        for ask in (lambda: run(out), lambda: steps_done(out), lambda: run(out, train_on=False)):
+            with pytest.raises(BenchError, match=rf"{name}' is not as it was written .*: restore it"):
+                ask()
+        assert (out / "log.jsonl").read_bytes() == before
+
+    def test_the_one_before_is_taken_with_a_word(self, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        straight = weights(run(out.with_name("straight")))
+        shutil.copytree(out / "checkpoint", out / "checkpoint.old")
+        path = out / "checkpoint" / "model.safetensors"
+        path.write_bytes(flipped(path.read_bytes(), path.stat().st_size - 3))
+        assert steps_done(out) == 5
+        assert weights(run(out)) == straight
+        assert "model.safetensors' is not as it was written" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("name", ["optimizer.bin", "scaler.pt", "custom_checkpoint_0.pkl", "random_states_0.pkl"])
+    def test_a_sealed_checkpoint_that_asks_to_run_code_does_not(self, out: Path, name: str, kind: str) -> None:
+        """Whoever makes a folder can make its manifest, too."""
+        evil, asks = hostile(out / "ran")[kind]
+        torch.save(evil, out / "checkpoint" / name)
+        facts = check_whole_but_files(out / "checkpoint")
+        seal(out / "checkpoint", facts)
+        with pytest.raises(BenchError, match=rf"{name}' asks to run code as it is read \({asks}"):
+            run(out)
+        assert not (out / "ran").exists()
+
+    @pytest.mark.parametrize("states", ["{}", "[]", '{"python": [3, [1], null]}', "null"])
+    def test_random_states_of_something_else_are_refused(self, out: Path, states: str) -> None:
+        (out / "checkpoint" / "random_states_0.json").write_text(states)
+        seal(out / "checkpoint", check_whole_but_files(out / "checkpoint"))
+        with pytest.raises(BenchError, match="is no checkpoint of this network"):
+            run(out)
+
+    def test_a_checkpoint_of_another_network_is_refused(self, out: Path) -> None:
+        with pytest.raises(BenchError, match="is no checkpoint of this network"):
+            train(nn.Linear(3, 2).double(), Stage(), Batches(), RECIPE, out)
+
+    @pytest.mark.parametrize("line", ["", "nonsense", '{"step": 1}', "[]", '{"step": "x", "seconds": 1}'])
+    def test_a_damaged_line_of_the_log_is_named(self, out: Path, line: str) -> None:
+        log = out / "log.jsonl"
+        log.write_text("\n".join([line, *log.read_text().splitlines()[1:]]) + "\n")
+        with pytest.raises(BenchError, match=r"log\.jsonl, line 1: this is no line of a log"):
+            run(out)
+
+
+def check_whole_but_files(folder: Path) -> dict[str, Any]:
+    """Return what a manifest says besides hashes."""
+    content = json.loads((folder / "step.json").read_text())
+    return {name: content[name] for name in ("done", "recipe", "schedulers")}
 
 
 def test_an_old_checkpoint_alone_is_resumed_from(tmp_path: Path) -> None:

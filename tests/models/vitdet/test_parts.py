@@ -254,13 +254,13 @@ class TestCheckpoints:
     def test_a_pickle_that_names_a_function_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "evil.pkl"
         path.write_bytes(pickle.dumps({"model": SimpleNamespace(a=1)}))
-        with pytest.raises(BenchError, match=r"it names types\.SimpleNamespace"):
+        with pytest.raises(BenchError, match=r"asks to run code as it is read .*types\.SimpleNamespace"):
             read_detector(path, self.CARD)
         path.write_bytes(pickle.dumps([1, 2]))
         with pytest.raises(BenchError, match="holds no names and arrays"):
             read_detector(path, self.CARD)
         path.write_bytes(b"")
-        with pytest.raises(BenchError, match="no pickle of arrays"):
+        with pytest.raises(BenchError, match="it is empty"):
             read_detector(path, self.CARD)
 
     def test_a_cascade_cannot_be_converted(self, network, tmp_path: Path) -> None:
