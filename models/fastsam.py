@@ -140,7 +140,7 @@ def choose_by_points(masks: np.ndarray, points: np.ndarray, labels: np.ndarray) 
     Args:
         masks: bool [N, H, W].
         points: [P, K, 2] (x, y), px; cut to whole pixels inside the image.
-        labels: [P, K] 1 foreground, 0 background, -1 padding.
+        labels: [P, K] 1 foreground, 0 background, else no click.
 
     Returns:
         Masks bool [P, H, W].
@@ -153,7 +153,7 @@ def choose_by_points(masks: np.ndarray, points: np.ndarray, labels: np.ndarray) 
     for mask in masks[order]:
         verdict = np.full(len(points), PADDING)
         for point in range(points.shape[1]):
-            counts = mask[y[:, point], x[:, point]] & (labels[:, point] != PADDING)
+            counts = mask[y[:, point], x[:, point]] & (labels[:, point] >= BACKGROUND)
             verdict = np.where(counts, labels[:, point], verdict)
         painted[verdict == FOREGROUND] |= mask
         painted[verdict == BACKGROUND] &= ~mask

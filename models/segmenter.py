@@ -12,7 +12,7 @@ from torch import Tensor
 
 from models.errors import BenchError
 
-BACKGROUND, FOREGROUND, BOX_TOP_LEFT, BOX_BOTTOM_RIGHT, PADDING = 0, 1, 2, 3, -1
+BACKGROUND, FOREGROUND, BOX_TOP_LEFT, BOX_BOTTOM_RIGHT, PADDING, NO_CLICK = 0, 1, 2, 3, -1, -2
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,8 @@ class Prompts:
     points: np.ndarray
     """[P, K, 2] float32, (x, y) in pixels of the original image."""
     labels: np.ndarray
-    """[P, K] int64: 1 foreground, 0 background, 2 / 3 box corners (top-left / bottom-right), -1 padding."""
+    """[P, K] int64: 1 foreground, 0 background, 2 / 3 box corners (top-left / bottom-right), -1 padding, -2 no click (a
+    token of zeros, as EdgeSAM's prompt encoder has it)."""
     mask_logits: Tensor | None = None
     """[P, h, w] low-resolution logits of an earlier answer, for models that take a mask prompt."""
 
@@ -37,8 +38,8 @@ class Prompts:
             raise BenchError(
                 f"prompts need points [P, K, 2] and labels [P, K], got {list(points.shape)} and {list(labels.shape)}"
             )
-        if not np.isin(labels, (-1, 0, 1, 2, 3)).all():
-            raise BenchError(f"prompt labels must be -1, 0, 1, 2 or 3, got {sorted(set(labels.ravel().tolist()))}")
+        if not np.isin(labels, (-2, -1, 0, 1, 2, 3)).all():
+            raise BenchError(f"prompt labels must be -2, -1, 0, 1, 2 or 3, got {sorted(set(labels.ravel().tolist()))}")
         if not np.isfinite(points).all():
             raise BenchError("prompt points must be finite pixel coordinates, got NaN or infinity")
         object.__setattr__(self, "points", points)
@@ -80,7 +81,11 @@ class Segmentation(NamedTuple):
 
 @runtime_checkable
 class Segmenter(Protocol):
-    """The contract between a model and every promptable protocol (Tables 4 and 5)."""
+    """The contract between a model and every promptable protocol (Tables 4 and 5).
+
+    A segmenter whose logits [h, h] cover a square that holds the image in its upper left corner, resized by its long
+    side, as SAM's do, may say so by an attribute `padded = True`: some protocols place clicks at such cells.
+    """
 
     name: str
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from bench.metrics.iou import mask_iou
 from models.segmenter import BOX_TOP_LEFT, FOREGROUND, Prompts, Segmenter
 from protocols.axes import Axes
+from protocols.frame import CELLS, Frame
 
 PROMPTS_AT_ONCE = 16
 """Prompts a decoder call; on a CPU more is slower (its caches), and results never depend on it."""
@@ -29,6 +30,9 @@ class Answer(NamedTuple):
     """float32 [P]."""
     pick: np.ndarray
     """int8 [P], which candidate was picked."""
+    cells: np.ndarray | None = None
+    """bool [P, n, n], the answer at low resolution, at the cells of the padded square (`protocols.frame`); None for
+    models that have no such answer, and where the axes do not ask for it."""
 
 
 class Answerer(Protocol):
@@ -51,6 +55,7 @@ class ModelAnswerer:
     def __init__(self, model: Segmenter, axes: Axes) -> None:
         self.model, self.axes, self.name = model, axes, model.name
         self.looks_at_truth = axes.mask_pick == "oracle"
+        self._has_cells = axes.click_frame == "low_resolution" and getattr(model, "padded", False)
 
     def look(self, image: np.ndarray) -> None:
         """Encode the image."""
@@ -64,7 +69,9 @@ class ModelAnswerer:
         answers = [self._answer(prompts[group], None if truths is None else truths[group]) for group in groups]
         if not answers:
             return Answer(np.zeros((0, height, width), bool), np.zeros(0, np.float32), np.zeros(0, np.int8))
-        return Answer(*(np.concatenate(parts) for parts in zip(*answers, strict=True)))
+        masks, predicted_iou, pick, cells = zip(*answers, strict=True)
+        joined = np.concatenate(cells) if self._has_cells else None
+        return Answer(np.concatenate(masks), np.concatenate(predicted_iou), np.concatenate(pick), joined)
 
     def _answer(self, prompts: Prompts, truths: np.ndarray | None) -> Answer:
         multimask = self.axes.mask_pick != "single"
@@ -78,7 +85,12 @@ class ModelAnswerer:
                 picked = logits[rows, pick]  # [P, h, w]
                 prompts = Prompts(prompts.points, prompts.labels, picked)
             masks = self.model.masks(picked[:, None], size)[:, 0]
-        return Answer(masks.cpu().numpy(), predicted_iou[rows, pick].cpu().numpy(), pick.cpu().numpy().astype(np.int8))
+        return Answer(
+            masks.cpu().numpy(),
+            predicted_iou[rows, pick].cpu().numpy(),
+            pick.cpu().numpy().astype(np.int8),
+            (picked > 0).cpu().numpy() if self._has_cells else None,
+        )
 
     def _pick(self, logits: Tensor, predicted_iou: Tensor, prompts: Prompts, truths: np.ndarray | None) -> Tensor:
         """Return the index [P] of the candidate that counts; clicks have no box and go by predicted IoU."""
@@ -158,8 +170,6 @@ class Ceiling:
 
     name = "ceiling"
     looks_at_truth = True
-    input_size = 1024
-    """Long side, px, of every full-size model; smaller images than that are enlarged, and come back whole."""
 
     def look(self, image: np.ndarray) -> None:
         """Remember the size."""
@@ -167,10 +177,8 @@ class Ceiling:
 
     def answer(self, prompts: Prompts, truths: np.ndarray | None) -> Answer:
         """Resize the truth to the input's resolution and back, bilinear both ways, as masks are."""
-        scale = self.input_size / max(self.size)
-        inner = (max(1, int(self.size[0] * scale + 0.5)), max(1, int(self.size[1] * scale + 0.5)))
         assert truths is not None
-        masks = [self._through(truth, inner) for truth in truths]
+        masks = [self._through(truth, Frame.of(self.size).inner) for truth in truths]
         return _certain(np.stack(masks) if masks else np.zeros((0, *self.size), bool))
 
     def _through(self, truth: np.ndarray, inner: tuple[int, int]) -> np.ndarray:
@@ -181,7 +189,14 @@ class Ceiling:
 
 
 def _certain(masks: np.ndarray) -> Answer:
-    return Answer(masks, np.ones(len(masks), np.float32), np.zeros(len(masks), np.int8))
+    frame = Frame.of((masks.shape[1], masks.shape[2]))
+    cells = [frame.cells(frame.enter(mask)) for mask in masks]
+    return Answer(
+        masks,
+        np.ones(len(masks), np.float32),
+        np.zeros(len(masks), np.int8),
+        np.stack(cells) if cells else np.zeros((0, CELLS, CELLS), bool),
+    )
 
 
 FRAMES: dict[str, type[Floor] | type[Ceiling]] = {"floor": Floor, "ceiling": Ceiling}

@@ -93,7 +93,7 @@ def _records(cell: Cell, images: Sequence[ImageInfo], advance: Callable[[int], N
 
 
 def _image_records(cell: Cell, info: ImageInfo, image: np.ndarray) -> list[dict[str, object]]:
-    annotations = cell.instances.annotations(info.id)
+    annotations = cell.instances.annotations(info.id, with_empty=cell.axes.empty != "skip")
     extra: dict[str, Any] = {}
     if cell.detections is not None:
         extra = {"detections": cell.detections, "most": cell.protocol.most_detections(cell.instances.name, cell.axes)}

@@ -1,11 +1,14 @@
-"""Clicks on a ground-truth mask: random ones keyed by annotation, and the two interactive policies."""
+"""Clicks on a ground-truth mask: random ones keyed by annotation, and RITM's in the larger error."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from bench.draws import Draws
+from models.segmenter import BACKGROUND, FOREGROUND
 
 
 def random_clicks(mask: np.ndarray, count: int, *, seed: int, repeat: int, annotation_id: int) -> np.ndarray:
@@ -26,49 +29,48 @@ def random_clicks(mask: np.ndarray, count: int, *, seed: int, repeat: int, annot
     return np.stack([chosen % mask.shape[1], chosen // mask.shape[1]], axis=1).astype(np.float32)
 
 
-def farthest_from_edge(region: np.ndarray) -> np.ndarray:
-    """Return the pixel (x, y) float32 [2] deepest inside a region bool [H, W]; the first in row order on ties.
+def edge_distance(region: np.ndarray) -> np.ndarray:
+    """Return each pixel's exact distance to the outside of a region bool [H, W], float32 px; 0 outside.
 
-    The image's border counts as an edge.
+    The image's border counts as an edge. float32 is what OpenCV computes, and decides which pixels are equals.
     """
-    depth = distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
-    y, x = np.unravel_index(int(np.argmax(depth)), region.shape)
+    return distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1].astype(np.float32)  # type: ignore[no-any-return]
+
+
+def deepest(depth: np.ndarray) -> np.ndarray:
+    """Return the place (x, y) float32 [2] of the largest value [H, W], the first in row order of equals."""
+    y, x = np.unravel_index(int(np.argmax(depth)), depth.shape)
     return np.array([x, y], dtype=np.float32)
 
 
-def ritm_click(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, int]:
+def farthest_from_edge(region: np.ndarray) -> np.ndarray:
+    """Return the pixel (x, y) float32 [2] deepest inside a region bool [H, W]; the first in row order on ties."""
+    return deepest(edge_distance(region))
+
+
+def ritm_click(
+    truth: np.ndarray,
+    prediction: np.ndarray,
+    *,
+    tie: Literal["object", "background"] = "object",
+    clicked: np.ndarray | None = None,
+) -> tuple[np.ndarray, int]:
     """Return the next click of Sofiiuk et al. (2021): the deepest pixel of false negatives or false positives.
 
     Args:
         truth: bool [H, W].
         prediction: bool [H, W], empty before the first click.
+        tie: see `Axes.tie`.
+        clicked: int64 [K, 2] (x, y), pixels that are not clicked again while any other is wrong.
 
     Returns:
-        The pixel (x, y) and its label: 1 where an object pixel was missed, 0 where background was taken.
+        The pixel (x, y) and its label: 1 where an object pixel was missed, 0 where background was taken. If nothing
+        is wrong, a click on the mask's middle (tie "object") or on the image's first pixel (label 0).
     """
-    missed, extra = truth & ~prediction, prediction & ~truth
-    depth = [distance_transform_edt(np.pad(region, 1)).max() for region in (missed, extra)]
-    positive = bool(depth[0] >= depth[1])
-    region = missed if positive else extra
-    return farthest_from_edge(region if region.any() else truth), int(positive)
-
-
-def error_click(
-    truth: np.ndarray, prediction: np.ndarray, *, seed: int, position: int, annotation_id: int
-) -> tuple[np.ndarray, int]:
-    """Return a uniform random pixel of the error, false negatives and false positives together (EdgeSAM).
-
-    Args:
-        truth: bool [H, W].
-        prediction: bool [H, W].
-        seed: of the run.
-        position: number of the click in its sequence.
-        annotation_id: of the mask.
-
-    Returns:
-        The pixel (x, y) and its label, 1 or 0; where nothing is wrong, a pixel of the mask.
-    """
-    error = truth ^ prediction
-    region = error if error.any() else truth
-    point = random_clicks(region, 1, seed=seed, repeat=2**31 + position, annotation_id=annotation_id)[0]
-    return point, int(truth[int(point[1]), int(point[0])])
+    missed, extra = (edge_distance(region) for region in (truth & ~prediction, prediction & ~truth))
+    if clicked is not None:
+        missed[clicked[:, 1], clicked[:, 0]] = extra[clicked[:, 1], clicked[:, 0]] = 0
+    if tie == "object" and not missed.any() and not extra.any():
+        return farthest_from_edge(truth), FOREGROUND
+    positive = missed.max() > extra.max() or (tie == "object" and missed.max() == extra.max())
+    return deepest(missed if positive else extra), FOREGROUND if positive else BACKGROUND

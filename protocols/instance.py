@@ -41,7 +41,9 @@ def ask_image(
     """
     found = detections.for_image(info.id)
     best = _best(found, most)
-    boxes = found.boxes_xyxy[best].clip(0, [info.width, info.height, info.width, info.height])
+    boxes = found.boxes_xyxy[best]
+    if axes.clip_boxes:
+        boxes = boxes.clip(0, [info.width, info.height, info.width, info.height])
     if not len(best):
         return []
     answerer.look(image)

@@ -7,22 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.data import Annotation, ImageInfo, tight_box_xyxy
-from bench.metrics.iou import mask_iou
+from bench.data import Annotation, ImageInfo
 from models.errors import UnsupportedPrompt
 from models.segmenter import FOREGROUND, Prompts
 from protocols.answers import PROMPTS_AT_ONCE, Answer, Answerer
 from protocols.axes import Axes
-from protocols.clicks import error_click, farthest_from_edge, random_clicks, ritm_click
-
-
-class Truths(NamedTuple):
-    """The objects of one image that can be asked for."""
-
-    annotations: list[Annotation]
-    masks: np.ndarray
-    """bool [P, H, W], none empty."""
-
+from protocols.clicks import random_clicks
+from protocols.sequences import clicked
+from protocols.truths import Truths, boxes_of, ious, truths_of
 
 MEMORY = 1 << 28
 """Bytes that the truths and answers of one image may take at once; a crowd of thousands is asked in parts."""
@@ -55,7 +47,7 @@ def ask_image(
     """
     records: list[dict[str, object]] = []
     for part in parts(len(annotations), info):
-        truths = _truths(info, annotations[part])
+        truths = truths_of(info, annotations[part], axes)
         if not truths.annotations:
             continue
         if not records:
@@ -65,7 +57,7 @@ def ask_image(
         if len(refusals) == len(answers) > 0:
             raise UnsupportedPrompt(refusals[0].why)
         for prompt, repeat, answer in answers:
-            records += _records(truths, prompt, repeat, answer)
+            records += _records(truths, prompt, repeat, answer, axes)
     return records
 
 
@@ -80,44 +72,35 @@ def ask_boxes(
     answerer: Answerer, image: np.ndarray, info: ImageInfo, annotations: Sequence[Annotation], axes: Axes
 ) -> list[dict[str, object]]:
     """Ask for every object of an image by box alone; the records that `ask_image` makes of them."""
-    truths = _truths(info, annotations)
+    truths = truths_of(info, annotations, axes)
     if not truths.annotations:
         return []
     answerer.look(image)
-    return _records(truths, "box", 0, answerer.answer(_boxes(truths, axes), truths.masks))
+    return _records(truths, "box", 0, answerer.answer(boxes_of(truths, axes), truths.rasters), axes)
 
 
-def _records(truths: Truths, prompt: str, repeat: int, answer: Answer | Refusal) -> list[dict[str, object]]:
+def _records(truths: Truths, prompt: str, repeat: int, answer: Answer | Refusal, axes: Axes) -> list[dict[str, object]]:
     if isinstance(answer, Refusal):
         return [
             {**_about(annotation, prompt, repeat), **NO_ANSWER, "refused": answer.why}
             for annotation in truths.annotations
         ]
-    ious = mask_iou(answer.masks, truths.masks)
     return [
         _record(annotation, prompt, repeat, answer, row, iou)
-        for row, (annotation, iou) in enumerate(zip(truths.annotations, ious, strict=True))
+        for row, (annotation, iou) in enumerate(zip(truths.annotations, ious(answer.masks, truths, axes), strict=True))
     ]
-
-
-def _truths(info: ImageInfo, annotations: Sequence[Annotation]) -> Truths:
-    masks = [annotation.mask(info.height, info.width) for annotation in annotations]
-    kept = [(annotation, mask) for annotation, mask in zip(annotations, masks, strict=True) if mask.any()]
-    shape = (0, info.height, info.width)
-    stacked = np.stack([mask for _, mask in kept]) if kept else np.zeros(shape, bool)
-    return Truths([annotation for annotation, _ in kept], stacked)
 
 
 def _answers(answerer: Answerer, truths: Truths, axes: Axes) -> Iterator[tuple[str, int, Answer | Refusal]]:
     """Yield (prompt, repeat, answer) for every column that the evaluator has, and every repeat."""
     if axes.asks("box"):
-        yield "box", 0, _answer(answerer, _boxes(truths, axes), truths.masks)
+        yield "box", 0, _answer(answerer, boxes_of(truths, axes), truths.rasters)
     counts = [count for count in (1, 3) if axes.asks(f"{count}click")]
     if axes.clicks == "random":
         for repeat in range(axes.repeats):
             for count in counts:
                 clicks = _random(truths, count, axes, repeat)
-                yield f"{count}click", repeat, _answer(answerer, clicks, truths.masks)
+                yield f"{count}click", repeat, _answer(answerer, clicks, truths.rasters)
     elif counts:
         answer: Answer | Refusal = Refusal("")
         for count, answer in enumerate(_iterative(answerer, truths, axes, max(counts)), start=1):
@@ -134,16 +117,6 @@ def _answer(answerer: Answerer, prompts: Prompts, truths: np.ndarray) -> Answer 
         return Refusal(str(refused))
 
 
-def _boxes(truths: Truths, axes: Axes) -> Prompts:
-    """Return box prompts, clipped to the image so that every model sees the same one."""
-    height, width = truths.masks.shape[1:]
-    if axes.box_source == "tight":
-        boxes = np.stack([tight_box_xyxy(mask) for mask in truths.masks])
-    else:
-        boxes = np.array([annotation.box_xyxy for annotation in truths.annotations])
-    return Prompts.from_boxes(boxes.clip(0, [width, height, width, height]))
-
-
 def _random(truths: Truths, count: int, axes: Axes, repeat: int) -> Prompts:
     points = [
         random_clicks(mask, count, seed=axes.seed, repeat=repeat, annotation_id=annotation.id)
@@ -153,35 +126,12 @@ def _random(truths: Truths, count: int, axes: Axes, repeat: int) -> Prompts:
 
 
 def _iterative(answerer: Answerer, truths: Truths, axes: Axes, count: int) -> Iterator[Answer | Refusal]:
-    """Yield the answers after one, two, ... clicks, each placed by what the last answer got wrong.
-
-    The model sees all clicks so far and no earlier mask. A refusal is the last.
-    """
-    masks = np.zeros_like(truths.masks)
-    points = np.zeros((len(masks), 0, 2), np.float32)
-    labels = np.zeros((len(masks), 0), np.int64)
-    for position in range(count):
-        clicks = [
-            _next_click(truth, mask, axes, position, annotation.id)
-            for truth, mask, annotation in zip(truths.masks, masks, truths.annotations, strict=True)
-        ]
-        points = np.concatenate([points, np.stack([point for point, _ in clicks])[:, None]], axis=1)
-        labels = np.concatenate([labels, np.array([[label] for _, label in clicks])], axis=1)
-        answer = _answer(answerer, Prompts(points, labels), truths.masks)
-        yield answer
-        if isinstance(answer, Refusal):
-            return
-        masks = answer.masks
-
-
-def _next_click(
-    truth: np.ndarray, mask: np.ndarray, axes: Axes, position: int, annotation_id: int
-) -> tuple[np.ndarray, int]:
-    if axes.clicks == "ritm":
-        return ritm_click(truth, mask)
-    if position == 0:
-        return farthest_from_edge(truth), FOREGROUND
-    return error_click(truth, mask, seed=axes.seed, position=position, annotation_id=annotation_id)
+    """Yield the answers after one, two, ... clicks, each placed by the last answer. A refusal is the last."""
+    try:
+        for _, answer in clicked(answerer, truths, axes, count):
+            yield answer
+    except UnsupportedPrompt as refused:
+        yield Refusal(str(refused))
 
 
 NO_ANSWER: dict[str, object] = {"pick": -1, "predicted_iou": float("nan"), "iou": float("nan")}

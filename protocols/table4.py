@@ -48,8 +48,8 @@ RECORD_TYPES = {
 
 
 def counted(records: pd.DataFrame, axes: Axes) -> pd.DataFrame:
-    """Return the records that count under the axes: crowds and small annotations."""
-    kept = records["area"] >= axes.smallest_area
+    """Return the records that count under the axes: crowds and small annotations, and none of 0 / 0."""
+    kept = (records["area"] >= axes.smallest_area) & records["iou"].notna()
     return records[kept if axes.crowd == "keep" else kept & ~records["iscrowd"]]
 
 

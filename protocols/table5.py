@@ -23,7 +23,7 @@ METRICS = {"ap": "AP", "ap_s": "AP_S", "ap_m": "AP_M", "ap_l": "AP_L"}
 COLUMNS = tuple(
     Column(f"{data_set}_{key}", label, data_set.upper()) for data_set in DATA_SETS for key, label in METRICS.items()
 )
-MATTERS = dict.fromkeys(METRICS, ("mask_pick", "refinement", "score", "detection_cap"))
+MATTERS = dict.fromkeys(METRICS, ("mask_pick", "refinement", "score", "detection_cap", "clip_boxes"))
 """Axes that decide what a column measures: only where all are the paper's is it compared with the paper's."""
 MOST_DETECTIONS = {"coco": 1000, "lvis": 300}
 """Detections of an image that are asked, the best. On COCO the evaluator counts the best 100 of each category

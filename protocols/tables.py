@@ -188,7 +188,7 @@ def _open_all(
     absent: dict[str, str] = {}
     for name in names:
         try:
-            data[name] = _open(protocol, name, plan, settings.limit)
+            data[name] = _open(protocol, name, plan, settings.limit, settings.axes)
         except MissingData as error:
             absent[name] = str(error)
     if not data:
@@ -196,9 +196,10 @@ def _open_all(
     return data, absent
 
 
-def _open(protocol: ModuleType, name: str, plan: Plan, limit: int | None) -> DataSet:
+def _open(protocol: ModuleType, name: str, plan: Plan, limit: int | None, axes: Axes) -> DataSet:
     instances = open_instances(name, plan.data_root)
-    images = instances.images[:limit]
+    val2017_alone = name == "lvis" and axes.lvis_images == "val2017"
+    images = tuple(info for info in instances.images if not val2017_alone or info.path.parent.name == "val2017")[:limit]
     detections = None
     if hasattr(protocol, "MOST_DETECTIONS"):
         boxes_of = BOX_SETS[f"{name}-boxes"]

@@ -58,6 +58,8 @@ class Annotation:
     """px², as the annotation file states it."""
     box_xyxy: tuple[float, float, float, float]
     """px, as the annotation file states it, clipped to the image."""
+    written_box_xyxy: tuple[float, float, float, float]
+    """px, not clipped."""
     iscrowd: bool
     segmentation: Segmentation = field(repr=False)
     """As in the file, degenerate polygons included."""
@@ -115,13 +117,13 @@ class Instances:
     """What was skipped or clipped."""
     _rows: _Rows = field(repr=False, compare=False)
 
-    def annotations(self, image_id: int) -> list[Annotation]:
-        """Return an image's annotations in file order, without those that have no pixel.
+    def annotations(self, image_id: int, *, with_empty: bool = False) -> list[Annotation]:
+        """Return an image's annotations in file order, those that have no pixel only if they are asked for.
 
         Raises:
             BenchError: if the annotation file does not list the image.
         """
-        return self._rows.of(image_id)
+        return self._rows.of(image_id, with_empty)
 
     def labels(self) -> Labels:
         """Return what is annotated in all images at once, without reading a mask."""
@@ -246,21 +248,25 @@ class _Rows:
         usable = np.ones(columns.num_rows, dtype=bool)
         usable[empty] = False
         order = np.argsort(self._light["image_id"], kind="stable")
-        self._order = order[usable[order]]
+        self._order, self._with_empty = order[usable[order]], order
         self._image_ids = self._light["image_id"][self._order]
+        self._image_ids_with_empty = self._light["image_id"][order]
 
-    def of(self, image_id: int) -> list[Annotation]:
+    def of(self, image_id: int, with_empty: bool) -> list[Annotation]:
         """Return an image's annotations."""
         if image_id not in self.sizes:
             raise BenchError(f"{self._path} lists no image {image_id}: take ids from `Instances.images`")
-        first, last = np.searchsorted(self._image_ids, [image_id, image_id + 1])
-        rows = self._order[first:last]
-        boxes = clip_xyxy(self._boxes_xyxy[rows], self.sizes[image_id])
+        order = self._with_empty if with_empty else self._order
+        image_ids = self._image_ids_with_empty if with_empty else self._image_ids
+        first, last = np.searchsorted(image_ids, [image_id, image_id + 1])
+        rows = order[first:last]
+        written = self._boxes_xyxy[rows]
+        boxes = clip_xyxy(written, self.sizes[image_id])
         columns = (self._light[name][rows].tolist() for name in ("id", "category_id", "area", "iscrowd"))
         return [
-            Annotation(id_, image_id, category_id, area, (x1, y1, x2, y2), bool(crowd), self._segmentation(row))
-            for row, (x1, y1, x2, y2), id_, category_id, area, crowd in zip(
-                rows.tolist(), boxes.tolist(), *columns, strict=True
+            Annotation(id_, image_id, category_id, area, tuple(box), tuple(whole), bool(crowd), self._segmentation(row))
+            for row, box, whole, id_, category_id, area, crowd in zip(
+                rows.tolist(), boxes.tolist(), written.tolist(), *columns, strict=True
             )
         ]
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from models.efficientsam.network import EfficientSamNetwork
 from models.efficientsam.prompt_encoder import MAX_POINTS
 from models.errors import BenchError, UnsupportedPrompt
-from models.segmenter import BACKGROUND, Embedding, Prompts, Segmentation
+from models.segmenter import BACKGROUND, NO_CLICK, Embedding, Prompts, Segmentation
 
 PIXEL_MEAN = (0.485, 0.456, 0.406)
 """Mean of ImageNet, RGB, on the scale 0..1."""
@@ -112,6 +112,11 @@ class EfficientSamSegmenter:
             raise UnsupportedPrompt(
                 f"model '{self.name}' takes no background points (label 0): EfficientSAM was trained without "
                 "them, use foreground points and boxes or another model"
+            )
+        if (prompts.labels == NO_CLICK).any():
+            raise UnsupportedPrompt(
+                f"model '{self.name}' takes no click that is none (label -2): EfficientSAM has no token for it, "
+                "leave the point out or use another model"
             )
         if prompts.mask_logits is not None:
             raise UnsupportedPrompt(

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from models.sam.layers import ChannelNorm
 
@@ -54,13 +55,15 @@ class PromptEncoder(nn.Module):
         """Embed points [B, P, K, 2] (x, y; input px) with labels [B, P, K].
 
         Every prompt gets what the published code gives it when alone: its own points, and one padding token
-        if it has no box. Further padding (label -1) is marked so that nothing attends to it.
+        if it has no box. Further padding (label -1) is marked so that nothing attends to it. Label -2 is a token of
+        zeros, as in EdgeSAM's encoder.
         """
         points, labels, keep = _pad(points, labels)
         positions = self.pe_layer((points + 0.5) / self.img_size)
         embeddings = [self.not_a_point_embed, *self.point_embeddings]
         by_label = torch.cat([embedding.weight for embedding in embeddings])  # type: ignore[misc]
-        tokens = positions * (labels != -1)[..., None] + by_label[labels + 1]
+        by_label = F.pad(by_label, (0, 0, 1, 0))  # label -2
+        tokens = positions * (labels >= 0)[..., None] + by_label[labels + 2]
         return PromptTokens(tokens, keep)
 
     def embed_masks(self, mask_logits: Tensor) -> Tensor:

@@ -27,6 +27,8 @@ _MASKS_AT_ONCE = 1 << 24
 class SamSegmenter:
     """A `Segmenter` from a network of the SAM family: long side resized, zeros below and right."""
 
+    padded = True
+
     def __init__(self, network: SamNetwork, *, name: str) -> None:
         self.network = network.eval()
         self.name = name
