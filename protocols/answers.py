@@ -85,12 +85,9 @@ class ModelAnswerer:
                 picked = logits[rows, pick]  # [P, h, w]
                 prompts = Prompts(prompts.points, prompts.labels, picked)
             masks = self.model.masks(picked[:, None], size)[:, 0]
-        return Answer(
-            masks.cpu().numpy(),
-            predicted_iou[rows, pick].cpu().numpy(),
-            pick.cpu().numpy().astype(np.int8),
-            (picked > 0).cpu().numpy() if self._has_cells else None,
-        )
+        iou, chosen = torch.stack([predicted_iou[rows, pick], pick.float()]).cpu().numpy()  # one copy from a GPU
+        cells = (picked > 0).cpu().numpy() if self._has_cells else None
+        return Answer(masks.cpu().numpy(), iou, chosen.astype(np.int8), cells)
 
     def _pick(self, logits: Tensor, predicted_iou: Tensor, prompts: Prompts, truths: np.ndarray | None) -> Tensor:
         """Return the index [P] of the candidate that counts; clicks have no box and go by predicted IoU."""

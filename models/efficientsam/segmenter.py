@@ -71,7 +71,7 @@ class EfficientSamSegmenter:
             for part in (slice(start, start + step) for start in range(0, len(prompts), step))
         ]
         logits, predicted_iou = (torch.cat(tensors, 1) for tensors in zip(*parts, strict=True))
-        if not (torch.isfinite(logits).all() and torch.isfinite(predicted_iou).all()):
+        if not (torch.isfinite(logits).all() & torch.isfinite(predicted_iou).all()):  # one wait for a GPU, not two
             raise BenchError(
                 f"model '{self.name}' answered with NaN or infinite mask logits: its weights are damaged "
                 "or do not belong to this architecture, fetch the checkpoint again"

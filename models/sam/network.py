@@ -46,7 +46,8 @@ class SamNetwork(nn.Module):
         Args:
             features: [B, C, h, h].
             points: [B, P, K, 2], (x, y) in pixels of the network input.
-            labels: [B, P, K]: 1 foreground, 0 background, 2 / 3 box corners, -1 padding, -2 no click.
+            labels: [B, P, K]: 1 foreground, 0 background, 2 / 3 box corners, -1 padding, -2 no click; may be on the
+                CPU.
             multimask: three candidate masks, or else the single-mask token.
             mask_logits: [B, P, 4 h, 4 h] logits of an earlier answer.
 

@@ -57,8 +57,12 @@ class PromptEncoder(nn.Module):
         Every prompt gets what the published code gives it when alone: its own points, and one padding token
         if it has no box. Further padding (label -1) is marked so that nothing attends to it. Label -2 is a token of
         zeros, as in EdgeSAM's encoder.
+
+        Labels may be on the CPU wherever the points are: what is asked of them here is then known without waiting for
+        the GPU.
         """
         points, labels, keep = _pad(points, labels)
+        labels, keep = labels.to(points.device), None if keep is None else keep.to(points.device)
         positions = self.pe_layer((points + 0.5) / self.img_size)
         embeddings = [self.not_a_point_embed, *self.point_embeddings]
         by_label = torch.cat([embedding.weight for embedding in embeddings])  # type: ignore[misc]

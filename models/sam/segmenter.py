@@ -63,7 +63,7 @@ class SamSegmenter:
             for start in range(0, len(prompts), step)
         ]
         logits, predicted_iou = (torch.cat(parts) for parts in zip(*answers, strict=True))
-        if not (torch.isfinite(logits).all() and torch.isfinite(predicted_iou).all()):
+        if not (torch.isfinite(logits).all() & torch.isfinite(predicted_iou).all()):  # one wait for a GPU, not two
             raise BenchError(
                 f"model '{self.name}' answered with NaN or infinite mask logits: its weights are damaged or "
                 "do not belong to this architecture, fetch the checkpoint again"
@@ -79,7 +79,7 @@ class SamSegmenter:
         logits, predicted_iou = self.network.decode(
             embedding.features[None].to(self.device),
             points[None],
-            torch.from_numpy(prompts.labels).to(self.device)[None],
+            torch.from_numpy(prompts.labels)[None],
             multimask=multimask,
             mask_logits=None if masks is None else masks.to(self.device)[None],
         )

@@ -165,7 +165,7 @@ class VitDet(nn.Module):
         self, features: dict[str, Tensor], proposals: list[Tensor], sizes: list[tuple[int, int]]
     ) -> list[dict[str, Tensor]]:
         logits, regressed = self.classify(features, proposals)
-        if not all(torch.isfinite(one).all() for one in (features["p2"], logits, regressed)):
+        if not torch.stack([torch.isfinite(one).all() for one in (features["p2"], logits, regressed)]).all():
             raise BenchError("the detector's logits are NaN or infinite: its weights are damaged or it diverged")
         boxes, scores, labels = self.roi_heads.postprocess_detections(logits, regressed, proposals, sizes)
         masks = self.mask_logits(features, boxes).sigmoid()

@@ -74,7 +74,7 @@ def paste(probabilities: Tensor, boxes: Tensor, size: tuple[int, int]) -> np.nda
         bool [P, height, width].
     """
     height, width = size
-    pasted = np.zeros((len(boxes), height, width), dtype=bool)
+    pasted = torch.zeros(len(boxes), height, width, dtype=torch.bool, device=boxes.device)
     for index, (x1, y1, x2, y2) in enumerate(boxes.tolist()):
         left, top = max(int(x1), 0), max(int(y1), 0)
         right, bottom = min(int(np.ceil(x2)), width), min(int(np.ceil(y2)), height)
@@ -84,5 +84,5 @@ def paste(probabilities: Tensor, boxes: Tensor, size: tuple[int, int]) -> np.nda
         y = (torch.arange(top, bottom, device=boxes.device) + 0.5 - y1) / (y2 - y1) * 2 - 1
         grid = torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], -1)[None]  # [1, h, w, 2]
         inside = F.grid_sample(probabilities[index][None, None].float(), grid.float(), align_corners=False)[0, 0]
-        pasted[index, top:bottom, left:right] = (inside >= 0.5).cpu().numpy()
-    return pasted
+        pasted[index, top:bottom, left:right] = inside >= 0.5
+    return pasted.cpu().numpy()  # type: ignore[no-any-return]

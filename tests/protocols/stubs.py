@@ -20,7 +20,7 @@ GOLDEN = Path(__file__).parent / "golden" / "evaluators.npz"
 
 
 def values(x, y, points, labels, radius):
-    """Return the stub's answer to a prompt at places x, y: inside a disc around clicks, or 90 % of each side of a box."""
+    """Return the stub's answer to a prompt at places x, y: a disc around clicks, or 90 % of each side of a box."""
     best = np.full(np.broadcast_shapes(x.shape, y.shape), -np.inf)
     if 2 in labels:
         x0, y0 = points[labels == 2][0]
