@@ -211,7 +211,9 @@ def _predictor_class() -> Any:
     class Predictor(ultralytics("ultralytics.models.yolo.segment").SegmentationPredictor):  # type: ignore[misc]
         """Runs the network on one image and keeps the best of boxes that repeat each other."""
 
-        def construct_result(self, pred: Tensor, img: Tensor, orig_img: np.ndarray, img_path: str, proto: Tensor) -> Any:
+        def construct_result(
+            self, pred: Tensor, img: Tensor, orig_img: np.ndarray, img_path: str, proto: Tensor
+        ) -> Any:
             """Return boxes and masks of `pred` [N, 6 + C]: xyxy in px of `img`, score, class, coefficients."""
             seen, size = (int(img.shape[2]), int(img.shape[3])), (orig_img.shape[0], orig_img.shape[1])
             boxes = in_image(snapped(pred[:, :4], seen), seen, size)

@@ -17,6 +17,7 @@ from typing import TypedDict
 import numpy as np
 from PIL import Image, ImageFile
 
+from bench.data.images import is_8_bit
 from bench.data.masks import to_mask
 from bench.data.published import FOLDER_SETS
 from bench.data.tars import open_shards
@@ -198,9 +199,12 @@ def _listed(skipped: Counter[str]) -> str:
 def _photo(content: bytes) -> Image.Image:
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # as in bench.data.images
     try:
-        return Image.open(io.BytesIO(content), formats=["JPEG", "PNG"]).convert("RGB")
+        image = Image.open(io.BytesIO(content), formats=["JPEG", "PNG"])
+        if is_8_bit(image):
+            return image.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         raise BrokenSample("photo that is broken or cut short") from None
+    raise BrokenSample("photo of more than 8 bits a channel")
 
 
 def _segmentations(content: bytes) -> list[dict[str, object]]:
