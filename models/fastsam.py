@@ -1,7 +1,8 @@
 """FastSAM (arXiv 2306.12156): every mask of an image in one YOLO pass, among which prompts choose.
 
-The network is `ultralytics`' (AGPL-3.0, optional). How prompts choose re-implements `FastSAMPrompt` of the
-published code (commit b4ed20c) for all prompts of an image at once; each gets an answer of its own, where the
+The network is `ultralytics`' (AGPL-3.0, optional), as are the resizing of its input and the suppression of repeated
+boxes; masks are made of what it says in models/fastsam_masks.py. How prompts choose re-implements `FastSAMPrompt` of
+the published code (commit b4ed20c) for all prompts of an image at once; each gets an answer of its own, where the
 published code drops repeated answers.
 """
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from models.cards import ModelCard
 from models.errors import BenchError
+from models.fastsam_masks import in_image, masks_of, snapped
 from models.segmenter import (
     BACKGROUND,
     BOX_BOTTOM_RIGHT,
@@ -199,7 +201,6 @@ def _segmenter(network: nn.Module, name: str, device: str, size: int) -> FastSam
         "mode": "predict",
         "task": "segment",
         "device": device,
-        "retina_masks": True,
         "rect": True,
         "imgsz": size,
         "conf": CONFIDENCE,
@@ -208,18 +209,36 @@ def _segmenter(network: nn.Module, name: str, device: str, size: int) -> FastSam
         "save": False,
         "verbose": False,
     }
-    predictor = ultralytics("ultralytics.models.fastsam").FastSAMPredictor(overrides=settings)
+    predictor = _predictor_class()(overrides=settings)
     with threads_unchanged():
         predictor.setup_model(network, verbose=False)
     return FastSamSegmenter(functools.partial(_everything, predictor), name=name, device=device)
 
 
+def _predictor_class() -> Any:
+    """Return `ultralytics`' predictor of masks, but with those of FastSAM's authors, at the image's own size."""
+    results = ultralytics("ultralytics.engine.results")
+
+    class Predictor(ultralytics("ultralytics.models.yolo.segment").SegmentationPredictor):  # type: ignore[misc]
+        """Runs the network on one image and keeps the best of boxes that repeat each other."""
+
+        def construct_result(
+            self, pred: Tensor, img: Tensor, orig_img: np.ndarray, img_path: str, proto: Tensor
+        ) -> Any:
+            """Return boxes and masks of `pred` [N, 6 + C]: xyxy in px of `img`, score, class, coefficients."""
+            seen, size = (int(img.shape[2]), int(img.shape[3])), (orig_img.shape[0], orig_img.shape[1])
+            boxes = in_image(snapped(pred[:, :4], seen), seen, size)
+            masks = masks_of(boxes, pred[:, 6:], proto, size)
+            found = torch.cat([boxes, pred[:, 4:6]], dim=1)
+            return results.Results(orig_img, path=img_path, names=self.model.names, boxes=found, masks=masks)
+
+    return Predictor
+
+
 def _everything(predictor: Any, image: np.ndarray) -> np.ndarray:
     """Run the everything-pass of `ultralytics`, which takes BGR."""
     (result,) = predictor(np.ascontiguousarray(image[..., ::-1]))
-    if result.masks is None:
-        return np.zeros((0, *image.shape[:2]), dtype=bool)
-    return np.asarray(result.masks.data.cpu().numpy() > 0)
+    return np.asarray(result.masks.data.cpu().numpy())
 
 
 def _corners(prompts: Prompts) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A GPU that computes nothing: torch's fake tensors give every result its shape, dtype and device on a CPU-only machine.
+"""Networks on a GPU that is not there: torch's FakeTensorMode computes shapes, dtypes and devices, but no numbers.
 
 What lives on `cuda` is fake and everything else is real, so code runs as on a GPU and what mixes the two raises as it
 would there. What comes back to the CPU is ones: truth tests answer True, and indexes are 1. Where a shape depends on

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile
 
+from bench.data.depth import bits_per_channel
 from models.errors import BenchError, refused
 
 _MODES = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
@@ -29,7 +30,7 @@ def read_rgb(path: Path, *, size: tuple[int, int] | None = None) -> np.ndarray:
         size: (height, width) that the annotation file states.
 
     Raises:
-        BenchError: if the file is absent, cut short, broken, or of another size.
+        BenchError: if the file is absent, cut short, broken, of another size or of more than 8 bits a channel.
     """
     # Libraries that train detectors turn this on for the whole process; grey stripes would then be scored.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -47,10 +48,11 @@ def image_size(path: Path) -> tuple[int, int]:
     """Return (height, width) from an image's header, without decoding it.
 
     Raises:
-        BenchError: if the file is absent or not an image.
+        BenchError: if the file is absent, not an image, or of more than 8 bits a channel.
     """
     try:
         with Image.open(path) as image:
+            _check(image, path, None)
             return image.height, image.width
     except FileNotFoundError:
         raise _absent(path) from None
@@ -67,6 +69,11 @@ def ends_in_zeros(content: bytes) -> bool:
     return content.endswith(bytes(_ZEROS)) and content.rfind(end) < content.rfind(scan)
 
 
+def is_8_bit(image: Image.Image) -> bool:
+    """Return whether an opened image, not yet decoded, has whole numbers of up to 8 bits in every channel."""
+    return image.mode in _MODES and bits_per_channel(image) == 8
+
+
 def _check(image: Image.Image, path: Path, size: tuple[int, int] | None) -> None:
     if image.format == "JPEG":
         with path.open("rb") as file:
@@ -80,8 +87,11 @@ def _check(image: Image.Image, path: Path, size: tuple[int, int] | None) -> None
             f"{path} is {image.height} x {image.width} (height x width) but its annotations are for "
             f"{size[0]} x {size[1]}{turned if swapped else ''}: restore the published file"
         )
-    if image.mode not in _MODES:
-        raise BenchError(f"{path} has pixels of mode {image.mode}, not 8 bits a channel: convert it to JPEG or PNG")
+    if not is_8_bit(image):
+        raise BenchError(
+            f"{path} has pixels of mode {image.mode} in {bits_per_channel(image)} bits, not 8 bits a channel: convert "
+            "it to JPEG, or to PNG of 8 bits"
+        )
 
 
 def _absent(path: Path) -> BenchError:

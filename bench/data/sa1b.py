@@ -17,7 +17,7 @@ from typing import TypedDict
 import numpy as np
 from PIL import Image, ImageFile
 
-from bench.data.images import ends_in_zeros
+from bench.data.images import ends_in_zeros, is_8_bit
 from bench.data.masks import to_mask
 from bench.data.published import FOLDER_SETS
 from bench.data.tars import COMPRESSED, open_shards
@@ -202,9 +202,12 @@ def _photo(content: bytes) -> Image.Image:
     if ends_in_zeros(content):
         raise BrokenSample("photo that is broken or cut short")
     try:
-        return Image.open(io.BytesIO(content), formats=["JPEG", "PNG"]).convert("RGB")
+        image = Image.open(io.BytesIO(content), formats=["JPEG", "PNG"])
+        if is_8_bit(image):
+            return image.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         raise BrokenSample("photo that is broken or cut short") from None
+    raise BrokenSample("photo of more than 8 bits a channel")
 
 
 def _segmentations(content: bytes) -> list[dict[str, object]]:
