@@ -104,6 +104,14 @@ def tests(session: nox.Session) -> None:
 
 
 @shared()
+def faults(session: nox.Session) -> None:
+    """Plant more than a thousand seeded faults in runs, caches, data, weights and trainings (minutes)."""
+    interpreter = python(session)
+    session.env["OMP_NUM_THREADS"] = "1"
+    session.run(interpreter, "-m", "pytest", "-n", "2", "-m", "faults", "tests/faults", *session.posargs)
+
+
+@shared()
 def lint(session: nox.Session) -> None:
     """Check format and style with ruff."""
     interpreter = python(session)
