@@ -24,7 +24,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from models.errors import BenchError
 from models.training.classify import layer_decay_groups
-from models.training.recipes import ClassifyRecipe, PromptableRecipe, Recipe
+from models.training.detect import detector_groups
+from models.training.recipes import ClassifyRecipe, DetectRecipe, PromptableRecipe, Recipe
 
 LOG_EVERY = 20
 POLY_POWER = 0.9
@@ -156,8 +157,10 @@ def _step(
 def _optimizers(network: nn.Module, recipe: Recipe) -> list[Optimizer]:
     """Return AdamW and, where the recipe wants it, Muon for the weights of linear layers.
 
-    Matrices decay; norms, biases and embeddings of one dimension do not.
+    Unless the recipe says otherwise, matrices decay; norms, biases and embeddings of one dimension do not.
     """
+    if isinstance(recipe, DetectRecipe) and recipe.decayed != "matrices":
+        return [AdamW(detector_groups(network, recipe), betas=recipe.betas)]
     if isinstance(recipe, ClassifyRecipe) and recipe.muon_learning_rate is None:
         return [AdamW(layer_decay_groups(network, recipe), betas=recipe.betas)]
     linear = {id(m.weight) for m in network.modules() if isinstance(m, nn.Linear)}
@@ -178,7 +181,7 @@ def _optimizers(network: nn.Module, recipe: Recipe) -> list[Optimizer]:
 def _rate(step: int, recipe: Recipe) -> float:
     """Return the learning rate of a step as a share of the peak."""
     if step < recipe.warmup_steps:
-        return (step + 1) / recipe.warmup_steps
+        return (step + recipe.warmup_ahead) / recipe.warmup_steps
     left = 1 - (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)
     if recipe.schedule == "poly":
         return left**POLY_POWER
@@ -190,7 +193,7 @@ def _save(accelerator: Accelerator, recipe: Recipe, out: Path, done: int) -> Non
     new, current = out / "checkpoint.new", out / "checkpoint"
     accelerator.save_state(str(new))
     if accelerator.is_main_process:
-        state = {"done": done, "recipe": asdict(recipe)}
+        state = {"done": done, "recipe": plain_recipe(recipe)}
         (new / "step.json").write_text(json.dumps(state))
         old = out / "checkpoint.old"
         if current.exists():
@@ -233,8 +236,10 @@ def _newest(out: Path) -> Path | None:
 
 
 def plain_recipe(recipe: Recipe) -> dict[str, Any]:
-    """Return a recipe as JSON holds it."""
-    return dict(json.loads(json.dumps(asdict(recipe))))
+    """Return a recipe as JSON holds it, without the words that tables say of it: they train nothing."""
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(recipe)))
+    del plain["declared"]
+    return plain
 
 
 def _flat(recipe: dict[str, Any]) -> dict[str, Any]:
