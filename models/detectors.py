@@ -15,6 +15,7 @@ from models import checkpoints, row_cards
 from models.errors import BenchError
 from models.row_cards import RowCard
 from models.training.micro import MICRO_RUNS
+from models.training.recipes import DETECT_MICRO, DETECT_PAPER
 from models.vitdet.build import vitdet
 from models.vitdet.checkpoint import read_detector
 from models.vitdet.detector import Found, detect
@@ -106,7 +107,13 @@ def build(found: DetectorCard) -> VitDet:
 
 def _without(paper_row: str, why: str) -> DetectorCard:
     size = paper_row.rpartition("-")[2].lower()
-    return DetectorCard(name=f"vitdet-{paper_row.lower()}", paper_row=paper_row, scale="paper", size=size, why=why)
+    return DetectorCard(
+        name=f"vitdet-{paper_row.lower()}",
+        paper_row=paper_row,
+        scale="paper",
+        size=size,
+        why=f"{why}; {DETECT_PAPER.declared}",
+    )
 
 
 def _micro(paper_row: str) -> DetectorCard:
@@ -117,7 +124,7 @@ def _micro(paper_row: str) -> DetectorCard:
         scale="micro",
         size=paper_row.rpartition("-")[2].lower(),
         filename=f"{name}.safetensors",
-        why=row_cards.MICRO_WHY,
+        why=f"{row_cards.MICRO_WHY}; {DETECT_MICRO.declared}",
     )
 
 

@@ -25,7 +25,9 @@ class PaperRow:
 
 _NEVER_RELEASED = "weights never released by the authors"
 _COPIED_SAM = "the paper copied this row from the SAM paper, which adds a refinement pass"
-_COPIED_FASTSAM = "the paper copied this row from the FastSAM paper"
+_COPIED_FASTSAM = (
+    "the paper copied this row from the FastSAM paper; boxes snap to the border before they crop masks, as in its code"
+)
 
 TABLE4 = (
     PaperRow("SAM", "sam-vit-h", "sam-micro"),

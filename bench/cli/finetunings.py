@@ -155,6 +155,7 @@ def _detect(model: str, options: Options, state: Mapping[str, Tensor], processes
         images=images_per_batch(recipe, processes.num_processes),
         side=recipe.image_size,
         scale=recipe.jitter,
+        padding=recipe.padding,
         seed=recipe.seed,
     )
     used = {"used": len(photos), "without_objects": photos.without_objects}

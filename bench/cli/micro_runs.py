@@ -187,6 +187,7 @@ def _detect(job: Job, network: Any, images: int) -> Parts:
         images=images,
         side=recipe.image_size,
         scale=recipe.jitter,
+        padding=recipe.padding,
         seed=recipe.seed,
     )
     return network, detect_stage(), batches

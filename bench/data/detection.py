@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Protocol, TypedDict
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from bench.data.boxes import tight_box_xyxy
 from bench.data.images import read_rgb
 from bench.data.instances import Instances
-from bench.data.jitter import LabelledPhoto, large_scale_jitter
+from bench.data.jitter import PADDING, LabelledPhoto, large_scale_jitter
 from models.errors import BenchError
 
 
@@ -100,24 +101,33 @@ class DetectionBatches:
         side: of the square input, px.
         scale: of `large_scale_jitter`.
         seed: of order and jitter.
+        padding: RGB beside photos.
 
     Raises:
         BenchError: if there are fewer photos than a batch wants.
     """
 
     def __init__(
-        self, photos: LabelledPhotos, *, images: int, side: int, scale: tuple[float, float], seed: int
+        self,
+        photos: LabelledPhotos,
+        *,
+        images: int,
+        side: int,
+        scale: tuple[float, float],
+        seed: int,
+        padding: tuple[int, int, int] = PADDING,
     ) -> None:
         if len(photos) < images:
             raise BenchError(f"{images} images a micro-batch, but only {len(photos)} photos with objects: use fewer")
-        self._photos, self._images, self._side, self._scale, self._seed = photos, images, side, scale, seed
+        self._photos, self._images, self._seed = photos, images, seed
+        self._jitter = partial(large_scale_jitter, side=side, scale=scale, padding=padding)
 
     def __getitem__(self, step: int) -> DetectionBatch:
         epoch, position = divmod(step, len(self._photos) // self._images)
         order = np.random.default_rng((self._seed, epoch)).permutation(len(self._photos))
         rng = np.random.default_rng((self._seed, 1, step))
         seen = [
-            large_scale_jitter(self._photos.photo(index), rng, side=self._side, scale=self._scale)
+            self._jitter(self._photos.photo(index), rng)
             for index in order[position * self._images : (position + 1) * self._images].tolist()
         ]
         return {

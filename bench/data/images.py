@@ -12,6 +12,8 @@ from PIL import Image, ImageFile
 from bench.data.depth import bits_per_channel
 from models.errors import BenchError, refused
 
+MEAN_RGB = (124, 116, 104)
+"""ImageNet's mean in whole values: zero once normalised, to 0.01."""
 _MODES = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 """What PIL raises for a file that is no whole image."""

@@ -7,8 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-PADDING = 128
-"""Grey value beside the photo, as in detectron2's FixedSizeCrop."""
+from bench.data.images import MEAN_RGB
+
+PADDING = MEAN_RGB
+"""RGB beside the photo where nothing else is asked for."""
 
 
 class LabelledPhoto(NamedTuple):
@@ -23,7 +25,12 @@ class LabelledPhoto(NamedTuple):
 
 
 def large_scale_jitter(
-    photo: LabelledPhoto, rng: np.random.Generator, *, side: int, scale: tuple[float, float]
+    photo: LabelledPhoto,
+    rng: np.random.Generator,
+    *,
+    side: int,
+    scale: tuple[float, float],
+    padding: tuple[int, int, int] = PADDING,
 ) -> LabelledPhoto:
     """Return a photo of side x side px: mirrored or not, resized, cropped where it is too large, padded elsewhere.
 
@@ -34,6 +41,7 @@ def large_scale_jitter(
         rng: five numbers are drawn, whatever the photo.
         side: px.
         scale: between which the photo's longer side over `side` is drawn.
+        padding: RGB beside the photo.
     """
     height, width = photo.image.shape[:2]
     stretch = rng.uniform(*scale) * side / max(height, width)
@@ -46,7 +54,7 @@ def large_scale_jitter(
     resized = Image.fromarray(np.ascontiguousarray(image)).resize(
         (columns.length, rows.length), Image.Resampling.BILINEAR, box=source
     )
-    canvas = np.full((side, side, 3), PADDING, np.uint8)
+    canvas = np.full((side, side, 3), padding, np.uint8)
     canvas[: rows.length, : columns.length] = np.asarray(resized)
     cut = np.zeros((len(masks), side, side), bool)
     cut[:, : rows.length, : columns.length] = masks[:, rows.nearest()[:, None], columns.nearest()]

@@ -13,15 +13,16 @@ import numpy as np
 from PIL import Image
 
 from bench.data.ade20k import IGNORED
+from bench.data.images import MEAN_RGB
 from models.errors import BenchError
 
 MOST_OF_A_CLASS = 0.75
 """Share of a crop's labelled pixels that one class may have, else another crop is drawn."""
 TRIES = 10
-PAD = (124, 116, 104)
-"""RGB beside photos that are smaller than a crop: ImageNet's mean, zero once normalised."""
-BRIGHTNESS, CONTRAST, SATURATION, HUE = 32.0, (0.5, 1.5), (0.5, 1.5), 18
-"""Ranges of SSD's photometric distortion; hue in degrees."""
+PAD = MEAN_RGB
+"""Beside photos that are smaller than a crop."""
+BRIGHTNESS, CONTRAST, SATURATION, HUE = 32.0, (0.5, 1.5), (0.5, 1.5), 36.0
+"""Ranges of SSD's photometric distortion; hue in degrees: the published 18 are of OpenCV's 180 for a full turn."""
 
 
 class LabelledPhotos(Protocol):

@@ -16,6 +16,7 @@ from models.mask2former.build import TI, B, S, mask2former
 from models.mask2former.evaluate import areas, predict
 from models.row_cards import RowCard
 from models.training.micro import MICRO_RUNS
+from models.training.recipes import SEMANTIC_MICRO, SEMANTIC_PAPER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +109,7 @@ def _micro(paper_row: str) -> SegmentationCard:
         scale="micro",
         build=MICRO_RUNS[name].build,
         filename=f"{name}.safetensors",
-        why=row_cards.MICRO_WHY,
+        why=f"{row_cards.MICRO_WHY}; {SEMANTIC_MICRO.declared}",
     )
 
 
@@ -122,7 +123,8 @@ CARDS: tuple[SegmentationCard, ...] = (
             scale="paper",
             build=partial(mask2former, _SIZES[row.partition("-")[2]]),
             filename=None,
-            why="the paper's authors released no segmentation model, and no weights of this row are public",
+            why="the paper's authors released no segmentation model, and no weights of this row are public; "
+            f"{SEMANTIC_PAPER.declared}",
         )
         for row in _ROWS
     ),

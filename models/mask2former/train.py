@@ -77,6 +77,7 @@ def train_semantic(
             recipe.backbone_multiplier,
             recipe.clip_norm,
             recipe.precision,
+            backbone_norms_decay=recipe.backbone_norms_decay,
         ),
         param_scheduler=_schedule(recipe),
         default_hooks=_hooks(recipe),

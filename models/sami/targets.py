@@ -56,9 +56,10 @@ def pixel_target(*, patch_size: int = 16, norm: bool = False) -> Target:
         patches = grid.permute(0, 2, 4, 3, 5, 1).reshape(batch, -1, patch_size**2 * colours)  # [B, N, p p 3]
         if not norm:
             return patches
-        centred = patches - patches.mean(-1, keepdim=True)
-        variance = torch.linalg.vecdot(centred, centred).unsqueeze(-1) / (centred.shape[-1] - 1)
-        return centred * torch.rsqrt(variance + 1e-6)
+        with torch.autocast(pixels.device.type, enabled=False):  # which would round the variances to 8 bits
+            centred = patches - patches.mean(-1, keepdim=True)
+            variance = torch.linalg.vecdot(centred, centred).unsqueeze(-1) / (centred.shape[-1] - 1)
+            return centred * torch.rsqrt(variance + 1e-6)
 
     return Target(features, 3 * patch_size**2, f"pixels{', normalised by patch' if norm else ''}")
 

@@ -27,7 +27,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from models.errors import BenchError
 from models.state_dicts import UNREADABLE, first_line
 from models.training.classify import layer_decay_groups
-from models.training.recipes import ClassifyRecipe, PromptableRecipe, Recipe
+from models.training.detect import detector_groups
+from models.training.recipes import ClassifyRecipe, DetectRecipe, PromptableRecipe, Recipe
 from models.training.whole import check_runs_nothing, newest_whole, random_states, restore_random_states, seal
 
 LOG_EVERY = 20
@@ -159,8 +160,10 @@ def _step(
 def _optimizers(network: nn.Module, recipe: Recipe) -> list[Optimizer]:
     """Return AdamW and, where the recipe wants it, Muon for the weights of linear layers.
 
-    Matrices decay; norms, biases and embeddings of one dimension do not.
+    Unless the recipe says otherwise, matrices decay; norms, biases and embeddings of one dimension do not.
     """
+    if isinstance(recipe, DetectRecipe) and recipe.decayed != "matrices":
+        return [AdamW(detector_groups(network, recipe), betas=recipe.betas)]
     if isinstance(recipe, ClassifyRecipe) and recipe.muon_learning_rate is None:
         return [AdamW(layer_decay_groups(network, recipe), betas=recipe.betas)]
     linear = {id(m.weight) for m in network.modules() if isinstance(m, nn.Linear)}
@@ -181,7 +184,7 @@ def _optimizers(network: nn.Module, recipe: Recipe) -> list[Optimizer]:
 def _rate(step: int, recipe: Recipe) -> float:
     """Return the learning rate of a step as a share of the peak."""
     if step < recipe.warmup_steps:
-        return (step + 1) / recipe.warmup_steps
+        return (step + recipe.warmup_ahead) / recipe.warmup_steps
     left = 1 - (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)
     if recipe.schedule == "poly":
         return left**POLY_POWER
@@ -200,7 +203,7 @@ def _save(accelerator: Accelerator, schedulers: list[LambdaLR], recipe: Recipe, 
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         states = [scheduler.state_dict() for scheduler in schedulers]
-        seal(new, {"done": done, "recipe": asdict(recipe), "schedulers": states})
+        seal(new, {"done": done, "recipe": plain_recipe(recipe), "schedulers": states})
         old = out / "checkpoint.old"
         if current.exists():
             shutil.rmtree(old, ignore_errors=True)  # left by a process that was killed before removing it
@@ -259,8 +262,10 @@ def seconds_trained(out: Path) -> int:
 
 
 def plain_recipe(recipe: Recipe) -> dict[str, Any]:
-    """Return a recipe as JSON holds it."""
-    return dict(json.loads(json.dumps(asdict(recipe))))
+    """Return a recipe as JSON holds it, without the words that tables say of it: they train nothing."""
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(recipe)))
+    del plain["declared"]
+    return plain
 
 
 def _flat(recipe: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,9 @@ from typing import Literal
 
 from models.errors import BenchError
 
+MEAN_RGB = (124, 116, 104)
+"""ImageNet's mean in whole values: zero once normalised, to 0.01."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
@@ -22,11 +25,13 @@ class Recipe:
     learning_rate: float
     """Peak learning rate."""
     weight_decay: float
-    """Decoupled weight decay, on matrices only."""
+    """Decoupled weight decay, on matrices only where a recipe does not say otherwise."""
     schedule: Literal["linear", "cosine", "poly"] = "linear"
     """Decay to zero; poly is linear to the power 0.9."""
     warmup_steps: int = 0
     """Linear warm-up."""
+    warmup_ahead: Literal[0, 1] = 0
+    """Step s of the warm-up learns at (s + this) / warmup_steps of the peak: MAE's code begins at zero."""
     betas: tuple[float, float] = (0.9, 0.999)
     """AdamW moments."""
     muon_learning_rate: float | None = None
@@ -42,6 +47,8 @@ class Recipe:
     """Of initialisation, data order and prompts."""
     checkpoint_every: int = 250
     """Steps between checkpoints."""
+    declared: str = ""
+    """What the notes of a table say of it: where the paper is silent, and where it departs from a published recipe."""
 
 
 def images_per_batch(recipe: Recipe, processes: int) -> int:
@@ -131,6 +138,13 @@ class DetectRecipe(Recipe):
     """Side of the square input, px (section 4.1)."""
     jitter: tuple[float, float] = (0.1, 2.0)
     """Large-scale jitter: the photo's longer side over the input's (Li et al. 2022)."""
+    padding: tuple[int, int, int] = MEAN_RGB
+    """RGB beside a photo that is smaller than the input; zero once normalised is what ViTDet's loader pads with, and
+    what is beside photos when a detector is asked."""
+    layer_decay: float | None = None
+    """Learning rate of a block over that of the next one; None: one rate for all."""
+    decayed: Literal["all but norms and positions", "matrices"] = "all but norms and positions"
+    """Which parameters weight decay shrinks: detectron2's choice for ViTDet, or none of one dimension."""
     drop_path: float = 0.0
     """Stochastic depth of the last block."""
 
@@ -139,6 +153,8 @@ class DetectRecipe(Recipe):
 class SemanticRecipe(Recipe):
     """Section 4.2, semantic segmentation on ADE20K with Mask2Former."""
 
+    warmup_ahead: Literal[0, 1] = 1
+    """See `Recipe`; mmengine's warm-up cannot begin at zero."""
     crop_size: int = 512
     """Side of a crop, px."""
     scales: tuple[float, float] = (0.5, 2.0)
@@ -147,6 +163,8 @@ class SemanticRecipe(Recipe):
     """Whether colours are distorted (mmsegmentation's for Mask2Former)."""
     backbone_multiplier: float = 0.1
     """Learning rate of the backbone over that of the rest."""
+    backbone_norms_decay: bool = False
+    """Whether weight decay shrinks the backbone's norms and positions too; Mask2Former's own does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,9 +240,13 @@ DETECT_PAPER = DetectRecipe(
     schedule="cosine",
     warmup_steps=10 * _COCO_EPOCH,
     image_size=1024,
-    drop_path=0.1,  # ViTDet-B's, paper silent
+    drop_path=0.1,  # ViTDet-B's, paper silent, as the next two
+    layer_decay=0.7,
+    decayed="all but norms and positions",
     precision="bf16",  # our choice, paper silent
     checkpoint_every=_COCO_EPOCH,
+    declared="a training here follows detectron2's mask_rcnn_vitdet_b in all sizes where the paper is silent (layer "
+    "decay 0.7, weight decay on all but norms of the ViT and positions, drop path 0.1, zeros beside photos)",
 )
 DISTILL_PAPER = DistillRecipe(
     steps=8 * 125_000 // 8,  # MobileSAM, section 4: 8 epochs of 1 % of SA-1B, batch 8
@@ -240,6 +262,7 @@ DISTILL_MICRO = DistillRecipe(
     muon_learning_rate=6e-3,
     weight_decay=0.05,
     warmup_steps=100,
+    warmup_ahead=1,
     clip_norm=1.0,
 )
 
@@ -252,6 +275,7 @@ PROMPTABLE_MICRO = PromptableRecipe(
     muon_learning_rate=6e-3,
     weight_decay=0.05,
     warmup_steps=100,
+    warmup_ahead=1,
     clip_norm=1.0,
     masks_per_prompt=4,
 )
@@ -264,6 +288,7 @@ SAMI_MICRO = MaskedRecipe(
     betas=(0.9, 0.95),
     schedule="cosine",
     warmup_steps=100,  # a tenth, as section 4.1
+    warmup_ahead=1,
     crop_scale=(0.4, 1.0),
     views=2,
     checkpoint_every=200,
@@ -277,6 +302,7 @@ CLASSIFY_MICRO = ClassifyRecipe(
     weight_decay=0.05,
     schedule="cosine",
     warmup_steps=25,  # a twentieth, as section 4.1
+    warmup_ahead=1,
     crop_scale=(0.5, 1.0),
     checkpoint_every=100,
 )
@@ -288,10 +314,15 @@ DETECT_MICRO = DetectRecipe(
     weight_decay=0.05,
     schedule="cosine",
     warmup_steps=150,  # a tenth, as section 4.1
+    warmup_ahead=1,
     clip_norm=1.0,
     image_size=256,
     jitter=(0.75, 1.5),
+    padding=(128, 128, 128),
+    decayed="matrices",
     checkpoint_every=100,
+    declared="trained with one learning rate for all blocks, weight decay on matrices alone and grey beside photos, "
+    "unlike detectron2's ViTDet",
 )
 SEMANTIC_PAPER = SemanticRecipe(
     steps=160_000,  # this and the next four: section 4.2
@@ -302,6 +333,8 @@ SEMANTIC_PAPER = SemanticRecipe(
     clip_norm=0.01,  # Mask2Former's, paper silent
     precision="bf16",  # our choice, paper silent
     checkpoint_every=5000,
+    declared="a training here follows Mask2Former's own recipe where the paper is silent (backbone at 0.1 of the "
+    "learning rate, no weight decay of norms and positions, gradients clipped to 0.01)",
 )
 SEMANTIC_MICRO = SemanticRecipe(
     steps=900,
@@ -314,7 +347,10 @@ SEMANTIC_MICRO = SemanticRecipe(
     scales=(1.0, 1.5),
     colours=False,
     backbone_multiplier=0.5,  # encoders pretrained for minutes have more to learn than the paper's
+    backbone_norms_decay=True,
     checkpoint_every=100,
+    declared="trained without distorted colours, the backbone at 0.5 of the learning rate and with weight decay of its "
+    "norms and positions, unlike Mask2Former",
 )
 EVERYTHING_MICRO = EverythingRecipe(
     steps=1500,
@@ -323,6 +359,7 @@ EVERYTHING_MICRO = EverythingRecipe(
     weight_decay=0.05,
     schedule="cosine",
     warmup_steps=75,  # a twentieth
+    warmup_ahead=1,
     clip_norm=10.0,  # ultralytics'
     checkpoint_every=100,
 )

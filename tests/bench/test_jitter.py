@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.data.jitter import PADDING, LabelledPhoto, large_scale_jitter
+from bench.data.jitter import LabelledPhoto, large_scale_jitter
+from models.training.promptable import normalise
 
 SIDE = 64
 
@@ -51,11 +53,21 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_picture() -
     assert not np.array_equal(first.image, other.image)
 
 
-def test_the_scale_is_the_longer_side_over_the_input_s_and_the_rest_is_grey() -> None:
+def test_the_scale_is_the_longer_side_over_the_input_s_and_the_rest_is_zero_once_normalised() -> None:
     made = jittered(painted(), 0, (0.5, 0.5))
-    assert (made.image[:, 32:] == PADDING).all()
-    assert (made.image[21:] == PADDING).all()  # 60 / 90 of 32 px
-    assert not (made.image[:21, :32] == PADDING).all(axis=-1).any()
+    beside = np.abs(normalise(made.image.transpose(2, 0, 1)[None], torch.device("cpu"))[0].numpy()).max(0)
+    assert beside[:, 32:].max() < 0.01
+    assert beside[21:].max() < 0.01  # 60 / 90 of 32 px
+    assert beside[:21, :32].min() > 0.01
+
+
+def test_another_padding_is_beside_the_same_pixels() -> None:
+    zero, grey = (
+        large_scale_jitter(painted(), np.random.default_rng(0), side=SIDE, scale=(0.5, 0.5), padding=(value,) * 3)
+        for value in (0, 128)
+    )
+    np.testing.assert_array_equal(zero.image[:21, :32], grey.image[:21, :32])
+    assert (grey.image[21:] == 128).all()
 
 
 def test_scale_1_of_a_photo_of_the_input_s_size_changes_nothing_but_left_and_right() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import colorsys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -98,6 +100,26 @@ def test_colours_change_in_most_cases_and_stay_colours() -> None:
     changed = [distorted(photo, np.random.default_rng(seed)) for seed in range(40)]
     assert all(image.dtype == np.uint8 and image.shape == photo.shape for image in changed)
     assert sum(not np.array_equal(image, photo) for image in changed) > 30
+
+
+def test_hues_turn_by_up_to_36_degrees_either_way_as_opencv_s_18_of_180() -> None:
+    red = np.full((1, 1, 3), (255, 0, 0), dtype=np.uint8)
+
+    class Turned(np.random.Generator):
+        """Draws no change but of the hue, and that at one end of its range."""
+
+        def random(self, count: int) -> np.ndarray:  # type: ignore[override]
+            return np.array([0.9, 0.9, 0.9, 0.1])
+
+        def uniform(self, low: float, high: float) -> float:  # type: ignore[override]
+            return (low, high)[self.end]
+
+    found = []
+    for end in (0, 1):
+        rng = Turned(np.random.PCG64(0))
+        rng.end = end  # type: ignore[attr-defined]
+        found.append(colorsys.rgb_to_hsv(*(distorted(red, rng)[0, 0] / 255))[0] * 360)
+    assert found == pytest.approx([360 - 36, 36], abs=360 / 256)
 
 
 def test_fewer_photos_than_a_batch_has_are_an_error() -> None:

@@ -7,15 +7,16 @@ plain L1 there. It was never run at that scale. Needs detectron2, see package.py
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import detectron2.data.transforms as T
 import torch
 from detectron2 import model_zoo
 from detectron2.config import LazyCall
+from detectron2.modeling.backbone.vit import get_vit_lr_decay_rate
 from detectron2.solver import WarmupParamScheduler
 from fvcore.common.param_scheduler import CosineParamScheduler
-from torch import nn
 
 from models.training.recipes import DETECT_PAPER, DetectRecipe
 from models.vitdet.build import vitdet
@@ -41,14 +42,9 @@ def training(size: str, recipe: DetectRecipe = DETECT_PAPER) -> Training:
     """
     with torch.device("meta"):
         network = vitdet(size, img_size=recipe.image_size, drop_path=recipe.drop_path)
-    optimizer = LazyCall(torch.optim.AdamW)(
-        params=LazyCall(decayed_matrices)(weight_decay=recipe.weight_decay),
-        lr=recipe.learning_rate,
-        betas=recipe.betas,
-    )
     lr_multiplier = LazyCall(WarmupParamScheduler)(
         scheduler=LazyCall(CosineParamScheduler)(start_value=1.0, end_value=0.0),
-        warmup_factor=1 / recipe.warmup_steps,
+        warmup_factor=recipe.warmup_ahead / recipe.warmup_steps,
         warmup_length=recipe.warmup_steps / recipe.steps,
         rescale_interval=True,
     )
@@ -57,16 +53,19 @@ def training(size: str, recipe: DetectRecipe = DETECT_PAPER) -> Training:
     train.amp.enabled = recipe.precision != "no"
     train.checkpointer.period = recipe.checkpoint_every
     train.seed = recipe.seed
+    optimizer = _optimizer(recipe, blocks=len(network.backbone.blocks))
     return Training(model_config(network), _photos(recipe), optimizer, lr_multiplier, train)
 
 
-def decayed_matrices(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Return groups of parameters for an optimiser: matrices decay, vectors do not, as in our own training."""
-    trained = [one for one in model.parameters() if one.requires_grad]
-    return [
-        {"params": [one for one in trained if one.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [one for one in trained if one.ndim < 2], "weight_decay": 0.0},
-    ]
+def _optimizer(recipe: DetectRecipe, *, blocks: int) -> Any:
+    """Return detectron2's AdamW as its mask_rcnn_vitdet_b_100ep sets it, with our recipe's numbers."""
+    optimizer = model_zoo.get_config("common/optim.py").AdamW
+    optimizer.lr, optimizer.weight_decay, optimizer.betas = recipe.learning_rate, recipe.weight_decay, recipe.betas
+    optimizer.params.lr_factor_func = partial(
+        get_vit_lr_decay_rate, num_layers=blocks, lr_decay_rate=recipe.layer_decay or 1.0
+    )
+    optimizer.params.overrides = {"pos_embed": {"weight_decay": 0.0}}
+    return optimizer
 
 
 def _photos(recipe: DetectRecipe) -> Any:

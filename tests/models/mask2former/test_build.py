@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 mmseg = pytest.importorskip("mmseg", reason="the extra `semantic` is not installed")
 
 from models.mask2former.build import TI, B, S  # noqa: E402
-from models.mask2former.config import network_config, optimizer_config  # noqa: E402
-from models.mask2former.micro import CLASSES  # noqa: E402
+from models.mask2former.config import BACKBONE_FIXED, network_config, optimizer_config  # noqa: E402
+from models.mask2former.micro import CLASSES, mask2former_micro  # noqa: E402
 from models.sami.encoder import ViTEncoder  # noqa: E402
 from models.training.micro import ENCODERS, MICRO_RUNS  # noqa: E402
-from models.training.recipes import SEMANTIC_MICRO, SEMANTIC_PAPER  # noqa: E402
+from models.training.recipes import SEMANTIC_MICRO, SEMANTIC_PAPER, SemanticRecipe  # noqa: E402
 
 OURS = {("backbone",), ("decode_head", "in_channels")}
 DEFAULTS = {"dropout_layer": None, "attn_drop": 0.0, "proj_drop": 0.0, "im2col_step": 64, "norm_cfg": None}
@@ -59,11 +60,52 @@ def test_the_optimiser_is_mmsegmentation_s_with_the_paper_s_learning_rate() -> N
     )
     their = config["optim_wrapper"].to_dict()
     assert their["optimizer"].pop("eps") == 1e-8  # torch's default
-    assert differences(ours, their) == [("optimizer", "lr")]
+    spared = [("paramwise_cfg", "custom_keys", key) for key in sorted(BACKBONE_FIXED)]
+    assert differences(ours, their) == [("optimizer", "lr"), *spared]  # their ResNet has batch norms, which are frozen
     assert ours["optimizer"]["lr"] == 2e-4
     assert recipe.steps == config["param_scheduler"][0]["end"] == 160_000
     assert recipe.images_per_step == 16
     assert (recipe.crop_size, recipe.scales) == (512, (0.5, 2.0))
+
+
+@pytest.mark.parametrize("recipe", [SEMANTIC_PAPER, SEMANTIC_MICRO])
+def test_norms_and_positions_do_not_decay_unless_the_recipe_says_so(recipe: SemanticRecipe) -> None:
+    """Mask2Former's train_net.py: 0 for norms and embeddings, biases as weights, the backbone at its own rate."""
+    from mmengine.optim import build_optim_wrapper
+
+    network = mask2former_micro(embed_dim=32, depth=12, num_heads=2)
+    wrapper = build_optim_wrapper(
+        network,
+        optimizer_config(
+            recipe.learning_rate,
+            recipe.weight_decay,
+            recipe.backbone_multiplier,
+            recipe.clip_norm,
+            "no",
+            backbone_norms_decay=recipe.backbone_norms_decay,
+        ),
+    )
+    groups = {id(one): group for group in wrapper.optimizer.param_groups for one in group["params"]}
+    norms = (nn.LayerNorm, nn.GroupNorm, nn.Embedding)
+    learned = ("query_embed", "query_feat", "level_embed", "level_encoding")
+    for module_name, module in network.named_modules():
+        for own_name, parameter in module.named_parameters(recurse=False):
+            name, backbone = f"{module_name}.{own_name}", module_name.startswith("backbone")
+            fixed = isinstance(module, norms) or own_name == "pos_embed" or any(part in name for part in learned)
+            if backbone and recipe.backbone_norms_decay:
+                fixed = False
+            rate = recipe.learning_rate * (recipe.backbone_multiplier if backbone else 1.0)
+            group = groups[id(parameter)]
+            assert group["weight_decay"] == (0.0 if fixed else recipe.weight_decay), name
+            assert group["lr"] == pytest.approx(rate), name
+
+
+def test_notes_of_table_3_say_what_the_paper_leaves_open_and_how_micro_segmenters_depart_from_it() -> None:
+    from models.mask2former.cards import CARDS
+
+    whys = {card.name: card.why for card in CARDS}
+    assert "no weight decay of norms and positions" in whys["mask2former-sami-ti"]
+    assert "with weight decay of its norms and positions" in whys["mask2former-sami-ti-micro"]
 
 
 def test_paper_sizes_are_those_of_the_vits() -> None:

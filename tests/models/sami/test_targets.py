@@ -12,7 +12,7 @@ from torch import nn
 
 from models.errors import BenchError
 from models.sam.image_encoder import ImageEncoder
-from models.sami.targets import at_size, clip_target, sam_target, token_target
+from models.sami.targets import at_size, clip_target, pixel_target, sam_target, token_target
 from tests.models.recipe import fill
 
 SIZES = {"embed_dim": 24, "depth": 3, "num_heads": 2, "window_size": 3}
@@ -117,3 +117,13 @@ class TestTokenTarget:
         torch.save(made.state_dict(), path)
         target = clip_target("vit_base_patch32_clip_224.openai", checkpoint=path)
         assert target.width == 768
+
+
+def test_variances_of_patches_are_those_of_float32_under_mixed_precision() -> None:
+    pixels, target = torch.randn(2, 3, 64, 64) * 0.01 + 1, pixel_target(norm=True)
+    plain = target(pixels)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = target(pixels)
+    assert mixed.dtype == torch.float32
+    assert torch.equal(mixed, plain)
+    torch.testing.assert_close(mixed.var(-1), torch.ones(2, 16), atol=0.02, rtol=0)

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from models.errors import BenchError
 from models.training import loop
 from models.training.loop import seconds_trained, steps_done, train
-from models.training.recipes import Recipe
+from models.training.micro import MICRO_RUNS
+from models.training.recipes import MAE_PAPER, Recipe
 from models.training.whole import seal
 from tests.models.hostile import KINDS, hostile
 
@@ -189,7 +190,7 @@ class TestArithmetic:
     def test_the_learning_rate_warms_up_and_falls_to_zero(self, schedule: Any, at_half: float) -> None:
         recipe = replace(RECIPE, schedule=schedule, warmup_steps=10, steps=110)
         rates = [loop._rate(step, recipe) for step in range(111)]
-        assert rates[:10] == pytest.approx(np.arange(1, 11) / 10)
+        assert rates[:10] == pytest.approx(np.arange(10) / 10)
         assert rates[10] == 1
         assert rates[60] == pytest.approx(at_half)
         assert rates[110] == pytest.approx(0, abs=1e-12)
@@ -197,12 +198,33 @@ class TestArithmetic:
         if schedule == "cosine":
             assert rates[35] == pytest.approx(0.5 + 0.5 * math.cos(math.pi / 4))
 
+    def test_a_warm_up_may_begin_a_step_ahead_as_micro_models_were_trained(self) -> None:
+        recipe = replace(RECIPE, warmup_steps=10, warmup_ahead=1)
+        assert [loop._rate(step, recipe) for step in range(10)] == pytest.approx(np.arange(1, 11) / 10)
+
+    def test_rates_are_those_of_mae_s_code(self) -> None:
+        """Its util/lr_sched.py at commit efb2a80, without a least rate; steps and epochs are in proportion."""
+        recipe = replace(MAE_PAPER, steps=400, warmup_steps=40)
+        for step in range(400):
+            published = step / 40 if step < 40 else 0.5 * (1.0 + math.cos(math.pi * (step - 40) / (400 - 40)))
+            assert loop._rate(step, recipe) == pytest.approx(published, abs=1e-12)
+
+    @pytest.mark.parametrize("name", [name for name, run in MICRO_RUNS.items() if run.committed])
+    def test_recipes_of_committed_weights_are_those_they_were_trained_with(self, name: str) -> None:
+        recorded = json.loads((ROOT / "models" / "weights" / f"{name}.json").read_text())["recipe"]
+        recipe = loop.plain_recipe(MICRO_RUNS[name].recipe)
+        assert {key: recipe[key] for key in recorded} == recorded
+        assert recipe["warmup_ahead"] == 1
+        if "padding" in recipe:
+            assert (recipe["padding"], recipe["decayed"], recipe["layer_decay"]) == ([128] * 3, "matrices", None)
+        assert recipe.get("backbone_norms_decay", True)
+
     def test_the_log_tells_losses_and_the_rate_each_step_was_made_with(self, tmp_path: Path) -> None:
         run(tmp_path)
         log = log_of(tmp_path)
         assert [line["step"] for line in log] == list(range(12))
         assert all(line["half"] == pytest.approx(line["loss"] / 2, abs=1e-6) for line in log)
-        assert [line["learning_rate"] for line in log[:4]] == pytest.approx([0.05 / 3, 0.1 / 3, 0.05, 0.05])
+        assert [line["learning_rate"] for line in log[:4]] == pytest.approx([0, 0.05 / 3, 0.1 / 3, 0.05])
         assert log[-1]["learning_rate"] == pytest.approx(0.05 / 9)
 
     def test_the_log_has_every_twentieth_step_and_the_last(

@@ -29,7 +29,7 @@ from bench.data import open_detections, read_rgb
 from models import box_detectors
 from models.cards import ModelCard
 from models.errors import BenchError
-from models.training.loop import _rate
+from models.training.loop import _optimizers, _rate
 from models.training.micro import ENCODERS
 from models.training.recipes import DETECT_PAPER
 from models.vitdet import build, detector
@@ -145,13 +145,30 @@ class TestTraining:
         jitter = config.dataloader.train.mapper.augmentations[1]
         assert (jitter.min_scale, jitter.max_scale, jitter.target_height, jitter.target_width) == (0.1, 2.0, 1024, 1024)
         assert config.dataloader.train.mapper.image_format == "RGB"
-        config.optimizer.params.model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.LayerNorm(2))
-        optimizer = instantiate(config.optimizer)
-        decay = {
-            group["weight_decay"]: [tuple(one.shape) for one in group["params"]] for group in optimizer.param_groups
+        assert (config.optimizer.lr, config.optimizer.weight_decay) == (2e-4, 0.1)
+        assert tuple(config.optimizer.betas) == (0.9, 0.999)
+
+    def test_parameters_are_optimised_as_in_our_own_training(self, meta: None) -> None:
+        config = recipes.training("ti", replace(DETECT_PAPER, image_size=64))
+        config.optimizer.params.model = network = instantiate(config.model)
+        ours = vitdet("ti", img_size=64)
+        (adam,) = _optimizers(ours, DETECT_PAPER)
+        names = {id(one): name for name, one in ours.named_parameters() if name.startswith("backbone.")}
+        wanted = {
+            names[id(one)].replace("backbone.", "backbone.net.", 1): (group["weight_decay"], group["lr"])
+            for group in adam.param_groups
+            for one in group["params"]
+            if id(one) in names
         }
-        assert decay == {0.1: [(2, 3)], 0.0: [(2,), (2,), (2,)]}
-        assert all((group["lr"], group["betas"]) == (2e-4, (0.9, 0.999)) for group in optimizer.param_groups)
+        theirs = {id(one): name for name, one in network.named_parameters()}
+        found = {
+            theirs[id(one)]: (group["weight_decay"], group["lr"])
+            for group in instantiate(config.optimizer).param_groups
+            for one in group["params"]
+        }
+        assert {name: found[name] for name in wanted} == {
+            name: (decay, pytest.approx(rate)) for name, (decay, rate) in wanted.items()
+        }
 
     def test_learning_rates_are_those_of_our_own_training(self) -> None:
         schedule = instantiate(recipes.training("ti").lr_multiplier)
