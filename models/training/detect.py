@@ -49,9 +49,11 @@ def detector_groups(network: nn.Module, recipe: DetectRecipe) -> list[dict[str, 
         recipe: learning rate, weight decay, layer decay; without layer decay all learn at the same rate.
     """
     last = len(network.backbone.blocks) + 1  # type: ignore[union-attr, arg-type]
-    groups = []
+    groups: list[dict[str, Any]] = []
     for module_name, module in network.named_modules():
         for own_name, parameter in module.named_parameters(recurse=False):
+            if not parameter.requires_grad:
+                continue
             norm = isinstance(module, nn.LayerNorm) and not isinstance(module, LayerNorm2d)
             fixed = norm or own_name == "pos_embed"
             layer = _layer(f"{module_name}.{own_name}", last)
@@ -62,7 +64,7 @@ def detector_groups(network: nn.Module, recipe: DetectRecipe) -> list[dict[str, 
                     "lr": recipe.learning_rate * (recipe.layer_decay or 1.0) ** (last - layer),
                 }
             )
-    return [group for group in groups if group["params"][0].requires_grad]
+    return groups
 
 
 def _layer(name: str, last: int) -> int:
