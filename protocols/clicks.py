@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
+from bench.data import tight_box_xyxy
 from bench.draws import Draws
 from models.segmenter import BACKGROUND, FOREGROUND
 
@@ -34,7 +35,11 @@ def edge_distance(region: np.ndarray) -> np.ndarray:
 
     The image's border counts as an edge. float32 is what OpenCV computes, and decides which pixels are equals.
     """
-    return distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1].astype(np.float32)  # type: ignore[no-any-return]
+    depth = np.zeros(region.shape, np.float32)
+    if region.any():
+        x0, y0, x1, y1 = tight_box_xyxy(region).astype(int)  # no pixel is nearer to anything beyond its tight box
+        depth[y0:y1, x0:x1] = distance_transform_edt(np.pad(region[y0:y1, x0:x1], 1))[1:-1, 1:-1]
+    return depth
 
 
 def deepest(depth: np.ndarray) -> np.ndarray:

@@ -20,19 +20,17 @@ GOLDEN = Path(__file__).parent / "golden" / "evaluators.npz"
 
 
 def values(x, y, points, labels, radius):
-    """Return the stub's answer to a prompt at places x, y: a disc around clicks, or 90 % of each side of a box."""
-    best = np.full(np.broadcast_shapes(x.shape, y.shape), -np.inf)
+    """Return the stub's answer to a prompt at places x [W], y [H]: discs around clicks, 90 % of a box's sides."""
+    x, y = x[None, :], y[:, None]
+    discs = [radius - np.sqrt((x - px) ** 2 + (y - py) ** 2) for px, py in points[labels == 1]]
     if 2 in labels:
-        x0, y0 = points[labels == 2][0]
-        x1, y1 = points[labels == 3][0]
+        x0, y0, x1, y1 = points[(labels == 2) | (labels == 3)].ravel()
         across, down = (0.45 * (b - a) - np.abs(at + 0.5 - (a + b) / 2) for a, b, at in ((x0, x1, x), (y0, y1, y)))
-        best = np.minimum(across, down)
-    for px, py in points[labels == 1]:
-        best = np.maximum(best, radius - np.hypot(x - px, y - py))
-    best = np.where(np.isinf(best), -1.0, best)
+        discs.append(np.minimum(across, down))
+    value = np.maximum.reduce(discs) if discs else np.full((y.size, x.size), -1.0)
     for px, py in points[labels == 0]:
-        best = np.minimum(best, np.hypot(x - px, y - py) - radius / 2)
-    return best
+        value = np.minimum(value, np.sqrt((x - px) ** 2 + (y - py) ** 2) - radius / 2)
+    return value
 
 
 class Stub:
@@ -48,10 +46,8 @@ class Stub:
         return [Embedding(torch.zeros(1, 1, 1), image.shape[:2]) for image in images]
 
     def _values(self, size, prompts):
-        y, x = np.mgrid[0 : size[0], 0 : size[1]]
-        # Written to 0.01 px and handed on as float32: the evaluators had float64.
-        points = np.round(prompts.points.astype(np.float64), 2)
-        pairs = zip(points, prompts.labels, strict=True)
+        y, x = (np.arange(side) for side in size)
+        pairs = zip(prompts.points.astype(np.float64), prompts.labels, strict=True)
         return np.stack([values(x, y, *one, RADIUS * max(size)) for one in pairs])
 
     def segment(self, embedding, prompts, *, multimask=True):
@@ -71,7 +67,7 @@ class PaddedStub(Stub):
     padded = True
 
     def _values(self, size, prompts):
-        y, x = 4 * np.mgrid[0:256, 0:256] + 1.5
+        y = x = 4 * np.arange(256) + 1.5
         scale = np.array(resized(size, 1024)[::-1]) / np.array(size[::-1])
         points = (prompts.points * scale).astype(np.float32).astype(np.float64)
         pairs = zip(points, prompts.labels, strict=True)
@@ -83,14 +79,14 @@ class PaddedStub(Stub):
 
 
 def made_masks(kind):
-    """Return the synthetic or perfect masks as (info, annotation) pairs, one an image."""
+    """Return the synthetic or perfect masks, one an image, as pairs of the image and its annotations."""
     with np.load(GOLDEN) as golden:
         sizes, bits = golden[f"{kind}_size"], np.unpackbits(golden[f"{kind}_bits"]).astype(bool)
     start, found = 0, []
     for number, (height, width) in enumerate(sizes.tolist(), start=1):
         mask = bits[start : start + height * width].reshape(height, width)
         start += height * width
-        found.append((ImageInfo(number, Path(f"{number}.png"), height, width), annotated(mask, number)))
+        found.append((ImageInfo(number, Path(f"{number}.png"), height, width), [annotated(mask, number)]))
     return found
 
 
