@@ -88,7 +88,14 @@ def masked(target: str, decoder: str, **changes: Any) -> Any:
     made = {
         "sam": lambda: sam_target(small_sam().image_encoder.to("cuda"), size=SIDE),
         "sam, resized": lambda: sam_target(
-            sam(embed_dim=24, depth=2, num_heads=2, global_attn_indexes=(1,), window_size=3, **DECODER | {"img_size": 128}).image_encoder.to("cuda"),
+            sam(
+                embed_dim=24,
+                depth=2,
+                num_heads=2,
+                global_attn_indexes=(1,),
+                window_size=3,
+                **DECODER | {"img_size": 128},
+            ).image_encoder.to("cuda"),
             size=SIDE,
         ),
         "sam, pooled": lambda: sam_target(small_sam().image_encoder.to("cuda"), size=SIDE, input="1024-pooled"),

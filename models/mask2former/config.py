@@ -233,7 +233,7 @@ def optimizer_config(
         "paramwise_cfg": {
             "custom_keys": {
                 "backbone": backbone,
-                **{part: {**backbone, "decay_mult": 0.0} for part in fixed},
+                **{key: {**backbone, "decay_mult": 0.0} for key in fixed},
                 **dict.fromkeys(("query_embed", "query_feat", "level_embed"), embedding),
             },
             "norm_decay_mult": 0.0,

@@ -70,7 +70,10 @@ def test_the_optimiser_is_mmsegmentation_s_with_the_paper_s_learning_rate() -> N
 
 @pytest.mark.parametrize("recipe", [SEMANTIC_PAPER, SEMANTIC_MICRO])
 def test_norms_and_positions_do_not_decay_unless_the_recipe_says_so(recipe: SemanticRecipe) -> None:
-    """Mask2Former's train_net.py: 0 for norms and embeddings, biases as weights, the backbone at its own rate."""
+    """Mask2Former's train_net.py: 0 for norms and embeddings, biases as weights, the backbone at its own rate.
+
+    The pixel decoder's encoding of levels, an embedding in mmdet, is a plain parameter there, which decays.
+    """
     from mmengine.optim import build_optim_wrapper
 
     network = mask2former_micro(embed_dim=32, depth=12, num_heads=2)
@@ -86,14 +89,12 @@ def test_norms_and_positions_do_not_decay_unless_the_recipe_says_so(recipe: Sema
         ),
     )
     groups = {id(one): group for group in wrapper.optimizer.param_groups for one in group["params"]}
-    norms = (nn.LayerNorm, nn.GroupNorm, nn.Embedding)
-    learned = ("query_embed", "query_feat", "level_embed", "level_encoding")
+    kinds = (nn.LayerNorm, nn.GroupNorm, nn.Embedding)
     for module_name, module in network.named_modules():
         for own_name, parameter in module.named_parameters(recurse=False):
             name, backbone = f"{module_name}.{own_name}", module_name.startswith("backbone")
-            fixed = isinstance(module, norms) or own_name == "pos_embed" or any(part in name for part in learned)
-            if backbone and recipe.backbone_norms_decay:
-                fixed = False
+            fixed = own_name == "pos_embed" or (isinstance(module, kinds) and "level_encoding" not in name)
+            fixed &= not (backbone and recipe.backbone_norms_decay)
             rate = recipe.learning_rate * (recipe.backbone_multiplier if backbone else 1.0)
             group = groups[id(parameter)]
             assert group["weight_decay"] == (0.0 if fixed else recipe.weight_decay), name

@@ -108,7 +108,7 @@ class TestArithmetic:
         ]
         optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.999))
         for step in range(12):
-            rate = (step + 1) / 3 if step < 3 else 1 - (step - 3) / 9
+            rate = step / 3 if step < 3 else 1 - (step - 3) / 9
             for group in optimizer.param_groups:
                 group["lr"] = 0.05 * rate
             optimizer.zero_grad()
@@ -126,7 +126,7 @@ class TestArithmetic:
         muon = torch.optim.Muon(matrices, lr=0.02, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
         adamw = torch.optim.AdamW(others, lr=0.05, weight_decay=0)
         for step in range(12):
-            rate = (step + 1) / 3 if step < 3 else 1 - (step - 3) / 9
+            rate = step / 3 if step < 3 else 1 - (step - 3) / 9
             muon.param_groups[0]["lr"], adamw.param_groups[0]["lr"] = 0.02 * rate, 0.05 * rate
             generator = torch.Generator().manual_seed(3 * 1_000_003 + step)
             stage(network, batches[step], generator)["loss"].backward()
