@@ -195,6 +195,8 @@ def test_annotations_without_a_pixel_are_skipped_and_counted(tmp_path: Path) -> 
     instances = opened(tmp_path, annotation(1), *empty, annotation(6))
     assert [a.id for a in instances.annotations(1)] == [1, 6]
     assert problems(instances)["empty mask"] == (4, (2, 3, 4, 5))
+    assert [a.id for a in instances.annotations(1, with_empty=True)] == [1, 2, 3, 4, 5, 6]
+    assert not any(a.mask(HEIGHT, WIDTH).any() for a in instances.annotations(1, with_empty=True)[1:5])
     assert instances.n_annotations == 6
 
 

@@ -192,6 +192,7 @@ def test_a_logit_of_zero_is_inside_the_mask(tiny: EfficientSamSegmenter) -> None
 
 REFUSED = {
     "background": (Prompts(np.zeros((1, 2, 2)), np.array([[1, 0]])), "background"),
+    "no click": (Prompts(np.zeros((1, 2, 2)), np.array([[1, -2]])), "label -2"),
     "mask prompt": (Prompts(np.zeros((1, 1, 2)), np.ones((1, 1)), torch.zeros(1, 16, 16)), "mask prompt"),
     "seven points": (Prompts(np.zeros((1, 7, 2)), np.ones((1, 7))), "at most 6 points"),
 }

@@ -241,6 +241,23 @@ def test_every_weight_of_the_encoder_learns(features: Tensor) -> None:
     assert all(entry.grad.abs().sum() > 0 for entry in network.image_encoder.parameters())
 
 
+def test_no_click_is_a_token_of_zeros_beside_the_others(ours: SamNetwork) -> None:
+    points = torch.tensor([[[[40.0, 30.0], [60.0, 50.0], [9.0, 9.0]]]])
+    tokens, keep = ours.prompt_encoder.embed_points(points, torch.tensor([[[1, 0, -2]]]))
+    without, _ = ours.prompt_encoder.embed_points(points[:, :, :2], torch.tensor([[[1, 0]]]))
+    torch.testing.assert_close(tokens[:, :, [0, 1, 3]], without, rtol=0, atol=1e-5)  # products of other shapes
+    assert not tokens[:, :, 2].any()
+    assert keep is None
+
+
+def test_no_click_after_a_box_counts_as_a_token(ours: SamNetwork) -> None:
+    points = torch.tensor([[[[40.0, 30.0], [60.0, 50.0], [9.0, 9.0]]]])
+    tokens, keep = ours.prompt_encoder.embed_points(points, torch.tensor([[[2, 3, -2]]]))
+    assert tokens.shape[2] == 3
+    assert not tokens[:, :, 2].any()
+    assert keep is None
+
+
 @pytest.fixture
 def segmenter(ours: SamNetwork) -> SamSegmenter:
     return SamSegmenter(ours, name="small")

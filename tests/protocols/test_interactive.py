@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from bench.data import ImageInfo, open_coco, read_rgb
 from models.errors import UnsupportedPrompt
@@ -148,3 +149,73 @@ def test_an_image_without_objects_is_not_even_embedded(coco):
 
     info = ImageInfo(9, coco.images[0].path, 32, 40)
     assert ask_image(Blind(), np.zeros((32, 40, 3), np.uint8), info, [], PAPER) == []
+
+
+def test_edgesams_clicks_need_logits_in_a_padded_frame_and_the_first_does_not(coco):
+    axes = preset("edgesam")
+    records = ask(coco, ModelAnswerer(DiscModel(), axes), axes)
+    refused = {r["prompt"]: r["refused"] for r in records}
+    assert refused["box"] == refused["1click"] == ""
+    assert "low-resolution logits" in refused["3click"]
+
+
+@pytest.mark.parametrize("frame", [Floor, Ceiling])
+def test_the_frames_are_clicked_as_edgesam_clicks(coco, frame):
+    records = ask(coco, frame(), preset("edgesam"))
+    assert {r["prompt"] for r in records if np.isfinite(r["iou"])} == {"box", "1click", "3click"}
+
+
+def test_boxes_end_at_the_last_pixel_where_the_axes_say_so(coco):
+    model = DiscModel()
+    axes = Axes(box_source="tight_last_pixel")
+    ask(coco, ModelAnswerer(model, axes), axes)
+    assert model.seen[0].points[0].tolist() == [[4, 5], [12, 13]]
+
+
+@pytest.mark.parametrize(("clip", "corner"), [(True, [40, 32]), (False, [50.5, 33.25])])
+def test_annotation_boxes_are_clipped_only_where_the_axes_say_so(coco, clip, corner):
+    info, model = coco.images[0], DiscModel()
+    one = replace(coco.annotations(1)[0], written_box_xyxy=(-3.5, 2.0, 50.5, 33.25))
+    axes = Axes(box_source="annotation", clip_boxes=clip)
+    ask_image(ModelAnswerer(model, axes), read_rgb(info.path), info, [one], axes)
+    assert model.seen[0].points[0].tolist() == [[0 if clip else -3.5, 2], corner]
+
+
+def without_pixels(annotation, info):
+    size = [info.height, info.width]
+    return replace(annotation, segmentation={"size": size, "counts": [info.height * info.width]})
+
+
+class Silent(DiscModel):
+    """Answers nothing at all."""
+
+    def masks(self, logits, size):
+        return torch.zeros_like(logits, dtype=torch.bool)
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "expected"),
+    [
+        ("paper", DiscModel(), []),
+        ("efficientvit", DiscModel(), [0.0]),
+        ("efficientvit", Silent(), [0.0]),
+        ("edgesam", DiscModel(), [0.0]),
+        ("edgesam", Silent(), [np.nan]),
+    ],
+)
+def test_masks_without_a_pixel_count_as_each_evaluator_counts_them(coco, name, model, expected):
+    info, axes = coco.images[0], preset(name)
+    nothing = replace(
+        coco.annotations(1)[0], segmentation={"size": [info.height, info.width], "counts": [info.height * info.width]}
+    )
+    records = ask_image(ModelAnswerer(model, axes), read_rgb(info.path), info, [nothing], axes)
+    np.testing.assert_array_equal([r["iou"] for r in records if r["prompt"] == "1click"], expected)
+
+
+def test_efficientvit_clicks_the_first_pixel_of_a_mask_without_one_as_background(coco):
+    info, axes, model = coco.images[0], preset("efficientvit"), Silent()
+    nothing = replace(
+        coco.annotations(1)[0], segmentation={"size": [info.height, info.width], "counts": [info.height * info.width]}
+    )
+    ask_image(ModelAnswerer(model, axes), read_rgb(info.path), info, [nothing], axes)
+    assert (model.seen[1].points[0].tolist(), model.seen[1].labels[0].tolist()) == ([[0, 0]], [0])

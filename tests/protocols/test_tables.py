@@ -1,3 +1,5 @@
+import json
+import shutil
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from types import SimpleNamespace
@@ -153,6 +155,19 @@ def test_a_preset_without_any_column_of_a_table_is_refused_before_anything_runs(
     with pytest.raises(BenchError, match="preset 'tinysam' has no column of table4"):
         make("table4", axes=preset("tinysam"), preset="tinysam")
     assert not (tmp_path / "runs").exists()
+
+
+def test_edgesam_asks_lvis_about_the_images_of_val2017_alone(make, tmp_path):
+    path = tmp_path / "data/lvis/annotations/lvis_v1_val.json"
+    lvis = json.loads(path.read_text())
+    lvis["images"][0]["coco_url"] = lvis["images"][0]["coco_url"].replace("val2017", "train2017")
+    path.write_text(json.dumps(lvis))
+    moved = tmp_path / "data/coco/train2017"
+    moved.mkdir()
+    name = lvis["images"][0]["coco_url"].rsplit("/", 1)[1]
+    shutil.copy(tmp_path / "data/coco/val2017" / name, moved / name)
+    assert "LVIS: 2 of 3 images" in make("table4", axes=preset("edgesam"), preset="edgesam").world
+    assert "LVIS: 3 images" in make("table4").world
 
 
 def test_a_limited_run_says_so(make):
