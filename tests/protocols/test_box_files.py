@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from pycocotools import mask as rle
 
 from bench.data import open_coco, open_detections
 from bench.data.published import BOX_SETS
@@ -23,10 +25,13 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "world"
 
 
+COUNTS = rle.encode(np.eye(32, 40, dtype=np.uint8, order="F"))["counts"].decode()
+
+
 def record(root: Path, folder: Path, score: float = 0.75, row: str = MICRO_DETECTOR) -> None:
     """Keep one detection, in the second image."""
     found = {"image_id": 2, "category_id": 1, "score": score, "x": 3.5, "y": 4.0, "width": 10.0, "height": 11.25}
-    mask = {"image_height": 32, "image_width": 40, "counts": "abc", "skipped": ""}
+    mask = {"image_height": 32, "image_width": 40, "counts": COUNTS, "skipped": ""}
     facts = {
         "model": "the-detector",
         "data": open_coco(root).sha256,
@@ -46,7 +51,7 @@ def test_both_data_sets_get_the_file_that_table_5_looks_for(root: Path, tmp_path
         found = detections.for_image(2)
         assert found.boxes_xyxy.tolist() == [[3.5, 4.0, 13.5, 15.25]]
         assert (found.scores.tolist(), found.category_id.tolist()) == ([0.75], [1])
-        assert detections.masks_for_image(2) == [((32, 40), "abc")]
+        assert detections.masks_for_image(2) == [((32, 40), COUNTS)]
         assert not len(detections.for_image(1).scores)
 
 
