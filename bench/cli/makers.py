@@ -226,9 +226,9 @@ def _of_records(ablation: Ablation, trained_with: str = "") -> Maker:
 
 
 MAKERS: Mapping[str, Maker] = {
-    "table1": Maker(table1.TITLE, partial(_rows, table1, Photos(open_imagenet, imagenet_root)), _OF_ROWS),
-    "table2": Maker(table2.TITLE, partial(_rows, table2, Photos(open_coco, detection_root)), _OF_ROWS),
-    "table3": Maker(table3.TITLE, partial(_rows, table3, Photos(open_ade20k, ade20k_root)), _OF_ROWS),
+    "table1": Maker(table1.TITLE, partial(_rows, table1, Photos(open_imagenet, lambda: imagenet_root())), _OF_ROWS),
+    "table2": Maker(table2.TITLE, partial(_rows, table2, Photos(open_coco, lambda: detection_root())), _OF_ROWS),
+    "table3": Maker(table3.TITLE, partial(_rows, table3, Photos(open_ade20k, lambda: ade20k_root())), _OF_ROWS),
     "table4": Maker(table4.TITLE, partial(_promptable, "table4"), _ALL),
     "table5": Maker(table5.TITLE, partial(_promptable, "table5"), _ALL),
     "table6": _of_records(table6.TABLE),
