@@ -107,7 +107,7 @@ def test_an_answer_under_any_axes_waits_only_where_it_must(gpu, segmenters, name
     }
     assert found == {wait: count for wait, count in expected.items() if count}
     assert found.keys() <= WAITS.keys()
-    assert [len(part) for part in answers[0]] == [2, 2, 2]
+    assert [len(part) for part in answers[0][:3]] == [2, 2, 2]
 
 
 def test_mixed_precision_is_of_the_gpu(segmenters) -> None:
