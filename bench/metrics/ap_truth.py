@@ -72,9 +72,17 @@ def _load(path: Path) -> tuple[hotcoco.COCO, bytes]:
     try:
         return hotcoco.COCO(str(path)), text
     except ValueError:
-        pass  # it minds the types of fields that no metric reads: give it the others alone
+        return _without_what_no_metric_reads(path, text), text
+
+
+def _without_what_no_metric_reads(path: Path, text: bytes) -> hotcoco.COCO:
+    """Return a data set whose file the engine refuses, be it for the type of a field that no metric reads.
+
+    Raises:
+        BenchError: if it is no annotation file all the same.
+    """
     try:
-        return hotcoco.COCO(_needed(json.loads(text))), text
+        return hotcoco.COCO(_needed(json.loads(text)))
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         what = f"has no {error}" if isinstance(error, KeyError) else str(error)
         raise BenchError(f"{path} is not a COCO annotation file ({what}): download it again") from error
