@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from models.folders import cache_folder as cache_dir
-from models.folders import expanded, from_environment
-from models.folders import weights_folder as weights_root
+from models.files.folders import cache_folder as cache_dir
+from models.files.folders import expanded, from_environment
+from models.files.folders import weights_folder as weights_root
 
 __all__ = ["cache_dir", "data_root", "runs_root", "weights_root"]
 

@@ -53,7 +53,7 @@ class ModelCard:
     """Hash of the file, None if not published: then it is recorded but cannot be checked."""
     runs_code: bool = False
     """Whether reading the checkpoint runs code in it. Then `build(checkpoint, device, card=, trusted=)` must read it
-    through `models.trust.trusted_copy`: the published file, or one the user vouches for."""
+    through `models.files.trust.trusted_copy`: the published file, or one the user vouches for."""
     requires: tuple[str, str] | None = None
     """A module that must be importable, and what to `pip install` for it."""
     licence: str = "unknown"
@@ -152,7 +152,7 @@ _FASTSAM_X = ModelCard(
     name="fastsam-x",
     paper_row="FastSAM",
     scale="paper",
-    build="models.fastsam:load_fastsam",
+    build="models.fastsam.segmenter:load_fastsam",
     filename="FastSAM-x.pt",
     url="https://huggingface.co/spaces/An-619/FastSAM/resolve/main/weights/FastSAM.pt",
     bytes=144_943_063,
@@ -225,8 +225,8 @@ CARDS: tuple[ModelCard, ...] = (
     _micro("sam-micro", "SAM", _SAM_SEGMENTER, _SAM_INPUT),
     _micro("mobilesam-micro", "MobileSAM", _SAM_SEGMENTER, _SAM_INPUT),
     replace(
-        _micro("fastsam-micro", "FastSAM", "models.fastsam:micro_segmenter", _YOLO_INPUT),
-        build="models.yolo:fastsam_micro",
+        _micro("fastsam-micro", "FastSAM", "models.fastsam.segmenter:micro_segmenter", _YOLO_INPUT),
+        build="models.fastsam.yolo:fastsam_micro",
         runs_code=False,
         requires=_FASTSAM_X.requires,
         licence=_FASTSAM_X.licence,

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from models.cards import CARDS, ModelCard, resolve
 from models.errors import BenchError
-from models.folders import weights_folder
-from models.hashes import hash_file, remembered_sha256
-from models.state_dicts import read_tensors
+from models.files.folders import weights_folder
+from models.files.hashes import hash_file, remembered_sha256
+from models.files.state_dicts import read_tensors
 
 _REMEMBERED_FROM = 1 << 26
 """Smallest file, bytes, whose hash is remembered: below, hashing takes less than a tenth of a second."""

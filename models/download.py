@@ -23,7 +23,7 @@ from rich.progress import (
 from models.cards import ModelCard
 from models.checkpoints import check, checkpoint_path, missing
 from models.errors import BenchError, way_out
-from models.hashes import hash_file
+from models.files.hashes import hash_file
 
 _CHUNK = 1 << 20
 _TIMEOUT_S = 30

@@ -17,7 +17,7 @@ from torch import nn
 from models import checkpoints
 from models.cards import ModelCard
 from models.errors import BenchError, unknown_name
-from models.hashes import hash_file
+from models.files.hashes import hash_file
 
 PACKAGED = Path(__file__).parent / "weights"
 MICRO_WHY = "pretrained and finetuned on dead leaves: stands in for the pipeline, never for the paper's number"

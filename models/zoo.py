@@ -41,7 +41,7 @@ def load(
         name: of the model, see `names`.
         checkpoint: file to use instead of the published one; without it, only the published file is accepted.
         device: as torch names it, e.g. cpu, cuda, cuda:1.
-        trusted: sha256 of files that may be read though their reading runs code, see `models.trust`.
+        trusted: sha256 of files that may be read though their reading runs code, see `models.files.trust`.
 
     Raises:
         BenchError: if the name is unknown, the device is not there, a package is missing, or the checkpoint

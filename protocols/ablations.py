@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench.metrics.random_effects import CrossedMean, crossed_mean
 from models.errors import BenchError
-from protocols.crossed import CrossedMean, crossed_mean
 from protocols.paper import claims, paper_value
 from protocols.results import Cell, Column, Comparison, Row, TableResult
 from protocols.training_records import RECORDS, TrainingRecord, read_records

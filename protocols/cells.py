@@ -14,8 +14,8 @@ from bench.data import Detections, ImageInfo, Instances, read_rgb
 from bench.data.contents import Progress
 from bench.store import RunStore
 from models.errors import BenchError
-from protocols.answers import Answerer
 from protocols.axes import Axes
+from protocols.predictors import Answerer
 from protocols.scores import CellRun
 from protocols.shards import SKIPPED, asked_about, code_digest, run_shards
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from bench.metrics.random_effects import CrossedMean, crossed_mean, ratio_values
 from protocols.ablations import METHOD, PAIRING, too_few, train_command
-from protocols.crossed import CrossedMean, crossed_mean, ratio_values
 from protocols.paper import claims, paper_value
 from protocols.results import Cell, Column, Comparison, Row, TableResult
 from protocols.training_records import RECORDS, CurveRecord, read_curves

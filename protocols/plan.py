@@ -13,11 +13,11 @@ from typing import Literal
 
 from models import zoo
 from models.errors import BenchError, unknown_name
-from protocols.answers import FRAMES
-from protocols.instance import DETECTOR
+from protocols.predictors import FRAMES
 from protocols.results import Row, Status
 from protocols.row_plan import Scale
 from protocols.rows import PaperRow
+from protocols.table5_prompts import DETECTOR
 
 MICRO_WORLD = "dead leaves at 256 px"
 FRAME_NOTES = {

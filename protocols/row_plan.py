@@ -40,7 +40,7 @@ class Card(Protocol):
 
 
 class Cards(Protocol):
-    """A module of cards: `models.classifiers`, `models.detectors` or `models.mask2former.cards`."""
+    """A module of cards: `models.classifier.cards`, `models.vitdet.cards` or `models.mask2former.cards`."""
 
     @property
     def CARDS(self) -> Sequence[Card]:

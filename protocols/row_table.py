@@ -13,9 +13,9 @@ from models.engine import exact_engine, threads
 from models.errors import BenchError
 from protocols.data_set import DataSet
 from protocols.paper import paper_value
-from protocols.recorded import with_recorded
 from protocols.results import Cell, Column, TableResult
 from protocols.row_plan import Plan
+from protocols.saved_predictions import with_recorded
 from protocols.scores import CellRun, Scores
 from protocols.settings import Settings
 from protocols.shards import code_digest, run_shards

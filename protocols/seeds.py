@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.metrics.interval import Interval
-from protocols.crossed import crossed_statistic
+from bench.metrics.random_effects import crossed_statistic
 from protocols.paper import paper_difference
 from protocols.results import Column, Comparison
 from protocols.scores import OfSeeds, Scores

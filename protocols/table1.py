@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.data.published import FOLDER_SETS
+from bench.data.catalog import FOLDER_SETS
 from bench.metrics.interval import Interval, mean_interval, paired_mean_interval
+from bench.metrics.random_effects import CrossedMean
 from models.errors import BenchError
 from protocols.ablations import METHOD, difference
-from protocols.crossed import CrossedMean
 from protocols.data_set import DataSet, spread
 from protocols.paper import claims, paper_difference, paper_table
-from protocols.recorded import Recordings, Told
 from protocols.results import Column, Comparison
+from protocols.saved_predictions import Recordings, Told
 from protocols.scores import CellRun, OfSeeds, Scores
 from protocols.settings import Settings
 from protocols.shards import SKIPPED, ImageSet
@@ -28,7 +28,7 @@ VERSION = 1
 """Changes when scoring or the models' input changes."""
 TITLE = "Image classification, ImageNet-1K top-1 (Table 1)"
 COLUMNS = (Column("top1", "top-1", "ImageNet-1K"),)
-CARDS = "models.classifiers"
+CARDS = "models.classifier.cards"
 MODELS = "classifier"
 """What a model of this table is called."""
 PHOTOS = "imagenet/val"
@@ -105,7 +105,7 @@ def ask(model: Any, data: DataSet, images: Sequence[int], advance: Callable[[int
     """Return a record for each photo: its class, the model's five likeliest, and whether the first is right.
 
     Args:
-        model: a classifier of `models.classifiers`.
+        model: a classifier of `models.classifier.cards`.
         data: see `data_set`.
         images: numbers of photos.
         advance: told of photos as they are done.

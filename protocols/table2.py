@@ -16,8 +16,8 @@ from models.errors import BenchError
 from protocols import seeds
 from protocols.data_set import DataSet
 from protocols.paper import claims
-from protocols.recorded import Recordings, Told, read_recordings
 from protocols.results import Column, Comparison
+from protocols.saved_predictions import Recordings, Told, read_recordings
 from protocols.scores import CellRun, OfSeeds, Scores
 from protocols.seeds import Sampled
 from protocols.settings import Settings
@@ -28,7 +28,7 @@ VERSION = 1
 """Changes when scoring or the detectors' input changes."""
 TITLE = "Object detection and instance segmentation, box and mask AP on COCO (Table 2)"
 COLUMNS = (Column("ap_box", "AP box", "COCO"), Column("ap_mask", "AP mask", "COCO"))
-CARDS = "models.detectors"
+CARDS = "models.vitdet.cards"
 MODELS = "detector"
 """What a model of this table is called."""
 PHOTOS = "coco/val2017"
@@ -103,7 +103,7 @@ def ask(model: Any, data: DataSet, images: Sequence[ImageInfo], advance: Callabl
     """Return a record for each detection in some photos, and one for each photo that cannot be read.
 
     Args:
-        model: a detector of `models.detectors`.
+        model: a detector of `models.vitdet.cards`.
         data: see `data_set`.
         images: some of its images.
         advance: told of photos as they are done.

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from bench.data.published import FOLDER_SETS
+from bench.data.catalog import FOLDER_SETS
 from bench.metrics.interval import Interval
 from bench.metrics.miou import class_iou, mean_iou_draws, mean_iou_interval, paired_mean_iou_interval
 from models.errors import BenchError
 from protocols import seeds
 from protocols.data_set import DataSet, spread
-from protocols.recorded import Recordings, Told, read_recordings
 from protocols.results import Column, Comparison
+from protocols.saved_predictions import Recordings, Told, read_recordings
 from protocols.scores import CellRun, OfSeeds, Scores
 from protocols.seeds import Sampled
 from protocols.settings import Settings

@@ -1,6 +1,6 @@
 """Table 4: single-object segmentation from a box, one click or three clicks, mIoU on COCO and LVIS (section 4.4).
 
-How records are made is protocols/interactive.py; this is what they mean.
+How records are made is protocols/table4_prompts.py; this is what they mean.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Table 5: instance segmentation from a detector's boxes, mask AP on COCO and LVIS (section 4.4).
 
-How records are made is protocols/instance.py; this is what they mean.
+How records are made is protocols/table5_prompts.py; this is what they mean.
 """
 
 from __future__ import annotations

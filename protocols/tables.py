@@ -18,18 +18,21 @@ from bench.data import (
     open_detections,
     open_instances,
 )
-from bench.data.published import BOX_SETS, missing
+from bench.data.catalog import BOX_SETS, missing
 from bench.metrics.interval import Interval
 from models import zoo
 from models.engine import exact_engine, threads
 from models.errors import BenchError, MissingData, UnsupportedPrompt, unknown_name
-from protocols import boxes, instance, interactive, table4, table5
-from protocols.answers import FRAMES, Answerer, ModelAnswerer
+from protocols import table4, table5
+from protocols import table4_prompts as interactive
+from protocols import table5_prompts as instance
 from protocols.axes import Axes, departures
 from protocols.cells import Cell as Work
 from protocols.cells import run_cell
 from protocols.paper import paper_difference, paper_value
 from protocols.plan import Plan, Subject
+from protocols.predictors import FRAMES, Answerer, ModelAnswerer
+from protocols.prompts import jittered_boxes as boxes
 from protocols.results import Cell, Column, Comparison, Status, TableResult
 from protocols.rows import COMPARED, TABLE4, TABLE5, PaperRow
 from protocols.scores import CellRun, Scores

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from bench.metrics.interval import Interval
-from protocols.crossed import CrossedMean
+from bench.metrics.random_effects import CrossedMean
 from protocols.results import Comparison
 
 SEEDS_WANTED = 3

@@ -1,6 +1,6 @@
 """Tables, plots and pages made from protocol results; never imports a model."""
 
-from reports.frame import to_frame
+from reports.dataframe import to_frame
 from reports.terminal import print_table
 from reports.write import write_report
 

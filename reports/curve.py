@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
 from protocols.results import TableResult
 from reports import wording
-from reports.frame import Line
+from reports.dataframe import Line
 from reports.panel import Theme
 
 BAND = 0.18

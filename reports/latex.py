@@ -10,8 +10,8 @@ import pandas as pd
 
 from protocols.results import Column, TableResult
 from reports import wording
-from reports.frame import Line, by_row, gaps
-from reports.pairs import Difference, Pair, matrix
+from reports.comparisons import Difference, Pair, matrix
+from reports.dataframe import Line, by_row, gaps
 
 SPECIAL = str.maketrans(
     {

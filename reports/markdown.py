@@ -11,8 +11,8 @@ import pandas as pd
 
 from protocols.results import Column, TableResult
 from reports import wording
-from reports.frame import Line, by_row, gaps
-from reports.pairs import matrix, tally_line
+from reports.comparisons import matrix, tally_line
+from reports.dataframe import Line, by_row, gaps
 
 SPECIAL = re.compile(r"([\\`*_\[\]|#~$])")
 

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from protocols.results import TableResult
 from reports import wording
-from reports.frame import Line
+from reports.dataframe import Line
 
 DASHES = (":", "--", "-.")
 """Rules of the frames, floor first."""

@@ -26,7 +26,7 @@ from matplotlib.lines import Line2D
 from protocols.results import Column, TableResult
 from reports import wording
 from reports.curve import draw_curve
-from reports.frame import lines
+from reports.dataframe import lines
 from reports.panel import DASHES, Theme, draw_panel
 
 STYLE = Path(__file__).parent / "paper.mplstyle"

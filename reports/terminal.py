@@ -14,8 +14,8 @@ from rich.text import Text
 from protocols.results import TableResult
 from reports import wording
 from reports.blocks import Triple, blocks, fits
-from reports.frame import Line, gaps, lines, to_frame
-from reports.pairs import Difference, matrix, tally_line
+from reports.comparisons import Difference, matrix, tally_line
+from reports.dataframe import Line, gaps, lines, to_frame
 from reports.wording import tame
 
 PIPE_WIDTH = 100

@@ -14,10 +14,10 @@ import numpy as np
 
 from models.errors import BenchError
 from protocols.results import TableResult
-from reports.frame import to_frame
+from reports.dataframe import to_frame
+from reports.html import to_html
 from reports.latex import to_latex
 from reports.markdown import to_markdown
-from reports.page import to_html
 from reports.plot import pictures
 from reports.wording import tame
 

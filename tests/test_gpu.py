@@ -10,8 +10,8 @@ from models.mobilesam.build import mobilesam
 from models.sam.build import sam
 from models.sam.segmenter import SamSegmenter
 from models.segmenter import Prompts
-from protocols.answers import ModelAnswerer
 from protocols.axes import Axes
+from protocols.predictors import ModelAnswerer
 from tests.fake_gpu import CUDA, fake_gpu, on_gpu
 
 SIZE = (48, 64)
@@ -30,8 +30,8 @@ NETWORKS = {
 WAITS = {
     "models/sam/segmenter.py:segment item": "weights that answer NaN are refused before a mask is made of it",
     "models/efficientsam/segmenter.py:segment item": "likewise",
-    "protocols/answers.py:_answer to cpu": "the masks; and confidence with choice in one copy",
-    "protocols/answers.py:_pick to cpu": "all candidates, where boxes or the truth choose among them",
+    "protocols/predictors.py:_answer to cpu": "the masks; and confidence with choice in one copy",
+    "protocols/predictors.py:_pick to cpu": "all candidates, where boxes or the truth choose among them",
 }
 """Every wait that evaluation may have, and what for."""
 
@@ -93,7 +93,7 @@ def test_an_answer_under_any_axes_waits_only_where_it_must(gpu, segmenters, name
     chosen, picks = AXES[axes]
     if name == "efficientsam" and chosen.refinement:
         pytest.skip("takes no mask prompt")
-    monkeypatch.setattr("protocols.answers.PROMPTS_AT_ONCE", 1)
+    monkeypatch.setattr("protocols.predictors.PROMPTS_AT_ONCE", 1)
     answerer = ModelAnswerer(segmenters[name], chosen)
     assert waits(gpu, lambda: answerer.look(PHOTO)) == {}
     answers = []
@@ -102,8 +102,8 @@ def test_an_answer_under_any_axes_waits_only_where_it_must(gpu, segmenters, name
     file = "efficientsam" if name == "efficientsam" else "sam"
     expected = {
         f"models/{file}/segmenter.py:segment item": passes * groups,
-        "protocols/answers.py:_answer to cpu": 2 * groups,
-        "protocols/answers.py:_pick to cpu": picks * groups,
+        "protocols/predictors.py:_answer to cpu": 2 * groups,
+        "protocols/predictors.py:_pick to cpu": picks * groups,
     }
     assert found == {wait: count for wait, count in expected.items() if count}
     assert found.keys() <= WAITS.keys()

@@ -8,8 +8,9 @@ from typing import Any
 
 import tyro
 
-from bench.cli import boxes, data, finetune, listing, pretrain, probe, run, speed, train, train_all, weights
-from models.folders import expanded
+from bench.cli import data, finetune, listing, pretrain, probe, run, speed, train, train_all, weights
+from bench.cli import detect as boxes
+from models.files.folders import expanded
 
 GROUPS: dict[str, dict[str, Callable[..., Any]]] = {
     "weights": {

@@ -16,16 +16,15 @@ from torch import Tensor, nn
 from bench import paths
 from bench.cli.training_options import Run, TrainingOptions, adapted, shared_loop
 from bench.data.ade20k import open_ade20k
-from bench.data.classification import AugmentedBatches
-from bench.data.detection import CocoPhotos, DetectionBatches
 from bench.data.imagenet import open_imagenet
 from bench.data.instances import open_coco_train
 from bench.data.sa1b import EXTENSIONS, Sa1bBatches, nothing_there
-from bench.data.semantic_crops import CropSettings, SemanticBatches
 from bench.data.tars import open_shards
-from models import detectors
+from bench.data.training.classification import AugmentedBatches
+from bench.data.training.detection import CocoPhotos, DetectionBatches
+from bench.data.training.semantic_crops import CropSettings, SemanticBatches
 from models.checkpoints import check_numbers
-from models.classifier import Classifier
+from models.classifier.network import Classifier
 from models.efficientsam.build import efficientsam_s, efficientsam_ti
 from models.errors import BenchError, MissingData
 from models.mask2former import cards as segmenters
@@ -52,6 +51,7 @@ from models.training.recipes import (
     SemanticRecipe,
     images_per_batch,
 )
+from models.vitdet import cards as detectors
 from models.vitdet.backbone import start_from_encoder
 from models.vitdet.build import vitdet
 

@@ -15,10 +15,13 @@ from rich.text import Text
 from bench import paths, store
 from bench.cli.makers import MAKERS
 from bench.data import open_instances
-from bench.data.published import INSTANCE_SETS
-from models import box_detectors, checkpoints, classifiers, detectors, row_cards, zoo
+from bench.data.catalog import INSTANCE_SETS
+from models import checkpoints, row_cards, zoo
+from models.classifier import cards as classifiers
 from models.errors import BenchError, printable, refused
 from models.mask2former import cards as segmentation_models
+from models.vitdet import cards as detectors
+from models.vitdet import cascades as box_detectors
 from protocols.axes import PRESETS
 from protocols.tables import PAPER_ROWS
 

@@ -25,8 +25,8 @@ from bench.progress import notice, progress
 from bench.provenance import provenance
 from bench.store import RunStore
 from models.errors import BenchError
-from models.folders import expanded
-from models.trust import vouched_for
+from models.files.folders import expanded
+from models.files.trust import vouched_for
 from protocols import axes as choices
 from protocols import (
     figure7,
@@ -42,8 +42,8 @@ from protocols import (
     tables,
 )
 from protocols.ablations import Ablation, make_ablation
-from protocols.box_files import write_recorded_boxes
 from protocols.plan import make_plan
+from protocols.prompts.box_files import write_recorded_boxes
 from protocols.results import TableResult
 from protocols.row_plan import Plan, Scale
 from protocols.row_plan import make_plan as plan_rows

@@ -12,13 +12,13 @@ from safetensors.torch import load_file
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
-from bench.data.crops import CropBatches
 from bench.data.dead_leaves.detection import detection_scenes
-from bench.data.dead_leaves.everything import EverythingBatches
+from bench.data.dead_leaves.fastsam import EverythingBatches
 from bench.data.dead_leaves.imagenet import labelled_images, unlabelled_images
 from bench.data.dead_leaves.training import MaskBatches, training_scenes
-from bench.data.detection import DetectionBatches
-from bench.data.feature_cache import FeatureCache, write_features
+from bench.data.training.crops import CropBatches
+from bench.data.training.detection import DetectionBatches
+from bench.data.training.feature_cache import FeatureCache, write_features
 from models.checkpoints import sha256_of
 from models.errors import BenchError
 from models.sami.encoder import into_efficientsam
@@ -26,11 +26,10 @@ from models.sami.targets import Target, pixel_target, sam_target, token_target
 from models.training.classify import classify_stage
 from models.training.detect import detect_stage
 from models.training.distill import EncoderTrainer, distill_stage
-from models.training.everything import everything_stage
+from models.training.fastsam import everything_stage
 from models.training.loop import Batches, Stage
 from models.training.masked import masked_stage
 from models.training.micro import CLASSES, MICRO_RUNS, MicroRun
-from models.training.patches import start_from_cosines, start_from_waves
 from models.training.promptable import PromptableTrainer, normalise, promptable_stage
 from models.training.recipes import (
     FINETUNE_SCENES,
@@ -43,6 +42,7 @@ from models.training.recipes import (
     PromptableRecipe,
     images_per_batch,
 )
+from models.training.weight_init import start_from_cosines, start_from_waves
 from models.vitdet.backbone import start_from_encoder
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "models" / "weights"

@@ -20,9 +20,9 @@ from bench import paths
 from bench.cli.pretrain_cost import dry_run
 from bench.cli.pretrain_options import SIZE, Options, adapt, chosen_pretraining
 from bench.cli.training_options import Precision, shared_loop, train_to_the_end
-from bench.data.crops import CropBatches
-from bench.data.feature_cache import FeatureCache, write_features
 from bench.data.photos import PhotoFolder
+from bench.data.training.crops import CropBatches
+from bench.data.training.feature_cache import FeatureCache, write_features
 from models import zoo
 from models.errors import BenchError
 from models.sam.image_encoder import ImageEncoder

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.cli.pretrain_options import SIZE, Options, Pretraining, adapt
-from bench.data.feature_cache import disk_need
 from bench.data.photos import PhotoFolder
+from bench.data.training.feature_cache import disk_need
 from models import zoo
 from models.cards import resolve
 from models.sami.build import masked_autoencoder

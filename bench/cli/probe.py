@@ -11,12 +11,12 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from bench.data.crops import Images
 from bench.data.dead_leaves.imagenet import CLASSES, VAL_IMAGES, VAL_SEED, draw_object_scene, labelled_images
+from bench.data.training.crops import Images
 from bench.metrics.interval import mean_interval
 from bench.progress import progress
+from models.classifier.probes import frozen_features, knn_probe, linear_probe, load_encoder
 from models.errors import BenchError, printable
-from models.probes import frozen_features, knn_probe, linear_probe, load_encoder
 
 TRAIN_IMAGES, HELD_OUT_IMAGES = 3200, 800
 """Enough to tell a trained encoder from an untrained one in two minutes."""

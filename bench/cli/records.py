@@ -15,26 +15,27 @@ from torch import nn
 from bench.cli.micro_runs import Job
 from bench.data.ade20k import open_ade20k
 from bench.data.dead_leaves.ade20k import ade20k_root
+from bench.data.dead_leaves.crowded import world_root
 from bench.data.dead_leaves.detection import detection_root
 from bench.data.dead_leaves.imagenet import imagenet_root
-from bench.data.dead_leaves.render import world_root
 from bench.data.imagenet import open_imagenet
 from bench.data.images import read_rgb
 from bench.data.instances import open_coco
 from bench.progress import progress
 from bench.store.disk import write_whole
-from models import detectors, zoo
-from models.classifier import evaluate_classifier
+from models import zoo
+from models.classifier.network import evaluate_classifier
 from models.engine import exact_engine, threads
 from models.mask2former import cards as segmenter_cards
 from models.training.loop import Visit
 from models.training.micro import FIGURE7_EPOCHS, VARIANTS
 from models.training.recipes import FINETUNE_SCENES, DetectRecipe
+from models.vitdet import cards as detectors
 from protocols import table2, table3
-from protocols.answers import ModelAnswerer
 from protocols.axes import PRESETS
-from protocols.interactive import ask_boxes
-from protocols.recorded import write_recording
+from protocols.predictors import ModelAnswerer
+from protocols.saved_predictions import write_recording
+from protocols.table4_prompts import ask_boxes
 
 RECORDS = Path(__file__).resolve().parents[2] / "protocols" / "records"
 """Committed records."""

@@ -9,7 +9,7 @@ from torch import nn
 
 from bench.cli.micro_runs import Job
 from bench.data.dead_leaves.ade20k import TRAINING_SEED, labelled_scenes
-from bench.data.semantic_crops import CropSettings, SemanticBatches
+from bench.data.training.semantic_crops import CropSettings, SemanticBatches
 from bench.progress import progress
 from models.errors import BenchError
 from models.mask2former.backbone import load_pretrained

@@ -19,7 +19,7 @@ from bench.env import ENV
 from models.errors import BenchError, unknown_name
 from models.training.micro import DENSE, DENSE_SEEDS, FIGURE7, MICRO_RUNS, SEEDS, VARIANTS
 from models.training.recipes import ClassifyRecipe, DistillRecipe, PromptableRecipe
-from protocols.box_files import MICRO_DETECTOR
+from protocols.prompts.box_files import MICRO_DETECTOR
 
 TOGETHER = 2
 """Runs side by side, one thread each."""

@@ -12,7 +12,7 @@ from rich.text import Text
 from models import checkpoints, download, zoo
 from models.cards import ModelCard
 from models.errors import BenchError, printable, refused
-from models.hashes import forget_hash
+from models.files.hashes import forget_hash
 
 
 def list_weights() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from bench.data.catalog import FOLDER_SETS
 from bench.data.images import BROKEN, read_rgb
-from bench.data.published import FOLDER_SETS
 from models.errors import BenchError, MissingData
 
 SUFFIXES = (".jpg", ".jpeg", ".png")

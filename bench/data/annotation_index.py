@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from bench.data.index import convert_or_explain
 from bench.data.jsonstream import Source, stream
 from bench.data.masks import Segmentation, are_empty, is_degenerate, to_mask, whole_numbers
+from bench.data.parsed_cache import convert_or_explain
 from bench.data.problems import Tally
 from models.errors import BenchError
 

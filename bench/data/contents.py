@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from bench.data.index import _building
+from bench.data.parsed_cache import _building
 from bench.paths import cache_dir
 from models.errors import BenchError
 

@@ -15,10 +15,10 @@ import pyarrow as pa
 
 from bench.data.annotation_index import LARGEST_IMAGE, whole
 from bench.data.boxes import xywh_to_xyxy
-from bench.data.index import cached_table, convert_or_explain, file_sha256, numbers
 from bench.data.instances import Instances
 from bench.data.jsonstream import Source, stream
 from bench.data.masks import to_rle, whole_numbers
+from bench.data.parsed_cache import cached_table, convert_or_explain, file_sha256, numbers
 from bench.data.problems import Problem, Tally
 from bench.metrics.rle import rle_totals
 from models.errors import BenchError

@@ -13,8 +13,8 @@ from typing import overload
 
 import numpy as np
 
+from bench.data.catalog import FOLDER_SETS
 from bench.data.images import read_rgb
-from bench.data.published import FOLDER_SETS
 from models.errors import BenchError, MissingData
 
 SUFFIXES = (".jpeg", ".jpg", ".png")

@@ -20,11 +20,11 @@ import pyarrow as pa
 from bench.data import annotation_index
 from bench.data.annotation_index import Format
 from bench.data.boxes import clip_xyxy, xywh_to_xyxy
-from bench.data.index import cached_table, file_sha256, numbers
+from bench.data.catalog import COCO, COCO_TRAIN, INSTANCE_SETS, LVIS, InstanceSet, missing
 from bench.data.jsonstream import Source
 from bench.data.masks import Segmentation, to_mask, to_rle
+from bench.data.parsed_cache import cached_table, file_sha256, numbers
 from bench.data.problems import Problem, Tally
-from bench.data.published import COCO, COCO_TRAIN, INSTANCE_SETS, LVIS, InstanceSet, missing
 from models.errors import BenchError, unknown_name
 
 PHOTOS = "coco"

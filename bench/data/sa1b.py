@@ -17,9 +17,9 @@ from typing import TypedDict
 import numpy as np
 from PIL import Image, ImageFile
 
+from bench.data.catalog import FOLDER_SETS
 from bench.data.images import ends_in_zeros, is_8_bit
 from bench.data.masks import to_mask
-from bench.data.published import FOLDER_SETS
 from bench.data.tars import COMPRESSED, open_shards
 from models.errors import BenchError, MissingData
 

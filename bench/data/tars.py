@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 import pyarrow as pa
 
-from bench.data.index import cached_table, numbers
+from bench.data.parsed_cache import cached_table, numbers
 from models.errors import BenchError
 
 FORMAT = 2

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from bench.data.ade20k import open_ade20k
+from bench.data.catalog import BOX_SETS, FOLDER_SETS, INSTANCE_SETS, BoxSet, FolderSet, InstanceSet, missing
 from bench.data.detections import NO_MASKS, Detections, open_detections
 from bench.data.imagenet import CLASSES, open_imagenet
 from bench.data.images import image_size
 from bench.data.instances import NOT_ON_DISK, ImageInfo, Instances, open_instances
-from bench.data.published import BOX_SETS, FOLDER_SETS, INSTANCE_SETS, BoxSet, FolderSet, InstanceSet, missing
 from bench.data.sa1b import EXTENSIONS, BrokenSample, decode_sample
 from bench.data.tars import COMPRESSED, Shard, open_shards, tars_in
 from models.errors import BenchError, refused, unknown_name

@@ -1,7 +1,7 @@
 """Average precision of instance masks, and of boxes, as COCO and LVIS define it: what Tables 2 and 5 print.
 
 The engine is hotcoco. It agrees with pycocotools 2.0.11 and lvis 0.5.3 to the last bit of every precision and
-recall, fuzzed in tests/bench/test_ap_fuzz.py, but for these inputs, which never reach it as they are:
+recall, fuzzed in tests/bench/metrics/test_ap_fuzz.py, but for these inputs, which never reach it as they are:
 
 - LVIS, mask or annotation of area 0: lvis leaves out both, masks after its cap of 300;
   hotcoco counts them. Left out.

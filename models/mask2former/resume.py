@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from models.errors import BenchError
-from models.state_dicts import first_line
+from models.files.state_dicts import first_line
 from models.training.loop import plain_recipe
 from models.training.recipes import Recipe
 from models.training.whole import check_tensors

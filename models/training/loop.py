@@ -25,7 +25,7 @@ from torch.optim import AdamW, Muon, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from models.errors import BenchError
-from models.state_dicts import UNREADABLE, first_line
+from models.files.state_dicts import UNREADABLE, first_line
 from models.training.classify import layer_decay_groups
 from models.training.detect import detector_groups
 from models.training.recipes import ClassifyRecipe, DetectRecipe, PromptableRecipe, Recipe

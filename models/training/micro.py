@@ -14,7 +14,8 @@ from typing import Any, Literal
 from torch import nn
 
 from models import micro
-from models.classifier import Classifier
+from models.classifier.network import Classifier
+from models.fastsam.yolo import fastsam_micro, need_ultralytics
 from models.mask2former.micro import mask2former_micro
 from models.sami.encoder import ViTEncoder
 from models.sami.network import MaskedAutoencoder
@@ -33,7 +34,6 @@ from models.training.recipes import (
 )
 from models.vitdet.build import vitdet_micro
 from models.vitdet.network import VitDet
-from models.yolo import fastsam_micro, need_ultralytics
 
 CLASSES = 16
 """Of dead leaves as ImageNet."""

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from models.errors import BenchError
-from models.hashes import hash_file
-from models.pickles import asked_for, runs_code
-from models.state_dicts import UNREADABLE, first_line
+from models.files.hashes import hash_file
+from models.files.pickles import asked_for, runs_code
+from models.files.state_dicts import UNREADABLE, first_line
 
 MANIFEST = "step.json"
 _OURS = "give a folder that `bench` wrote"

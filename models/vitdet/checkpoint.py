@@ -18,10 +18,10 @@ from torch import Tensor
 
 from models.cards import ModelCard
 from models.checkpoints import missing, read_state_dict
-from models.containers import is_bare_pickle, is_safetensors, is_torch, open_container
 from models.errors import BenchError
-from models.pickles import asked_for, beyond_arrays, runs_code
-from models.state_dicts import UNREADABLE, first_line
+from models.files.containers import is_bare_pickle, is_safetensors, is_torch, open_container
+from models.files.pickles import asked_for, beyond_arrays, runs_code
+from models.files.state_dicts import UNREADABLE, first_line
 from models.vitdet.convert import from_detectron2
 
 _NUMBERS = re.compile(r"[<>=|]?([?biuf])(1|2|4|8)?")

@@ -20,7 +20,6 @@ from pycocotools.cocoeval import COCOeval
 from safetensors.torch import save_file
 
 from bench.data import open_detections
-from bench.data.dead_leaves.sa1b import write_sa1b_tars
 from bench.data.images import read_rgb
 from bench.data.instances import Instances, open_coco
 from bench.data.sa1b import Sa1bBatches
@@ -28,6 +27,7 @@ from bench.data.verify import verify
 from bench.metrics.ap import coco_ap
 from models import zoo
 from models.errors import BenchError
+from tests.bench.data.dead_leaves.sa1b_tars import write_sa1b_tars
 from tests.faults.damage import damaged, mistake
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from bench import paths
-from models import checkpoints, hashes, micro
+from models import checkpoints, micro
 from models.cards import CARDS, ModelCard
 from models.errors import BenchError
+from models.files import hashes
 from tests.models.recipe import fill
 
 TI = next(card for card in CARDS if card.name == "efficientsam-ti-micro")

@@ -10,9 +10,10 @@ from PIL import Image
 from bench.data import open_coco
 from bench.store import RunStore
 from models.errors import BenchError
-from protocols import cells, interactive, table4
-from protocols.answers import ModelAnswerer
+from protocols import cells, table4
+from protocols import table4_prompts as interactive
 from protocols.axes import PAPER, Axes
+from protocols.predictors import ModelAnswerer
 from tests.protocols.fakes import DiscModel, disc, write_coco
 
 

@@ -11,14 +11,16 @@ import pytest
 
 from bench.data import open_detections, open_instances
 from bench.metrics.ap import coco_ap, lvis_ap
-from protocols import error_clicks, instance, sequences, table4, table5
-from protocols.answers import ModelAnswerer
+from protocols import table4, table5
+from protocols import table5_prompts as instance
 from protocols.axes import PRESETS, preset
-from protocols.frame import Frame
-from protocols.interactive import ask_image
+from protocols.predictors import ModelAnswerer
+from protocols.prompts import error_clicks, sequences
+from protocols.prompts.frame import Frame
+from protocols.prompts.sequences import clicked
+from protocols.prompts.truths import boxes_of, ious, truths_of
 from protocols.scores import CellRun
-from protocols.sequences import clicked
-from protocols.truths import boxes_of, ious, truths_of
+from protocols.table4_prompts import ask_image
 from tests.protocols.stubs import GOLDEN, PaddedStub, Stub, made_masks
 
 STUBS = {"efficientvit": Stub, "edgesam": PaddedStub, "segment-anything-fast": Stub}

@@ -24,7 +24,7 @@ from protocols.results import TableResult
 from protocols.row_plan import make_plan
 from protocols.row_table import make_table
 from protocols.settings import Settings
-from tests.bench.test_detection_training import ANNOTATIONS, annotation, lay_out
+from tests.bench.data.training.test_detection import ANNOTATIONS, annotation, lay_out
 
 
 class Said(NamedTuple):

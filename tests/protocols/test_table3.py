@@ -17,7 +17,7 @@ from protocols.paper import paper_table
 from protocols.row_plan import make_plan
 from protocols.row_table import make_table
 from protocols.settings import Settings
-from tests.bench.ade20k_files import random_pair, write_ade20k
+from tests.bench.data.ade20k_files import random_pair, write_ade20k
 
 CLASSES = 3
 

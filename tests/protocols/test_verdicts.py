@@ -3,7 +3,7 @@ import math
 import pytest
 
 from bench.metrics.interval import Interval
-from protocols.crossed import CrossedMean
+from bench.metrics.random_effects import CrossedMean
 from protocols.verdicts import compared, compared_over_seeds
 
 PAIR = ("a", "b", "top1")

@@ -7,10 +7,10 @@ import pytest
 from matplotlib.axes import Axes
 
 from protocols.results import Cell, Column, Comparison, Row, TableResult
-from reports.frame import to_frame
+from reports.dataframe import to_frame
+from reports.html import to_html
 from reports.latex import to_latex
 from reports.markdown import to_markdown
-from reports.page import to_html
 from reports.plot import draw
 from reports.terminal import print_table
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from protocols.results import TableResult
-from reports.frame import to_frame
+from reports.dataframe import to_frame
 from reports.latex import SPECIAL, to_latex
 
 HOSTILE = r"50% of $x_1$ & {a}^b~c\d#<e>[f]"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from protocols.results import TableResult
-from reports.frame import to_frame
+from reports.dataframe import to_frame
 from reports.markdown import escape, to_markdown
 
 

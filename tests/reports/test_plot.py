@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from protocols.results import TableResult
-from reports.frame import lines, to_frame
+from reports.dataframe import lines, to_frame
 from reports.panel import Theme
 from reports.plot import DARK, LIGHT, draw, pictures, recolour
 from reports.wording import tame

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 from protocols.results import Cell, Row, TableResult
-from reports.frame import lines, to_frame
+from reports.dataframe import lines, to_frame
+from reports.html import to_html
 from reports.latex import to_latex
 from reports.markdown import to_markdown
-from reports.page import to_html
 from reports.wording import CAUTION, number
 
 Renderer = Callable[[TableResult, pd.DataFrame], str]

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from protocols.results import Row, TableResult
-from reports.frame import lines, to_frame
+from reports.dataframe import lines, to_frame
 from reports.terminal import PIPE_WIDTH, print_table
 from reports.wording import CAUTION, number, plus_minus
 

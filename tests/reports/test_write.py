@@ -18,7 +18,7 @@ from rich.console import Console
 from models.errors import BenchError, printable
 from protocols.results import TableResult
 from reports import write
-from reports.frame import to_frame
+from reports.dataframe import to_frame
 from reports.plot import Pictures
 from reports.terminal import print_table
 from reports.write import KINDS, check_folder, write_report

@@ -5,7 +5,7 @@ to see by looking at noise"): leaves whose radius follows a power law, painted b
 and scale statistics of photographs. Ours carry parts, so that one click is ambiguous.
 """
 
-from bench.data.dead_leaves.render import VAL_IMAGES, world_root
+from bench.data.dead_leaves.crowded import VAL_IMAGES, world_root
 from bench.data.dead_leaves.scene import SIZE, Leaf, Scene, draw_scene
 
 __all__ = ["SIZE", "VAL_IMAGES", "Leaf", "Scene", "draw_scene", "world_root"]

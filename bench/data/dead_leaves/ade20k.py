@@ -15,10 +15,10 @@ import numpy as np
 from PIL import Image
 
 from bench.data.ade20k import reduced
-from bench.data.dead_leaves.drawing import drawn, rendered, whole_or_not_at_all
+from bench.data.dead_leaves.crowded import check_published
+from bench.data.dead_leaves.files import drawn, rendered, whole_or_not_at_all
 from bench.data.dead_leaves.imagenet import CLASSES as LEAF_CLASSES
 from bench.data.dead_leaves.imagenet import LABELLED, OBJECT_TEXTURES, legible_paint, upright
-from bench.data.dead_leaves.render import check_published
 from bench.data.dead_leaves.scene import SIZE, Canvas, Placement, finish, paint_calm
 from bench.data.dead_leaves.shapes import SHAPE_NAMES, TEXTURE_NAMES
 from bench.data.dead_leaves.training import drawn_arrays

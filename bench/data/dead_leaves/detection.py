@@ -16,14 +16,14 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.data.dead_leaves import coco, lvis
-from bench.data.dead_leaves.drawing import drawn, rendered
+from bench.data.dead_leaves.crowded import COCO_FILE, LVIS_FILE, check_published, write_world
+from bench.data.dead_leaves.files import drawn, rendered
 from bench.data.dead_leaves.imagenet import CLASSES as LEAF_CLASSES
 from bench.data.dead_leaves.imagenet import LABELLED, OBJECT_TEXTURES, legible_paint, upright
-from bench.data.dead_leaves.render import COCO_FILE, LVIS_FILE, check_published, write_world
 from bench.data.dead_leaves.scene import SIZE, SMALLEST_VISIBLE, Placement, finish, paint_calm
 from bench.data.dead_leaves.shapes import SHAPE_NAMES, TEXTURE_NAMES
 from bench.data.dead_leaves.training import ArrayKinds, drawn_arrays
-from bench.data.jitter import LabelledPhoto
+from bench.data.training.jitter import LabelledPhoto
 from bench.draws import Draws
 from bench.paths import cache_dir
 

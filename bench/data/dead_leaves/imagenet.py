@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bench.data.dead_leaves.drawing import drawn, rendered, whole_or_not_at_all
-from bench.data.dead_leaves.render import check_published
+from bench.data.dead_leaves.crowded import check_published
+from bench.data.dead_leaves.files import drawn, rendered, whole_or_not_at_all
 from bench.data.dead_leaves.scene import SIZE, Canvas, Paint, Placement, finish, paint_calm, paint_leaves
 from bench.data.dead_leaves.shapes import SHAPE_NAMES, TEXTURE_NAMES
 from bench.data.dead_leaves.training import drawn_arrays

@@ -9,7 +9,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from bench.data.dead_leaves.drawing import drawn, whole_or_not_at_all
+from bench.data.dead_leaves.files import drawn, whole_or_not_at_all
 from bench.data.dead_leaves.scene import SIZE, draw_scene
 from bench.paths import cache_dir
 from models.errors import BenchError

@@ -19,7 +19,7 @@ from models.errors import BenchError
 from models.sami.encoder import ViTEncoder
 from models.training.micro import MICRO_RUNS
 from protocols import table2
-from protocols.recorded import read_recordings
+from protocols.saved_predictions import read_recordings
 from tests.bench.cli.driver import finish, kill_in_the_middle
 from tests.bench.cli.driver import start as start_driver
 

@@ -23,7 +23,6 @@ from bench.cli import finetunings
 from bench.cli.finetunings import FINETUNINGS, Options
 from bench.cli.training_options import adapted
 from bench.data.dead_leaves.ade20k import NAMES
-from bench.data.dead_leaves.sa1b import write_sa1b_tars
 from models.efficientsam.build import efficientsam
 from models.efficientsam.network import EfficientSamNetwork
 from models.errors import BenchError, MissingData
@@ -32,8 +31,9 @@ from models.training.recipes import DETECT_PAPER, IMAGENET_IMAGES, SA1B_IMAGES, 
 from models.vitdet.build import vitdet_micro
 from models.vitdet.checkpoint import read_detector
 from models.vitdet.network import VitDet
-from tests.bench.ade20k_files import scene_pairs, write_ade20k
-from tests.bench.test_detection_training import lay_out
+from tests.bench.data.ade20k_files import scene_pairs, write_ade20k
+from tests.bench.data.dead_leaves.sa1b_tars import write_sa1b_tars
+from tests.bench.data.training.test_detection import lay_out
 from tests.models.mask2former.toys import TOY, toy_network
 
 WIDTH = {"embed_dim": 24, "depth": 1, "num_heads": 2}

@@ -13,7 +13,7 @@ import torch
 pytest.importorskip("mmseg", reason="the extra `semantic` is not installed")
 
 from bench.data.ade20k import open_ade20k
-from bench.data.semantic_crops import CropSettings, SemanticBatches
+from bench.data.training.semantic_crops import CropSettings, SemanticBatches
 from bench.metrics.miou import mean_iou
 from models.mask2former.build import TI, mask2former
 from models.mask2former.config import Mask2FormerSizes

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from bench.data.ade20k import reduced
-from bench.data.semantic_crops import CropSettings, SemanticBatches
+from bench.data.training.semantic_crops import CropSettings, SemanticBatches
 from models.mask2former.build import mask2former
 from models.mask2former.config import Mask2FormerSizes
 from models.training.recipes import SEMANTIC_MICRO, SemanticRecipe
-from tests.bench.ade20k_files import scene_pairs
+from tests.bench.data.ade20k_files import scene_pairs
 
 TOY = Mask2FormerSizes(
     embed_dim=16,

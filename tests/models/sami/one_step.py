@@ -16,8 +16,8 @@ import torch
 from accelerate import PartialState
 from safetensors.torch import save_file
 
-from bench.data.crops import CropBatches
 from bench.data.images import read_rgb
+from bench.data.training.crops import CropBatches
 from models.sam.build import sam_vit_b
 from models.sami.build import masked_autoencoder
 from models.sami.targets import sam_target

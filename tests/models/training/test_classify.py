@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from torch import Tensor, nn
 
-from bench.data.classification import AugmentedBatches
-from models.classifier import Classifier, evaluate_classifier
+from bench.data.training.classification import AugmentedBatches
+from models.classifier.network import Classifier, evaluate_classifier
 from models.errors import BenchError
 from models.sami.encoder import ViTEncoder
 from models.training.augment import augmentation

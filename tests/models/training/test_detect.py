@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.optim import AdamW
 
-from models import detectors
 from models.training.loop import _optimizers
 from models.training.recipes import DETECT_MICRO, DETECT_PAPER
+from models.vitdet import cards as detectors
 from models.vitdet.build import vitdet, vitdet_micro
 from models.vitdet.network import VitDet
 

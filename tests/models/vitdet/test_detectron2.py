@@ -24,22 +24,22 @@ from detectron2.engine import SimpleTrainer, hooks
 from detectron2.modeling.roi_heads import CascadeROIHeads
 from detectron2.structures import BitMasks, Boxes, Instances
 
-from bench.cli.boxes import boxes
+from bench.cli.detect import boxes
 from bench.data import open_detections, read_rgb
-from models import box_detectors
 from models.cards import ModelCard
 from models.errors import BenchError
 from models.training.loop import _optimizers, _rate
 from models.training.micro import ENCODERS
 from models.training.recipes import DETECT_PAPER
 from models.vitdet import build, detector
+from models.vitdet import cascades as box_detectors
 from models.vitdet.build import vitdet, vitdet_micro
 from models.vitdet.convert import from_detectron2, to_detectron2
 from models.vitdet.d2 import detector as theirs
 from models.vitdet.d2 import recipe as recipes
 from models.vitdet.d2.model import model_config
 from models.vitdet.network import VitDet
-from tests.bench.test_detection_training import lay_out
+from tests.bench.data.training.test_detection import lay_out
 from tests.models.recipe import fill, image
 
 BOX_PX = 2e-3

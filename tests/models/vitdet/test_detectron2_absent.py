@@ -11,9 +11,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models import box_detectors, row_cards
+from models import row_cards
 from models.errors import BenchError
 from models.training.micro import ENCODERS, MICRO_RUNS
+from models.vitdet import cascades as box_detectors
 from models.vitdet.build import vitdet_micro
 from models.vitdet.convert import from_detectron2, to_detectron2
 from models.vitdet.d2.package import need_detectron2

@@ -16,12 +16,12 @@ from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.beit import Beit
 from torchvision.models.detection.image_list import ImageList
 
-from models import detectors
 from models.cards import ModelCard
 from models.errors import BenchError
 from models.sami.encoder import ViTEncoder
 from models.training.micro import DETECTED_CLASSES, ENCODERS, MICRO_RUNS
 from models.vitdet import backbone as module
+from models.vitdet import cards as detectors
 from models.vitdet import detector
 from models.vitdet.backbone import Backbone, start_from_encoder
 from models.vitdet.build import SIZES, vitdet, vitdet_micro

@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bench.data.detection import CocoPhotos, DetectionBatches
 from bench.data.instances import Instances, open_coco
+from bench.data.training.detection import CocoPhotos, DetectionBatches
 from models.training.detect import detect_stage
 from models.training.loop import train
 from models.training.micro import ENCODERS

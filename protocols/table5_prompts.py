@@ -1,0 +1,143 @@
+"""Table 5's questions: a mask for each of a detector's boxes (section 4.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from pycocotools import mask as rle
+
+from bench.data import Annotation, DetectionBatch, Detections, ImageInfo, tight_box_xyxy
+from models.errors import MissingData
+from models.segmenter import Prompts
+from protocols.axes import Axes
+from protocols.predictors import Answerer, fill_box
+from protocols.table4_prompts import parts
+
+DETECTOR = "detector"
+"""Name of the subject whose masks are the detector's own."""
+
+
+def ask_image(
+    answerer: Answerer,
+    image: np.ndarray,
+    info: ImageInfo,
+    annotations: Sequence[Annotation],
+    axes: Axes,
+    *,
+    detections: Detections,
+    most: int,
+) -> list[dict[str, object]]:
+    """Turn the best `most` detections of an image into masks, in parts that fit into memory; one record a detection.
+
+    Args:
+        answerer: the model or frame.
+        image: uint8 [H, W, 3] RGB.
+        info: of the image.
+        annotations: of the image; only the ceiling looks at them.
+        axes: the choices.
+        detections: of all images.
+        most: detections of an image that count.
+    """
+    found = detections.for_image(info.id)
+    best = _best(found, most)
+    boxes = found.boxes_xyxy[best]
+    if axes.clip_boxes:
+        boxes = boxes.clip(0, [info.width, info.height, info.width, info.height])
+    if not len(best):
+        return []
+    answerer.look(image)
+    records: list[dict[str, object]] = []
+    for part in parts(len(best), info):
+        truths = _nearest_truths(boxes[part], info, annotations) if answerer.looks_at_truth else None
+        answer = answerer.answer(Prompts.from_boxes(boxes[part]), truths)
+        encoded = rle.encode(np.asfortranarray(answer.masks.transpose(1, 2, 0).astype(np.uint8)))
+        records += [
+            {
+                **_detection(found, index),
+                "image_id": info.id,
+                "predicted_iou": float(answer.predicted_iou[row]),
+                "pick": int(answer.pick[row]),
+                "height": info.height,
+                "width": info.width,
+                "counts": encoded[row]["counts"].decode("ascii"),
+            }
+            for row, index in enumerate(best[part])
+        ]
+    return records
+
+
+class Detector:
+    """The detector itself: its own masks stand for the answers."""
+
+    name = DETECTOR
+
+
+def ask_detector(
+    answerer: Detector,
+    image: np.ndarray,
+    info: ImageInfo,
+    annotations: Sequence[Annotation],
+    axes: Axes,
+    *,
+    detections: Detections,
+    most: int,
+) -> list[dict[str, object]]:
+    """Return the detector's own masks of an image, one record a detection; see `ask_image`.
+
+    Raises:
+        MissingData: if its file holds boxes alone.
+    """
+    if not detections.has_masks:
+        raise MissingData(detections.mask_problem)
+    found, masks = detections.for_image(info.id), detections.masks_for_image(info.id)
+    return [
+        {
+            **_detection(found, index),
+            "image_id": info.id,
+            "predicted_iou": 1.0,
+            "pick": 0,
+            "height": masks[index].size[0],
+            "width": masks[index].size[1],
+            "counts": masks[index].counts,
+        }
+        for index in _best(found, most)
+    ]
+
+
+def _best(found: DetectionBatch, most: int) -> np.ndarray:
+    """Return the places of the best detections; of equals the first."""
+    return np.argsort(-found.scores, kind="stable")[:most]
+
+
+def _detection(found: DetectionBatch, index: int) -> dict[str, object]:
+    """Return the fields of a record that are the detector's."""
+    return {
+        "detection_id": int(found.detection_id[index]),
+        "category_id": int(found.category_id[index]),
+        "detector_score": float(found.scores[index]),
+    }
+
+
+def _nearest_truths(boxes: np.ndarray, info: ImageInfo, annotations: Sequence[Annotation]) -> np.ndarray:
+    """Return for each box [P, 4] the object whose box overlaps it most, bool [P, H, W]; the box if none does."""
+    objects = [a for a in annotations if not a.iscrowd]
+    masks = [mask for mask in (a.mask(info.height, info.width) for a in objects) if mask.any()]
+    if not masks:
+        return np.stack([fill_box(box, (info.height, info.width)) for box in boxes])
+    overlap = _box_iou(boxes, np.stack([tight_box_xyxy(mask) for mask in masks]))
+    return np.stack(
+        [
+            masks[row.argmax()] if row.max() > 0 else fill_box(box, (info.height, info.width))
+            for row, box in zip(overlap, boxes, strict=True)
+        ]
+    )
+
+
+def _box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the IoU of boxes [P, 4] and [Q, 4] (xyxy), [P, Q]."""
+    corner = np.maximum(first[:, None, :2], second[None, :, :2])
+    opposite = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    overlap = (opposite - corner).clip(0).prod(-1)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(-1) for boxes in (first, second)]
+    return overlap / (areas[0][:, None] + areas[1][None, :] - overlap).clip(1e-9)  # type: ignore[no-any-return]
