@@ -67,6 +67,11 @@ class ModelCard:
     note: str = ""
     """What a reader of a table must know."""
 
+    @property
+    def released(self) -> bool:
+        """Whether anyone can have its weights: a card of the zoo has some, or needs none."""
+        return True
+
 
 def resolve(reference: str) -> Any:
     """Return the object that a lazy string of a card names.

@@ -34,6 +34,17 @@ def exact_engine() -> dict[str, str | float | bool]:
 
 
 @contextmanager
+def engine(*, exact: bool) -> Iterator[dict[str, str | float | bool]]:
+    """Compute on the exact engine inside the block, if asked; yields its choice, nothing where it was not."""
+    precision, tf32 = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    try:
+        yield exact_engine() if exact else {}
+    finally:
+        torch.set_float32_matmul_precision(precision)
+        torch.backends.cudnn.allow_tf32 = tf32
+
+
+@contextmanager
 def threads(count: int | None) -> Iterator[None]:
     """Compute with so many CPU threads inside the block; None changes nothing."""
     before = torch.get_num_threads()

@@ -20,7 +20,7 @@ from models.errors import BenchError, unknown_name
 from models.files.hashes import hash_file
 
 PACKAGED = Path(__file__).parent / "weights"
-MICRO_WHY = "pretrained and finetuned on dead leaves: stands in for the pipeline, never for the paper's number"
+MICRO_NOTE = "pretrained and finetuned on dead leaves: stands in for the pipeline, never for the paper's number"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +41,15 @@ class RowCard:
     """Where it was published."""
     digest: tuple[str, str] | None = None
     """Hash algorithm and how the published file's hash begins, as far as its authors say."""
-    why: str = ""
+    threads: int | None = None
+    """CPU threads that are fastest, None for all there are."""
+    note: str = ""
     """Which number of the authors the row is compared with, or why there are no weights."""
+
+    @property
+    def released(self) -> bool:
+        """Whether anyone can have its weights."""
+        return self.filename is not None
 
     @property
     def file_card(self) -> ModelCard:
@@ -78,7 +85,7 @@ def checkpoint_file(card: RowCard, checkpoint: str | Path | None = None) -> Path
         return path
     if card.filename is None:
         raise BenchError(
-            f"there are no weights of '{card.name}': {card.why}; train it and pass its checkpoint, or quote the paper"
+            f"there are no weights of '{card.name}': {card.note}; train it and pass its checkpoint, or quote the paper"
         )
     micro = card.scale == "micro"
     path = (PACKAGED if micro else checkpoints.weights_root()) / card.filename

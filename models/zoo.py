@@ -88,6 +88,12 @@ def broken_plugins() -> list[str]:
     return _all_cards()[1]
 
 
+def modules(name: str) -> list[str]:
+    """Return the names of the modules that make a model's predictions what they are: network, segmenter, names."""
+    found = card(name)
+    return [one.partition(":")[0] for one in (found.build, found.segmenter, found.convert) if one]
+
+
 def card(name: str) -> ModelCard:
     """Return the card of a model.
 

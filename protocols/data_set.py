@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bench.data import Detections
+from protocols.axes import Axes
 from protocols.shards import ImageSet
 
 
@@ -25,8 +27,14 @@ class DataSet:
     """The images that are asked about."""
     of_images: int
     """Images of the whole set."""
-    published: bool
-    """Whether these are all the published images."""
+    published: str = ""
+    """Words for all the published images, empty if these are not they."""
+    axes: Axes | None = None
+    """The choices of the protocol; None for tables whose evaluators leave none."""
+    boxes: Detections | None = None
+    """What a detector found, for tables that start from it."""
+    words: str = ""
+    """What a reader must know of these data."""
 
     @property
     def whole(self) -> bool:
@@ -36,7 +44,8 @@ class DataSet:
     @property
     def extent(self) -> str:
         """Say how many images are asked about, and of how many."""
-        return f"{len(self.asked.images):,}" + ("" if self.whole else f" of {self.of_images:,}")
+        count = f"{len(self.asked.images):,}" + ("" if self.whole else f" of {self.of_images:,}")
+        return f"{count} images" + (f", {self.published}" if self.published else "")
 
 
 def spread(count: int, limit: int | None) -> list[int]:

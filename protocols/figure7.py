@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 
 from bench.metrics.random_effects import CrossedMean, crossed_mean, ratio_values
-from protocols.ablations import METHOD, PAIRING, too_few, train_command
+from bench.processes import this_process
+from models.errors import BenchError
+from protocols.ablation_table import PAIRING, TAKES, train_command
+from protocols.comparisons import METHOD, compared_over_seeds, too_few
 from protocols.paper import claims, paper_value
 from protocols.results import Cell, Column, Comparison, Row, TableResult
-from protocols.training_records import RECORDS, CurveRecord, read_curves
-from protocols.verdicts import compared_over_seeds
+from protocols.settings import Settings
+from protocols.training_records import CurveRecord, read_curves
+
+__all__ = ["TAKES", "make"]
 
 NAME = "figure7"
 TITLE = "Epochs of finetuning, mIoU from box prompts (Figure 7)"
@@ -35,15 +39,17 @@ def label_of(epochs: float) -> str:
     return f"{epochs:g} epoch{'' if epochs == 1 else 's'}"
 
 
-def make_figure(
-    *, command: str = "", provenance: Mapping[str, Any] | None = None, folder: Path = RECORDS
-) -> TableResult:
-    """Return the curves of both models, means over seeds, from the records in a folder.
+def make(table: ModuleType, settings: Settings) -> TableResult | None:
+    """Return the curves of both models, means over seeds, from records; None on all but the first process.
 
     Raises:
-        BenchError: if a record is damaged.
+        BenchError: if a record is damaged, or paper scale was asked for.
     """
-    curves = read_curves(tuple(MODELS.values()), folder)
+    if settings.scale == "paper":
+        raise BenchError(f"no finetuning at paper scale is recorded for {NAME}: use --scale micro")
+    if not this_process().is_first:
+        return None
+    curves = read_curves(tuple(MODELS.values()), settings.records)
     trainings = {f"{m}-seed{s}": {"epochs": sorted(c.points)} for m, seeds in curves.items() for s, c in seeds.items()}
     return TableResult(
         name=NAME,
@@ -57,8 +63,8 @@ def make_figure(
         cells=tuple(_cell(curves, epochs, column.key) for epochs in EPOCHS for column in COLUMNS),
         comparisons=tuple(_gains(curves)),
         footnotes=tuple(_notes(curves)),
-        command=command,
-        provenance={**(provenance or {}), "trainings": trainings},
+        command=settings.command,
+        provenance={**settings.provenance, "trainings": trainings},
         interval="95 % interval over training seeds and images",
         pairing=PAIRING,
         row_head="finetuning",
@@ -80,8 +86,7 @@ def _reached(curves: Curves, column: str, *epochs: float) -> dict[int, CurveReco
 
 
 def _cell(curves: Curves, epochs: float, column: str) -> Cell:
-    # The paper prints no number of the curve but its end, which is Table 4's.
-    paper = paper_value("table4", column, "coco_box") if epochs == EPOCHS[-1] else None
+    paper = paper_value(NAME, label_of(epochs), column)  # that of the end alone is printed, in Table 4
     of_seed = _reached(curves, column, epochs)
     if not of_seed:
         why = f"no record of {MODELS[column]}: train it with {train_command(NAME)}"

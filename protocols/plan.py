@@ -1,49 +1,87 @@
-"""Which data and which models a table is made from: the only place that knows of two scales.
+"""Which data and which models a table is made from, and why: decided before anything runs.
 
-`auto` takes the published data where BENCH_DATA has them and the full-size models whose checkpoints are on disk,
-else the dead leaves and the micro models, and always says what it took and why.
+`auto` takes the published data where BENCH_DATA has them and the full-size models whose checkpoints are on disk, else
+the dead leaves and the micro models, and always says what it took.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import importlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from types import ModuleType
+from typing import Any, Literal, NamedTuple, Protocol
 
-from models import zoo
 from models.errors import BenchError, unknown_name
-from protocols.predictors import FRAMES
+from protocols.defaults import of
+from protocols.paper import paper_table
 from protocols.results import Row, Status
-from protocols.row_plan import Scale
-from protocols.rows import PaperRow
-from protocols.table5_prompts import DETECTOR
+from protocols.settings import Settings
 
-MICRO_WORLD = "dead leaves at 256 px"
-FRAME_NOTES = {
-    "floor": "the box filled, or a disc around each click: what no model should fall below",
-    "ceiling": "the ground truth resized to the models' input and back: what none can pass",
-}
+Size = Literal["paper", "micro"]
 
 
-WEIGHTLESS = {*FRAMES, DETECTOR}
+class Card(Protocol):
+    """What is known of a model before it is loaded."""
+
+    @property
+    def name(self) -> str:
+        """Return what commands call it."""
+
+    @property
+    def paper_row(self) -> str | None:
+        """Return its row in the paper's tables, if it has one."""
+
+    @property
+    def scale(self) -> Literal["paper", "micro", "any"]:
+        """Return whether its numbers may stand beside the paper's; any: it has no weights, and stands for itself."""
+
+    @property
+    def released(self) -> bool:
+        """Whether anyone can have its weights."""
+
+    @property
+    def threads(self) -> int | None:
+        """Return how many CPU threads are fastest, None for all there are."""
+
+    @property
+    def note(self) -> str:
+        """Return what a reader must know, or why there are no weights."""
+
+
+class Registry(Protocol):
+    """A module of cards: `protocols.promptable`, `models.classifier.cards`, ..."""
+
+    def cards(self) -> Sequence[Card]:
+        """Return all cards, in the order of the table."""
+
+    def available(self, name: str) -> tuple[bool, str]:
+        """Return whether a model can be loaded here, and if not, why."""
+
+    def load(
+        self, name: str, checkpoint: Path | None = None, *, device: str = "cpu", trusted: frozenset[str] = frozenset()
+    ) -> Any:
+        """Load a model."""
+
+    def modules(self, name: str) -> Iterable[str]:
+        """Return the names of the modules that make a model's predictions what they are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Something that a table measures: a model of the zoo, a frame, or the detector's own masks."""
+    """A row that is measured."""
 
     row: str
     """Its label in the table."""
-    model: str
-    """Name in the zoo, of a frame, or DETECTOR."""
+    card: Card
     checkpoint: Path | None = None
     """The user's own weights."""
 
     @property
-    def has_weights(self) -> bool:
-        """Whether it is a model of the zoo: neither a frame nor the detector itself."""
-        return self.model not in WEIGHTLESS
+    def model(self) -> str:
+        """Return what commands call it."""
+        return self.card.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +89,9 @@ class Plan:
     """Decisions made before anything runs."""
 
     scale: Literal["paper", "micro", "mixed"]
-    data_root: Path
+    data_scale: Size
+    root: Path
+    """Folder of the data."""
     world: str
     """One line on data and models, and why these."""
     rows: tuple[Row, ...]
@@ -60,136 +100,188 @@ class Plan:
     """(status, why) of each row that has no subject."""
 
 
-def make_plan(
-    paper_rows: Sequence[PaperRow],
-    *,
-    scale: Scale,
-    models: Sequence[str],
-    checkpoints: Mapping[str, Path],
-    data_root: Path | None,
-    micro_root: Callable[[], Path],
-) -> Plan:
+class World(NamedTuple):
+    """Data and models of a table."""
+
+    data: Size
+    models: Size
+    words: str
+
+
+def registry_of(table: ModuleType) -> Registry:
+    """Return the models of a table."""
+    registry: Any = importlib.import_module(table.CARDS)
+    return registry  # type: ignore[no-any-return]
+
+
+def make_plan(table: ModuleType, settings: Settings) -> Plan:
     """Choose data and models for a table.
 
-    Args:
-        paper_rows: the table's rows.
-        scale: what the user asked for.
-        models: names in the zoo, row labels or frames the user asked for; empty for all.
-        checkpoints: the user's own weights by model name.
-        data_root: BENCH_DATA.
-        micro_root: makes the dead leaves on first use and returns their folder.
-
     Raises:
-        BenchError: for unknown names, or paper scale without BENCH_DATA.
+        BenchError: for unknown names, models that know another scale's classes, or paper scale without data.
     """
-    for name in checkpoints:
-        zoo.card(name)
-    full_size, models_why = _full_size(scale, paper_rows, models, checkpoints)
-    wanted = [_resolve(name, paper_rows, full_size=full_size, scale=scale) for name in models]
-    if models and (unasked := [name for name in checkpoints if name not in wanted]):
-        raise BenchError(
-            f"--checkpoint is for '{unasked[0]}', which --models does not name: add it there, or leave one of them out"
-        )
+    registry = registry_of(table)
+    cards = {card.name: card for card in registry.cards()}
+    for name in settings.checkpoints:
+        if name not in cards:
+            raise unknown_name(table.MODELS, name, cards)
+    world = (_each_scale if of(table, "MIXED") else _one_scale)(table, registry, settings)
+    of_row = {card.paper_row: card for card in reversed(cards.values()) if card.scale in (world.models, "any")}
+    labels = [str(label) for label in paper_table(table.NAME).index]
+    wanted = [_named(table, name, cards, labels, of_row, world, settings) for name in settings.models]
+    _check_checkpoints(table, cards, wanted, world, settings)
     rows: list[Row] = []
     subjects: list[Subject] = []
     unmeasured: dict[str, tuple[Status, str]] = {}
-    for paper_row in paper_rows:
-        model = paper_row.full_size if full_size else paper_row.micro
-        missing = _missing(paper_row, model, wanted, checkpoints, full_size=full_size)
-        if model is None or missing:
-            rows.append(Row(paper_row.label, None, note=paper_row.note))
-            unmeasured[paper_row.label] = missing or ("no public weights", "")
+    for label in labels:
+        card = of_row.get(label)
+        missing = _missing(table, registry, label, card, wanted, settings)
+        if card is None or missing:
+            rows.append(Row(label, None, note=of(table, "note")(label)))
+            unmeasured[label] = missing or ("quoted", "")
         else:
-            subjects.append(Subject(paper_row.label, model, checkpoints.get(model)))
-            rows.append(Row(paper_row.label, model, note=_note(model, checkpoints.get(model), paper_row.note)))
-    others = dict.fromkeys([*wanted, *checkpoints])
-    of_paper = {row.full_size if full_size else row.micro for row in paper_rows}
-    for extra in [other for other in others if other not in WEIGHTLESS and other not in of_paper]:
-        subjects.append(Subject(extra, extra, checkpoints.get(extra)))
-        rows.append(Row(extra, extra, "extra", _note(extra, checkpoints.get(extra))))
-    for frame in [frame for frame in FRAMES if not wanted or frame in wanted]:
-        subjects.append(Subject(frame, frame))
-        rows.append(Row(frame, frame, "frame", FRAME_NOTES[frame]))
-    data_scale, root, data_why = _data(scale, data_root, micro_root)
-    scales = {data_scale, *(zoo.card(s.model).scale for s in subjects if s.has_weights)}
+            subjects.append(Subject(label, card, settings.checkpoints.get(card.name)))
+            rows.append(Row(label, card.name, note=_note(subjects[-1], of(table, "note")(label))))
+    measured = {subject.card.name for subject in subjects} | set(labels)
+    for name in dict.fromkeys([*wanted, *settings.checkpoints]):
+        if name not in measured and cards[name].scale != "any":
+            subjects.append(Subject(name, cards[name], settings.checkpoints.get(name)))
+            rows.append(Row(name, name, "extra", _note(subjects[-1])))
+    for bound in [card for card in cards.values() if card.scale == "any" and card.paper_row is None]:
+        if not wanted or bound.name in wanted:
+            subjects.append(Subject(bound.name, bound))
+            rows.append(Row(bound.name, bound.name, "frame", bound.note))
+    scales = {world.data, *(subject.card.scale for subject in subjects)} - {"any"}
     return Plan(
-        scale=data_scale if len(scales) == 1 else "mixed",
-        data_root=root,
-        world=f"{data_why}; {models_why}",
+        scale=world.data if len(scales) == 1 else "mixed",
+        data_scale=world.data,
+        root=settings.data_root if world.data == "paper" and settings.data_root else table.micro_root(),
+        world=world.words,
         rows=tuple(rows),
         subjects=tuple(subjects),
         unmeasured=unmeasured,
     )
 
 
-def _data(
-    scale: Scale, data_root: Path | None, micro_root: Callable[[], Path]
-) -> tuple[Literal["paper", "micro"], Path, str]:
-    """Return the data's scale, their root, and why these."""
-    if scale == "paper" and data_root is None:
+def _one_scale(table: ModuleType, registry: Registry, settings: Settings) -> World:
+    """Choose for a table whose models can only be asked about the classes that they were trained for."""
+    root, named = settings.data_root, [*settings.models, *settings.checkpoints]
+    photos = root is not None and (root / table.PHOTOS).is_dir()
+    if settings.scale == "paper" and not photos:
+        raise BenchError(f"--scale paper needs BENCH_DATA, a folder with {table.PHOTOS}: set it, or use --scale micro")
+    scales = {card.scale for card in registry.cards() if card.name in named}
+    full_size = [card.name for card in registry.cards() if card.scale == "paper" and card.released]
+    taken: Size = "micro"
+    if settings.scale != "auto":
+        taken, why = settings.scale, "as asked"
+    elif scales == {"micro"}:
+        why = f"since {named[0]} was named"
+    elif not photos:
+        why = f"since there is no {table.PHOTOS} in BENCH_DATA"
+    elif scales == {"paper"} or any(registry.available(name)[0] for name in full_size):
+        taken, why = "paper", "since photos and weights are on disk"
+    else:
+        why = f"since no published {table.MODELS} is on disk"
+    return World(taken, taken, f"{table.WORLDS[taken]}, {why}")
+
+
+def _each_scale(table: ModuleType, registry: Registry, settings: Settings) -> World:
+    """Choose data and models apart: a promptable model can be asked about any photo."""
+    root, scale = settings.data_root, settings.scale
+    if scale == "paper" and root is None:
         raise BenchError("--scale paper needs BENCH_DATA, the folder of coco/ and lvis/: set it, or use --scale micro")
-    if scale != "micro" and data_root is not None:
-        if not data_root.is_dir():
-            raise BenchError(f"BENCH_DATA is '{data_root}', which is no folder: correct it, or use --scale micro")
-        return "paper", data_root, "data of BENCH_DATA"
-    why = "as asked" if scale == "micro" else "since BENCH_DATA is not set"
-    return "micro", micro_root(), f"data: {MICRO_WORLD}, {why}"
+    data: Size = "micro"
+    data_words = f"data: {table.WORLDS['micro']}, {'as asked' if scale == 'micro' else 'since BENCH_DATA is not set'}"
+    if scale != "micro" and root is not None:
+        if not root.is_dir():
+            raise BenchError(f"BENCH_DATA is '{root}', which is no folder: correct it, or use --scale micro")
+        data, data_words = "paper", table.WORLDS["paper"]
+    size, words = _size(table, registry, settings)
+    return World(data, size, f"{data_words}; {words}")
 
 
-def _full_size(
-    scale: Scale, paper_rows: Sequence[PaperRow], models: Sequence[str], checkpoints: Mapping[str, Path]
-) -> tuple[bool, str]:
-    """Return whether rows stand for full-size models, and why."""
-    if scale != "auto":
-        return scale == "paper", f"{'full-size' if scale == 'paper' else 'micro'} models, as asked"
-    full = {row.full_size for row in paper_rows if row.full_size} - WEIGHTLESS
-    named = [name for name in [*models, *checkpoints] if name in full]
+def _size(table: ModuleType, registry: Registry, settings: Settings) -> tuple[Size, str]:
+    """Return whether rows stand for full-size or micro models, and why."""
+    if settings.scale != "auto":
+        return settings.scale, f"{'full-size' if settings.scale == 'paper' else 'micro'} models, as asked"
+    labels = set(paper_table(table.NAME).index)
+    full = [card.name for card in registry.cards() if card.scale == "paper" and card.paper_row in labels]
+    named = [name for name in [*settings.models, *settings.checkpoints] if name in full]
     if named:
-        return True, f"full-size models, since {named[0]} was named"
-    if any(zoo.available(name)[0] for name in full):
-        return True, "full-size models, since published checkpoints are on disk"
-    return False, "micro models, since no published checkpoint is on disk"
+        return "paper", f"full-size models, since {named[0]} was named"
+    if any(registry.available(name)[0] for name in full):
+        return "paper", "full-size models, since published checkpoints are on disk"
+    return "micro", "micro models, since no published checkpoint is on disk"
 
 
-def _resolve(name: str, paper_rows: Sequence[PaperRow], *, full_size: bool, scale: Scale) -> str:
-    """Return the name in the zoo that a user's name stands for: itself, or the model of that row of the table.
+def _named(
+    table: ModuleType,
+    name: str,
+    cards: Mapping[str, Card],
+    labels: Sequence[str],
+    of_row: Mapping[str | None, Card],
+    world: World,
+    settings: Settings,
+) -> str:
+    """Return the model that a user's name stands for: itself, or that of a row of the table, or a row without one.
 
     Raises:
-        BenchError: if it is neither.
+        BenchError: if it is neither, or a model of another scale.
     """
-    by_row = {row.label.lower(): row.full_size if full_size else row.micro for row in paper_rows}
-    of_row = by_row.get(name.lower())
-    if name in WEIGHTLESS or (name in zoo.names() and not (scale == "micro" and of_row)):
+    label = next((label for label in labels if label.lower() == name.lower()), None)
+    if name in cards and not (settings.scale == "micro" and label):
+        _check_scale(table, cards[name], world)
         return name
-    if of_row is None:
-        raise unknown_name("model", name, [*zoo.names(), *FRAMES, *(row.label for row in paper_rows)])
-    return of_row
+    if label is None:
+        bounds = [card.name for card in cards.values() if card.scale == "any"]
+        raise unknown_name(table.MODELS, name, dict.fromkeys([*cards, *bounds, *labels]))
+    return of_row[label].name if label in of_row else label
+
+
+def _check_scale(table: ModuleType, card: Card, world: World) -> None:
+    if not of(table, "MIXED") and card.scale != world.models:
+        raise BenchError(
+            f"'{card.name}' knows other classes than those of the {world.models} scale's images: use "
+            f"--scale {card.scale}"
+        )
+
+
+def _check_checkpoints(
+    table: ModuleType, cards: Mapping[str, Card], wanted: Sequence[str], world: World, settings: Settings
+) -> None:
+    for name in settings.checkpoints:
+        _check_scale(table, cards[name], world)
+        if wanted and name not in wanted:
+            raise BenchError(
+                f"--checkpoint is for '{name}', which --models does not name: add it there, or leave one of them out"
+            )
 
 
 def _missing(
-    row: PaperRow,
-    name: str | None,
-    wanted: Sequence[str],
-    checkpoints: Mapping[str, Path],
-    *,
-    full_size: bool,
+    table: ModuleType, registry: Registry, label: str, card: Card | None, wanted: Sequence[str], settings: Settings
 ) -> tuple[Status, str] | None:
     """Return why a row is not measured as (status, sentence), None if it is."""
-    if name is None:
-        why = row.why_missing or ("no micro stand-in" if not full_size else "")
-        return ("copied", row.note) if row.copied else ("no public weights", why)
-    if wanted and name not in wanted and name not in checkpoints:
+    if wanted and label not in wanted and (card is None or card.name not in wanted):
         return "not requested", ""
-    if name in checkpoints or name in WEIGHTLESS:
+    full = next((one for one in registry.cards() if one.paper_row == label and one.scale == "paper"), None)
+    public = full is not None and full.released
+    status: Status = "no public weights" if label.startswith(of(table, "OURS")) and not public else "quoted"
+    if card is None:
+        if full is None and label in of(table, "NEVER_RELEASED"):
+            return status, of(table, "NEVER_RELEASED")[label]
+        more = f"{full.name} has public weights, use --scale paper" if full and public else full.note if full else ""
+        return status, "; ".join(part for part in ("no micro stand-in was trained for this row", more) if part)
+    if card.name in settings.checkpoints:
         return None
-    found, why = zoo.available(name)
-    return None if found else ("weights missing", why)
+    if not card.released:
+        return status, card.note
+    found, why = registry.available(card.name)
+    if found:
+        return None
+    return ("not trained yet" if card.scale == "micro" else "weights missing"), why
 
 
-def _note(name: str, checkpoint: Path | None, *more: str) -> str:
+def _note(subject: Subject, note: str = "") -> str:
     """Return what a reader must know about a measured row."""
-    if name in WEIGHTLESS:
-        return "; ".join(("the detector's own masks, from its box file", *filter(None, more)))
-    card = zoo.card(name)
-    custom = f"custom checkpoint {checkpoint.name}" if checkpoint else ""
-    return "; ".join(part for part in (custom, card.note, *more) if part)
+    custom = f"custom checkpoint {subject.checkpoint.name}" if subject.checkpoint else ""
+    return "; ".join(part for part in (custom, subject.card.note, note) if part)

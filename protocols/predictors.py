@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ DISC = 1 / 16
 """Radius of the floor's disc around a click, as a share of the image's short side; our choice."""
 
 
-class Answer(NamedTuple):
+class Prediction(NamedTuple):
     """One mask a prompt."""
 
     masks: np.ndarray
@@ -35,45 +35,50 @@ class Answer(NamedTuple):
     for models that have no such answer, and where the axes do not ask for it."""
 
 
-class Answerer(Protocol):
+class Predictor(Protocol):
     """Something that is shown an image and then answers prompts about it."""
 
     name: str
-    looks_at_truth: bool
+    sees_truth: bool
     """Whether answers depend on the truths: those of the ceiling and of the oracle pick."""
 
-    def look(self, image: np.ndarray) -> None:
+    def set_image(self, image: np.ndarray) -> None:
         """Take in an image, uint8 [H, W, 3] RGB."""
 
-    def answer(self, prompts: Prompts, truths: np.ndarray | None) -> Answer:
+    def predict(self, prompts: Prompts, truths: np.ndarray | None) -> Prediction:
         """Answer P prompts; `truths` bool [P, H, W] may be None for answerers that do not look at them."""
 
 
-class ModelAnswerer:
+def predictor_of(model: Any, axes: Axes) -> Predictor:
+    """Return what answers prompts about images: a segmenter under the axes, or what is a predictor already."""
+    return ModelPredictor(model, axes) if hasattr(model, "segment") else model
+
+
+class ModelPredictor:
     """A segmenter under the axes: which candidate is picked, refinement, precision."""
 
     def __init__(self, model: Segmenter, axes: Axes) -> None:
         self.model, self.axes, self.name = model, axes, model.name
-        self.looks_at_truth = axes.mask_pick == "oracle"
+        self.sees_truth = axes.mask_pick == "oracle"
         self._has_cells = axes.click_frame == "low_resolution" and getattr(model, "padded", False)
 
-    def look(self, image: np.ndarray) -> None:
+    def set_image(self, image: np.ndarray) -> None:
         """Encode the image."""
         with self._precision():
             (self.embedding,) = self.model.embed([image])
 
-    def answer(self, prompts: Prompts, truths: np.ndarray | None) -> Answer:
-        """Answer prompts in groups of `PROMPTS_AT_ONCE`."""
+    def predict(self, prompts: Prompts, truths: np.ndarray | None) -> Prediction:
+        """Prediction prompts in groups of `PROMPTS_AT_ONCE`."""
         height, width = self.embedding.size
         groups = [slice(i, i + PROMPTS_AT_ONCE) for i in range(0, len(prompts), PROMPTS_AT_ONCE)]
         answers = [self._answer(prompts[group], None if truths is None else truths[group]) for group in groups]
         if not answers:
-            return Answer(np.zeros((0, height, width), bool), np.zeros(0, np.float32), np.zeros(0, np.int8))
+            return Prediction(np.zeros((0, height, width), bool), np.zeros(0, np.float32), np.zeros(0, np.int8))
         masks, predicted_iou, pick, cells = zip(*answers, strict=True)
         joined = np.concatenate(cells) if self._has_cells else None
-        return Answer(np.concatenate(masks), np.concatenate(predicted_iou), np.concatenate(pick), joined)
+        return Prediction(np.concatenate(masks), np.concatenate(predicted_iou), np.concatenate(pick), joined)
 
-    def _answer(self, prompts: Prompts, truths: np.ndarray | None) -> Answer:
+    def _answer(self, prompts: Prompts, truths: np.ndarray | None) -> Prediction:
         multimask = self.axes.mask_pick != "single"
         size = self.embedding.size
         with self._precision():
@@ -87,7 +92,7 @@ class ModelAnswerer:
             masks = self.model.masks(picked[:, None], size)[:, 0]
         iou, chosen = torch.stack([predicted_iou[rows, pick], pick.float()]).cpu().numpy()  # one copy from a GPU
         cells = (picked > 0).cpu().numpy() if self._has_cells else None
-        return Answer(masks.cpu().numpy(), iou, chosen.astype(np.int8), cells)
+        return Prediction(masks.cpu().numpy(), iou, chosen.astype(np.int8), cells)
 
     def _pick(self, logits: Tensor, predicted_iou: Tensor, prompts: Prompts, truths: np.ndarray | None) -> Tensor:
         """Return the index [P] of the candidate that counts; clicks have no box and go by predicted IoU."""
@@ -141,13 +146,14 @@ class Floor:
     """What no model should fall below: the box filled, or a disc around each click."""
 
     name = "floor"
-    looks_at_truth = False
+    checkpoint_sha256, custom = None, False
+    sees_truth = False
 
-    def look(self, image: np.ndarray) -> None:
+    def set_image(self, image: np.ndarray) -> None:
         """Remember the size."""
         self.size = (image.shape[0], image.shape[1])
 
-    def answer(self, prompts: Prompts, truths: np.ndarray | None) -> Answer:
+    def predict(self, prompts: Prompts, truths: np.ndarray | None) -> Prediction:
         """Fill."""
         masks = [
             fill_box(points.ravel()[:4], self.size) if labels[0] == BOX_TOP_LEFT else self._discs(points, labels)
@@ -166,13 +172,14 @@ class Ceiling:
     """What no model of the family can pass: the truth, resized to the model's input and back."""
 
     name = "ceiling"
-    looks_at_truth = True
+    checkpoint_sha256, custom = None, False
+    sees_truth = True
 
-    def look(self, image: np.ndarray) -> None:
+    def set_image(self, image: np.ndarray) -> None:
         """Remember the size."""
         self.size = (image.shape[0], image.shape[1])
 
-    def answer(self, prompts: Prompts, truths: np.ndarray | None) -> Answer:
+    def predict(self, prompts: Prompts, truths: np.ndarray | None) -> Prediction:
         """Resize the truth to the input's resolution and back, bilinear both ways, as masks are."""
         assert truths is not None
         masks = [self._through(truth, Frame.of(self.size).inner) for truth in truths]
@@ -185,10 +192,10 @@ class Ceiling:
         return (back[0, 0] > 0).numpy()  # type: ignore[no-any-return]
 
 
-def _certain(masks: np.ndarray) -> Answer:
+def _certain(masks: np.ndarray) -> Prediction:
     frame = Frame.of((masks.shape[1], masks.shape[2]))
     cells = [frame.cells(frame.enter(mask)) for mask in masks]
-    return Answer(
+    return Prediction(
         masks,
         np.ones(len(masks), np.float32),
         np.zeros(len(masks), np.int8),
@@ -196,4 +203,4 @@ def _certain(masks: np.ndarray) -> Answer:
     )
 
 
-FRAMES: dict[str, type[Floor] | type[Ceiling]] = {"floor": Floor, "ceiling": Ceiling}
+BOUNDS: dict[str, type[Floor] | type[Ceiling]] = {"floor": Floor, "ceiling": Ceiling}

@@ -17,6 +17,8 @@ Status = Literal[
     "not requested",
 ]
 
+OVER_IMAGES = "paired over the same images"
+"""How rows are compared, usually."""
 OPTIONAL = frozenset({"interval", "pairing", "row_head", "x"})
 """Fields of a `TableResult` that its plain form holds only where they are not as usual."""
 
@@ -111,7 +113,7 @@ class TableResult:
     provenance: dict[str, Any] = field(default_factory=dict)
     interval: str = "95 % bootstrap interval over images"
     """What the intervals of cells are."""
-    pairing: str = "paired over the same images"
+    pairing: str = OVER_IMAGES
     """How comparisons are made."""
     row_head: str = "method"
     """What a row is; the axis of a curve."""

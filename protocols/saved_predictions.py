@@ -17,8 +17,8 @@ import pandas as pd
 
 from bench.store.disk import write_whole
 from models.errors import BenchError
+from protocols.plan import Plan
 from protocols.results import Row
-from protocols.row_plan import Plan
 from protocols.scores import CellRun
 from protocols.shards import SKIPPED
 from protocols.training_records import RECORDS
@@ -118,24 +118,20 @@ def _about(one: Recording, image_ids: Sequence[int]) -> Recording:
     return one._replace(run=replace(one.run, records=records, image_ids=kept))
 
 
-class Told(NamedTuple):
-    """What a table is scored from."""
-
-    plan: Plan
-    """Rows without weights stand on recordings."""
-    runs: Mapping[str, Mapping[int, CellRun]]
-    """By row and seed of the training; seed 0 is the row's own."""
-
-
-def with_recorded(plan: Plan, runs: Mapping[str, CellRun], recordings: Recordings) -> Told:
-    """Add recorded answers to those that were asked for: of rows without weights, and of other seeds.
+def with_saved(
+    plan: Plan, runs: Mapping[str, CellRun], recordings: Recordings
+) -> tuple[Plan, dict[str, dict[int, CellRun]]]:
+    """Add saved predictions to those that were asked for: of rows without weights, and of other seeds.
 
     Args:
         plan: of the table.
         runs: of the rows that were asked, whose models are of seed 0 or the user's own.
         recordings: about the same images.
+
+    Returns:
+        The plan, in which rows without weights stand on saved predictions, and runs by row and seed of the training.
     """
-    asked = {subject.row: {0: runs[subject.row]} for subject in plan.subjects}
+    asked = {row: {0: run} for row, run in runs.items()}
     own = {subject.row for subject in plan.subjects if subject.checkpoint is not None}
     for row in asked.keys() - own:
         asked[row] |= {seed: one.run for seed, one in recordings.get(row, {}).items() if seed}
@@ -147,7 +143,7 @@ def with_recorded(plan: Plan, runs: Mapping[str, CellRun], recordings: Recording
     recorded = {row: {seed: one.run for seed, one in seeds.items()} for row, seeds in instead.items()}
     rows = tuple(_told(row, instead[row.label][0]) if row.label in instead else row for row in plan.rows)
     unmeasured = {row: why for row, why in plan.unmeasured.items() if row not in instead}
-    return Told(replace(plan, rows=rows, unmeasured=unmeasured), {**asked, **recorded})
+    return replace(plan, rows=rows, unmeasured=unmeasured), {**asked, **recorded}
 
 
 def _told(row: Row, one: Recording) -> Row:

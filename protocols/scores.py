@@ -1,19 +1,27 @@
-"""What running and scoring one cell yield: records, then intervals by column; plain data, no torch."""
+"""What asking and scoring yield: records, then intervals by column; plain data, no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from bench.metrics.interval import Interval
+from protocols.results import Status
+
+
+class Refused(NamedTuple):
+    """Why a model has no records about a data set."""
+
+    status: Status
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
 class CellRun:
-    """A finished cell."""
+    """The records of one model about one data set."""
 
     records: pd.DataFrame
     fingerprint: str
@@ -27,15 +35,11 @@ class CellRun:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Scores of one cell."""
+    """Scores of one model on one data set."""
 
     intervals: Mapping[str, Interval]
-    """Value and 95 % interval of each column of the data set, e.g. "box" or "ap_s", in 0..1."""
+    """Value and 95 % interval by key of the column, in 0..1."""
     basis: Any
-    """What the protocol's `compare` needs of both cells."""
+    """What the table's `compare` needs of both models."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Columns whose prompts the model cannot take, and why."""
-
-
-OfSeeds = Mapping[str, Mapping[int, Scores]]
-"""By row and seed of the training; seed 0 is the row's own."""

@@ -1,31 +1,46 @@
-"""How any table is made from a plan: what every protocol's settings have in common."""
+"""How any table is made: what a user may choose, and where runs and words go."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bench.data.contents import Progress
 from bench.store import RunStore
+from protocols.axes import PAPER, Axes
 from protocols.training_records import RECORDS
+
+Scale = Literal["auto", "paper", "micro"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How a table is made, besides the plan."""
+    """How a table is made."""
 
-    limit: int | None
-    """Images of each data set; None for all."""
-    device: str
-    """Where models run."""
     store: RunStore
     progress: Progress
-    say: Callable[[str], None]
+    scale: Scale = "auto"
+    models: tuple[str, ...] = ()
+    """Names of models or rows; empty for all."""
+    checkpoints: Mapping[str, Path] = field(default_factory=dict)
+    """The user's own weights by name of the model."""
+    trusted: frozenset[str] = frozenset()
+    """sha256 of checkpoints that may be read though their reading runs code."""
+    axes: Axes = PAPER
+    preset: str = "paper"
+    """What the axes are called."""
+    limit: int | None = None
+    """Images of each data set; None for all."""
+    device: str = "cpu"
+    """Where models run."""
+    data_root: Path | None = None
+    """BENCH_DATA."""
+    say: Callable[[str], None] = print
     """Told in one line what is skipped or resumed."""
-    command: str
+    command: str = ""
     """The command that makes the table again."""
-    provenance: Mapping[str, Any]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
     records: Path = RECORDS
-    """Folder of what trainings left: answers, and other seeds."""
+    """Folder of what trainings left: predictions, and other seeds."""

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
+import numpy as np
 import pandas as pd
 
 from bench.data import ImageInfo, read_rgb
 from bench.data.contents import Contents, Progress, digest
+from bench.processes import this_process
 from bench.store import RunStore
-from models.errors import BenchError
-from protocols.scores import CellRun
+from models.errors import BenchError, MissingData, UnsupportedPrompt
+from protocols.scores import CellRun, Refused
 
 SKIPPED = "skipped"
 """Column of every record: why an image could not be asked, empty for records that count."""
@@ -79,89 +79,103 @@ def asked_about(images: Sequence[ImageInfo]) -> ImageSet[ImageInfo]:
     )
 
 
-class Finished(NamedTuple):
-    """A finished run of the store."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job(Generic[T]):
+    """One run of the store that is to be finished."""
 
-    records: pd.DataFrame
-    """Of all images, skipped ones too."""
-    fingerprint: str
-    resumed: int
-    """Images whose records were there already."""
-
-    def cell_run(self, image_ids: Sequence[int]) -> CellRun:
-        """Part the records of images that were asked from those of images that could not be read."""
-        unread = self.records[self.records[SKIPPED] != ""]
-        skipped = dict(zip(unread["image_id"].astype(int), unread[SKIPPED], strict=True))
-        return CellRun(
-            records=self.records[self.records[SKIPPED] == ""].drop(columns=SKIPPED),
-            fingerprint=self.fingerprint,
-            resumed=self.resumed,
-            image_ids=tuple(image for image in image_ids if image not in skipped),
-            skipped=skipped,
-        )
+    identity: Mapping[str, Any]
+    """Everything that could change a record, but for the images."""
+    asked: ImageSet[T]
+    make: Callable[[Sequence[T], Callable[[int], None]], pd.DataFrame]
+    """(images of a shard, advance) -> their records."""
+    at_once: int
+    """Images of a shard; a killed run loses at most one shard."""
+    description: str
+    """For the progress bar."""
 
 
 def run_shards(
-    identity: dict[str, Any],
-    asked: ImageSet[T],
-    make: Callable[[Sequence[T], Callable[[int], None]], pd.DataFrame],
-    store: RunStore,
-    *,
-    at_once: int,
-    description: str,
-    provenance: Mapping[str, Any],
-    progress: Progress,
-) -> Finished:
-    """Make the records of images shard by shard, unless they are in the store already, and return them all.
+    jobs: Sequence[Job[Any]], store: RunStore, *, provenance: Mapping[str, Any], progress: Progress
+) -> list[CellRun | Refused]:
+    """Make the records that runs lack, shard by shard, and return the runs in the order of their jobs.
 
-    The run is that of the images' ids, a shard that of their bytes: a photo that is replaced or mended costs its own
-    shard, and data that are copied elsewhere go on where they were.
-
-    Args:
-        identity: everything that could change a record, but for the images.
-        asked: the images.
-        make: (images of a shard, advance) -> their records.
-        store: keeps them.
-        at_once: images of a shard.
-        description: for the progress bar.
-        provenance: kept beside the records.
-        progress: makes the progress bar.
-
-    Several processes (torchrun) share the work: each takes every n-th shard, then all wait for the rest and
-    take over what a dead one left.
+    Jobs go on side by side: the first shard of each, the second of each, and so on. The run is that of the images'
+    ids, a shard that of their bytes: a photo that is replaced or mended costs its own shard, and data that are copied
+    elsewhere go on where they were. Several processes (torchrun) share the work: each takes every n-th shard, then all
+    wait for the rest and take over what a dead one left. A job whose model cannot take its prompts, or whose data are
+    not there, is refused alone.
 
     Raises:
-        BenchError: from the model or the data, also if a photo changes meanwhile; finished shards stay.
+        BenchError: from a model or its data, also if a photo changes meanwhile; finished shards stay.
     """
-    parts = [asked.part(first, at_once) for first in range(0, len(asked.images), at_once)]
-    contents = Contents()
-    paths = [part.paths() for part in parts]
-    hashes = iter(contents.hashes([path for of_part in paths for path in of_part], progress))
-    before = [_content(islice(hashes, len(of_part))) for of_part in paths]
-    whole = {**identity, "images": asked.identity()}
-    run = store.open(whole, len(parts), contents=before, provenance=provenance)
-    run.forget(SKIPPED, lambda shard, records: parts[shard].was_mended(records))
-    pending = run.pending()
-    resumed = len(asked.images) - sum(len(parts[shard].images) for shard in pending)
+    runs = [_Opened(job, store, provenance, progress) for job in jobs]
+    rank, world = this_process()
+    with ExitStack() as bars:
+        for run in runs:
+            run.show(bars, progress)
+        for shard in range(max(len(run.parts) for run in runs)):
+            for run in runs:
+                if shard % world == rank and shard in run.pending:
+                    run.fill(shard)
+        for run in runs:
+            while not run.refused and (rest := run.run.wait_for_all()):
+                for shard in rest:
+                    run.fill(shard)
+    return [run.refused or run.finished() for run in runs]
 
-    def fill(shard: int) -> None:
-        with run.writing(shard) as claimed:
-            if claimed:
-                records = make(parts[shard].images, advance)
-                if _content(map(contents.hash, paths[shard])) != before[shard]:
-                    folder = paths[shard][0].parent
-                    raise BenchError(f"images of {folder} changed while models were asked: run the same command again")
-                run.write(shard, records)
 
-    if pending:
-        rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-        with progress(description, len(asked.images), resumed) as advance:
-            mine = [shard for shard in pending if shard % world == rank]
-            while mine or (mine := run.wait_for_all()):
-                for shard in mine:
-                    fill(shard)
-                mine = []
-    return Finished(run.read(), run.fingerprint, resumed)
+class _Opened:
+    """A job, its run in the store and the shards that are to be made."""
+
+    def __init__(self, job: Job[Any], store: RunStore, provenance: Mapping[str, Any], progress: Progress) -> None:
+        self.job, self.contents = job, Contents()
+        self.parts = [job.asked.part(first, job.at_once) for first in range(0, len(job.asked.images), job.at_once)]
+        self.paths = [part.paths() for part in self.parts]
+        hashes = iter(self.contents.hashes([path for of_part in self.paths for path in of_part], progress))
+        self.before = [_content(islice(hashes, len(of_part))) for of_part in self.paths]
+        whole = {**job.identity, "images": job.asked.identity()}
+        self.run = store.open(whole, len(self.parts), contents=self.before, provenance=provenance)
+        self.run.forget(SKIPPED, lambda shard, records: self.parts[shard].was_mended(records))
+        self.pending = set(self.run.pending())
+        self.resumed = len(job.asked.images) - sum(len(self.parts[shard].images) for shard in self.pending)
+        self.refused: Refused | None = None
+
+    def show(self, bars: ExitStack, progress: Progress) -> None:
+        """Show a progress bar where there is something to do."""
+        if self.pending:
+            total = len(self.job.asked.images)
+            self.advance = bars.enter_context(progress(self.job.description, total, self.resumed))
+
+    def fill(self, shard: int) -> None:
+        """Make the records of a shard, unless another process has done it or is about it."""
+        if self.refused:
+            return
+        with self.run.writing(shard) as claimed:
+            if not claimed:
+                return
+            try:
+                records = self.job.make(self.parts[shard].images, self.advance)
+            except (UnsupportedPrompt, MissingData) as refusal:
+                unsupported = isinstance(refusal, UnsupportedPrompt)
+                self.refused = Refused("not supported" if unsupported else "data missing", str(refusal))
+                return
+            if _content(map(self.contents.hash, self.paths[shard])) != self.before[shard]:
+                folder = self.paths[shard][0].parent
+                raise BenchError(f"images of {folder} changed while models were asked: run the same command again")
+            self.run.write(shard, records)
+
+    def finished(self) -> CellRun:
+        """Return the records of images that were asked, apart from images that could not be read."""
+        records = self.run.read()
+        unread = records[records[SKIPPED] != ""]
+        skipped = dict(zip(unread["image_id"].astype(int), unread[SKIPPED], strict=True))
+        return CellRun(
+            records=records[records[SKIPPED] == ""].drop(columns=SKIPPED),
+            fingerprint=self.run.fingerprint,
+            resumed=self.resumed,
+            image_ids=tuple(image for image in self.job.asked.ids if image not in skipped),
+            skipped=skipped,
+        )
 
 
 def _content(hashes: Iterable[str]) -> str:
@@ -169,17 +183,29 @@ def _content(hashes: Iterable[str]) -> str:
     return digest(hashes)[:16]
 
 
-@cache
-def code_digest() -> str:
-    """Return a hash of the source that makes records: after a change nothing stale is reused."""
-    root = Path(__file__).resolve().parents[1]
-    paths = [
-        path
-        for folder in ("models", "protocols", "bench/data", "bench/metrics")
-        for path in (root / folder).rglob("*.py")
-        if "training" not in path.parts
-    ]
-    digest = hashlib.sha256()
-    for path in sorted(paths):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
+def records_of(
+    images: Sequence[ImageInfo],
+    types: Mapping[str, str],
+    ask: Callable[[ImageInfo, np.ndarray], Iterable[Mapping[str, object]]],
+    advance: Callable[[int], None],
+) -> pd.DataFrame:
+    """Return the records of images, and for one that cannot be read a blank record that says why.
+
+    Args:
+        images: of an annotation file.
+        types: columns of the records and their types.
+        ask: (image, uint8 [H, W, 3] RGB) -> its records.
+        advance: told of images as they are done.
+    """
+    types = {**types, SKIPPED: "str"}
+    rows: list[Mapping[str, object]] = []
+    for info in images:
+        try:
+            photo = read_rgb(info.path, size=(info.height, info.width))
+        except BenchError as unreadable:
+            blank = {name: "" if kind == "str" else 0 for name, kind in types.items()}
+            rows.append({**blank, "image_id": info.id, SKIPPED: str(unreadable)})
+        else:
+            rows += [{**row, SKIPPED: ""} for row in ask(info, photo)]
+        advance(1)
+    return pd.DataFrame(rows, columns=list(types)).astype(types)

@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from bench.data.catalog import FOLDER_SETS
+from bench.data.dead_leaves.imagenet import imagenet_root as micro_root
+from bench.data.imagenet import NUMBERS, open_imagenet
 from bench.metrics.interval import Interval, mean_interval, paired_mean_interval
 from bench.metrics.random_effects import CrossedMean
 from models.errors import BenchError
-from protocols.ablations import METHOD, difference
+from protocols.comparisons import METHOD, compared, compared_over_seeds, difference
 from protocols.data_set import DataSet, spread
+from protocols.measured import Measured
 from protocols.paper import claims, paper_difference, paper_table
-from protocols.results import Column, Comparison
-from protocols.saved_predictions import Recordings, Told
-from protocols.scores import CellRun, OfSeeds, Scores
+from protocols.plan import Plan
+from protocols.results import OVER_IMAGES, Column, Comparison
+from protocols.scores import CellRun, Scores
 from protocols.settings import Settings
 from protocols.shards import SKIPPED, ImageSet
 from protocols.training_records import read_records
-from protocols.verdicts import compared, compared_over_seeds
+
+__all__ = ["micro_root"]
 
 NAME = "table1"
 VERSION = 1
 """Changes when scoring or the models' input changes."""
 TITLE = "Image classification, ImageNet-1K top-1 (Table 1)"
 COLUMNS = (Column("top1", "top-1", "ImageNet-1K"),)
+DATA_SETS = ("imagenet",)
+TAKES = frozenset({"scale", "models", "checkpoint", "limit", "device"})
+"""Options that mean something to this table."""
+ASK = "protocols.table1:ask"
 CARDS = "models.classifier.cards"
 MODELS = "classifier"
 """What a model of this table is called."""
@@ -56,9 +65,10 @@ COMPARED = (
 """Pairs of rows that section 4.2 compares, (first, second)."""
 TRAININGS = {"SAMI-Ti": "sami-ti", "MAE-Ti": "mae-ti", "SAMI-S": "sami-s", "MAE-S": "mae-s"}
 """Training records of rows, several seeds each."""
-PUBLISHED = "the published set"
+LIMITED = "{:,} images, evenly spread over the classes"
+"""What a limit asks."""
 EXACT = False
-"""Whether models run on the exact engine, and micro models on one thread."""
+"""Whether models run on the exact engine."""
 IMAGES_A_SHARD = 100
 """A killed run loses at most one shard."""
 IMAGES_AT_ONCE = 25
@@ -81,9 +91,23 @@ def note(label: str) -> str:
     return "" if data == "IN1K" else f"the paper's was pretrained on {data}"
 
 
+def open_data(name: str, plan: Plan, settings: Settings) -> DataSet:
+    """Open the photos of a plan.
+
+    Raises:
+        BenchError: at paper scale, if the folders' order is not known to be that of the published labels.
+    """
+    photos = open_imagenet(plan.root)
+    if plan.data_scale == "paper":
+        photos.check_official()
+    words = "" if photos.labelling == NUMBERS else f"labels are {photos.labelling}"
+    return replace(data_set(photos, settings.limit), words=words)
+
+
 def data_set(photos: Any, limit: int | None) -> DataSet:
     """Return what is asked of labelled photos (`bench.data.imagenet`); a limit is spread evenly over the classes."""
     asked = spread(len(photos), limit)
+    published = len(asked) == FOLDER_SETS["imagenet"].n_images and len(photos.wnids) == CLASSES
     return DataSet(
         name="imagenet",
         source=photos,
@@ -97,7 +121,7 @@ def data_set(photos: Any, limit: int | None) -> DataSet:
             read=lambda image: photos[image],
         ),
         of_images=len(photos),
-        published=len(asked) == FOLDER_SETS["imagenet"].n_images and len(photos.wnids) == CLASSES,
+        published="the published set" if published else "",
     )
 
 
@@ -147,11 +171,6 @@ def _ask_few(model: Any, photos: Any, images: Sequence[int]) -> Iterator[dict[st
         }
 
 
-def recordings(data: DataSet, settings: Settings) -> Recordings:
-    """Return nothing: recorded trainings are compared as they are, see `comparisons`."""
-    return {}
-
-
 def score(run: CellRun, data: DataSet) -> Scores:
     """Return top-1 in 0..1 with its interval."""
     records = run.records
@@ -166,10 +185,10 @@ def compare(first: Scores, second: Scores) -> dict[str, Interval]:
     return {"top1": paired_mean_interval(*values, both["image_id"].to_numpy())}
 
 
-def comparisons(scores: OfSeeds, told: Told, data: DataSet, settings: Settings) -> Iterator[Comparison]:
+def comparisons(measured: Measured) -> Iterator[Comparison]:
     """Compare over recorded trainings where there are several, else over the images that both rows' models saw."""
-    key = COLUMNS[0].key
-    trainings = _over_trainings(told, data, settings)
+    key, scores = COLUMNS[0].key, measured.scores
+    trainings = _over_trainings(measured)
     for first, second in COMPARED:
         paper = paper_difference(NAME, first, second, key)
         if (first, second) in trainings:
@@ -180,39 +199,37 @@ def comparisons(scores: OfSeeds, told: Told, data: DataSet, settings: Settings) 
         yield compared(first, second, key, paper, ours)
 
 
-def _over_trainings(told: Told, data: DataSet, settings: Settings) -> dict[tuple[str, str], CrossedMean]:
+def _over_trainings(measured: Measured) -> dict[tuple[str, str], CrossedMean]:
     """Return what pairs of measured rows differ by over several trainings, where these are recorded."""
+    data, plan = measured.data, measured.plan
     if not data.whole:
         return {}
-    custom = {subject.row for subject in told.plan.subjects if subject.checkpoint is not None}
-    measured = (told.runs.keys() - custom) & TRAININGS.keys()
-    records = read_records(tuple(TRAININGS.values()), told.plan.scale, settings.records)
+    custom = {subject.row for subject in plan.subjects if subject.checkpoint is not None}
+    rows = (measured.runs.keys() - custom) & TRAININGS.keys()
+    records = read_records(tuple(TRAININGS.values()), plan.scale, measured.settings.records)
     found = {
         (first, second): difference(records, TRAININGS[first], TRAININGS[second])
         for first, second in COMPARED
-        if {first, second} <= measured
+        if {first, second} <= rows
     }
     return {pair: mean for pair, mean in found.items() if mean and mean.seeds > 1 and mean.images == data.of_images}
 
 
-def pairing(told: Told, data: DataSet, settings: Settings) -> str:
+def pairing(measured: Measured) -> str:
     """Say how rows are compared."""
-    several = ", those with a p over several trainings too" if _over_trainings(told, data, settings) else ""
-    return f"paired over the same images{several}"
+    return OVER_IMAGES + (", those with a p over several trainings too" if _over_trainings(measured) else "")
 
 
-def footnotes(scores: OfSeeds, told: Told, data: DataSet, settings: Settings) -> Iterator[str]:
+def footnotes(measured: Measured) -> Iterator[str]:
     """Say what was asked and left out, what the intervals leave out, and where the paper contradicts itself."""
-    if settings.limit is not None:
-        yield f"limited run: {settings.limit:,} images, evenly spread over the classes"
-    classes = len(data.source.wnids)
+    classes = len(measured.data.source.wnids)
     yield f"{classes:,} classes: chance is {100 / classes:.1f} %"
-    if told.runs:
-        yield "top-5: " + ", ".join(f"{row} {100 * top5(run[0].records):.1f}" for row, run in told.runs.items())
-        for why in next(iter(told.runs.values()))[0].skipped.values():
+    if measured.runs:
+        yield "top-5: " + ", ".join(f"{row} {100 * top5(run[0].records):.1f}" for row, run in measured.runs.items())
+        for why in next(iter(measured.runs.values()))[0].skipped.values():
             yield f"left out {why}"
     yield "intervals of rows are over images, for one training each: other seeds of the same recipe differ too"
-    if _over_trainings(told, data, settings):
+    if _over_trainings(measured):
         yield f"differences with a p are means over recorded trainings of both methods; {METHOD}"
     for claim in claims(NAME):
         if claim.note:

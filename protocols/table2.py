@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -9,25 +10,34 @@ import numpy as np
 import pandas as pd
 from pycocotools import mask as rle
 
-from bench.data import ImageInfo, Instances, is_published_set, read_rgb
+from bench.data import ImageInfo, Instances, is_published_set
+from bench.data.dead_leaves.detection import detection_root as micro_root
+from bench.data.instances import open_coco
 from bench.metrics.ap import coco_ap, coco_box_ap
 from bench.metrics.interval import Interval
 from models.errors import BenchError
-from protocols import seeds
+from protocols.comparisons import Sampled, over_seeds, seed_notes
 from protocols.data_set import DataSet
+from protocols.measured import Measured
 from protocols.paper import claims
+from protocols.plan import Plan
 from protocols.results import Column, Comparison
-from protocols.saved_predictions import Recordings, Told, read_recordings
-from protocols.scores import CellRun, OfSeeds, Scores
-from protocols.seeds import Sampled
+from protocols.saved_predictions import Recordings, read_recordings
+from protocols.scores import CellRun, Scores
 from protocols.settings import Settings
-from protocols.shards import SKIPPED, asked_about
+from protocols.shards import asked_about, records_of
+
+__all__ = ["micro_root"]
 
 NAME = "table2"
 VERSION = 1
 """Changes when scoring or the detectors' input changes."""
 TITLE = "Object detection and instance segmentation, box and mask AP on COCO (Table 2)"
 COLUMNS = (Column("ap_box", "AP box", "COCO"), Column("ap_mask", "AP mask", "COCO"))
+DATA_SETS = ("coco",)
+TAKES = frozenset({"scale", "models", "checkpoint", "limit", "device"})
+"""Options that mean something to this table."""
+ASK = "protocols.table2:ask"
 CARDS = "models.vitdet.cards"
 MODELS = "detector"
 """What a model of this table is called."""
@@ -38,8 +48,6 @@ WORLDS = {
     "micro": "dead leaves as COCO at 256 px and micro detectors",
 }
 """Photos and models of each scale, in words."""
-OURS = ("",)
-"""Beginnings of rows that the paper's authors trained and did not release; others are quoted."""
 COMPARED = (
     ("SAMI-Ti", "MAE-Ti"),
     ("SAMI-S", "MAE-S"),
@@ -49,9 +57,10 @@ COMPARED = (
     ("SAMI-S", "iBOT-S"),
 )
 """Pairs of rows that section 4.2 compares, (first, second)."""
-PUBLISHED = "the published set"
+LIMITED = "the first {:,} images"
+"""What a limit asks."""
 EXACT = True
-"""Whether models run on the exact engine, and micro models on one thread."""
+"""Whether models run on the exact engine."""
 IMAGES_A_SHARD = 16
 """A killed run loses at most one shard."""
 REPLICATES = 500
@@ -71,9 +80,9 @@ RECORD_TYPES = {
 """A detection: its class, score, box in px, and its mask as compressed runs."""
 
 
-def note(row: str) -> str:
-    """Return what a reader must know about the paper's row: nothing."""
-    return ""
+def open_data(name: str, plan: Plan, settings: Settings) -> DataSet:
+    """Open the photos of a plan."""
+    return data_set(open_coco(plan.root), settings.limit)
 
 
 def data_set(instances: Instances, limit: int | None) -> DataSet:
@@ -86,7 +95,7 @@ def data_set(instances: Instances, limit: int | None) -> DataSet:
         truth={"sha256": instances.sha256},
         asked=asked_about(images),
         of_images=len(instances.images),
-        published=is_published_set(instances) and len(images) == len(instances.images),
+        published="the published set" if is_published_set(instances) and len(images) == len(instances.images) else "",
     )
 
 
@@ -113,19 +122,12 @@ def ask(model: Any, data: DataSet, images: Sequence[ImageInfo], advance: Callabl
     """
     instances: Instances = data.source
     check_classes(model, instances)
-    types = {**RECORD_TYPES, SKIPPED: "str"}
     category_ids = sorted(instances.categories)
-    rows: list[dict[str, object]] = []
-    for info in images:
-        try:
-            photo = read_rgb(info.path, size=(info.height, info.width))
-        except BenchError as unreadable:
-            blank = {name: "" if kind == "str" else 0 for name, kind in types.items()}
-            rows.append({**blank, "image_id": info.id, SKIPPED: str(unreadable)})
-        else:
-            rows += _records(model.detect([photo])[0], info, category_ids)
-        advance(1)
-    return pd.DataFrame(rows, columns=list(types)).astype(types)
+
+    def detections(info: ImageInfo, photo: np.ndarray) -> Iterator[dict[str, object]]:
+        return _records(model.detect([photo])[0], info, category_ids)
+
+    return records_of(images, RECORD_TYPES, detections, advance)
 
 
 def _records(found: Any, info: ImageInfo, category_ids: Sequence[int]) -> Iterator[dict[str, object]]:
@@ -144,11 +146,10 @@ def _records(found: Any, info: ImageInfo, category_ids: Sequence[int]) -> Iterat
             "image_height": info.height,
             "image_width": info.width,
             "counts": rle.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode("ascii"),
-            SKIPPED: "",
         }
 
 
-def recordings(data: DataSet, settings: Settings) -> Recordings:
+def saved(data: DataSet, settings: Settings) -> Recordings:
     """Return what models answered when they were trained, about the images that are asked."""
     return read_recordings(NAME, VERSION, data_sha256=data.sha256, image_ids=data.asked.ids, folder=settings.records)
 
@@ -189,26 +190,19 @@ def compare(first: Scores, second: Scores) -> dict[str, Interval]:
     return {key: first.basis[key].difference(second.basis[key])["AP"] for key in first.basis}
 
 
-def comparisons(scores: OfSeeds, told: Told, data: DataSet, settings: Settings) -> Iterator[Comparison]:
+def comparisons(measured: Measured) -> Iterator[Comparison]:
     """Compare over the trainings that both rows have, if several, else over images."""
-    return seeds.comparisons(NAME, COMPARED, COLUMNS, scores, seeds.Judged(compare, sampled))
+    return over_seeds(sys.modules[__name__], measured)
 
 
-def pairing(told: Told, data: DataSet, settings: Settings) -> str:
-    """Say how rows are compared."""
-    return "paired over the same images"
-
-
-def footnotes(scores: OfSeeds, told: Told, data: DataSet, settings: Settings) -> Iterator[str]:
+def footnotes(measured: Measured) -> Iterator[str]:
     """Say what was asked and left out, and what the paper's text claims."""
-    if settings.limit is not None:
-        yield f"limited run: the first {settings.limit:,} images"
-    runs = told.runs
+    runs = measured.runs
     if runs:
         yield "detections: " + ", ".join(f"{row} {len(of_seed[0].records):,}" for row, of_seed in runs.items())
         yield from (f"left out {why}" for why in next(iter(runs.values()))[0].skipped.values())
-    yield from (str(problem) for problem in data.source.problems)
+    yield from (str(problem) for problem in measured.data.source.problems)
     for claim in claims(NAME):
         if claim.note:
             yield f"the paper's text puts {claim.first} {100 * claim.claimed:.1f} above {claim.second}, {claim.note}"
-    yield from seeds.notes(COLUMNS, scores)
+    yield from seed_notes(COLUMNS, measured.scores)

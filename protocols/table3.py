@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -9,24 +10,33 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from bench.data.ade20k import open_ade20k
 from bench.data.catalog import FOLDER_SETS
+from bench.data.dead_leaves.ade20k import ade20k_root as micro_root
 from bench.metrics.interval import Interval
 from bench.metrics.miou import class_iou, mean_iou_draws, mean_iou_interval, paired_mean_iou_interval
 from models.errors import BenchError
-from protocols import seeds
+from protocols.comparisons import Sampled, over_seeds, seed_notes
 from protocols.data_set import DataSet, spread
+from protocols.measured import Measured
+from protocols.plan import Plan
 from protocols.results import Column, Comparison
-from protocols.saved_predictions import Recordings, Told, read_recordings
-from protocols.scores import CellRun, OfSeeds, Scores
-from protocols.seeds import Sampled
+from protocols.saved_predictions import Recordings, read_recordings
+from protocols.scores import CellRun, Scores
 from protocols.settings import Settings
 from protocols.shards import SKIPPED, ImageSet
+
+__all__ = ["micro_root"]
 
 NAME = "table3"
 VERSION = 1
 """Changes when scoring or the models' input changes."""
 TITLE = "Semantic segmentation, ADE20K mIoU (Table 3)"
 COLUMNS = (Column("miou", "mIoU", "ADE20K"),)
+DATA_SETS = ("ade20k",)
+TAKES = frozenset({"scale", "models", "checkpoint", "limit", "device"})
+"""Options that mean something to this table."""
+ASK = "protocols.table3:ask"
 CARDS = "models.mask2former.cards"
 MODELS = "segmentation model"
 """What a model of this table is called."""
@@ -37,13 +47,12 @@ WORLDS = {
     "micro": "dead leaves as ADE20K and micro models",
 }
 """Photos and models of each scale, in words."""
-OURS = ("",)
-"""Beginnings of rows that the paper's authors trained and did not release; others are quoted."""
 COMPARED = (("SAMI-Ti", "MAE-Ti"), ("SAMI-S", "MAE-S"), ("SAMI-B", "MAE-B"))
 """Pairs of rows that section 4.2 compares, (first, second)."""
-PUBLISHED = "as many as published"
+LIMITED = "{:,} images, evenly spread"
+"""What a limit asks."""
 EXACT = False
-"""Whether models run on the exact engine, and micro models on one thread."""
+"""Whether models run on the exact engine."""
 IMAGES_A_SHARD = 50
 """A killed run loses at most one shard."""
 NO_CLASS = -1
@@ -52,9 +61,9 @@ RECORD_TYPES = {"image_id": "int64", "file": "str", "class": "int64", "intersect
 """One record for each image and class that is in its label map or in the answer, areas in px."""
 
 
-def note(row: str) -> str:
-    """Return what a reader must know about the paper's row: nothing."""
-    return ""
+def open_data(name: str, plan: Plan, settings: Settings) -> DataSet:
+    """Open the photos of a plan."""
+    return data_set(open_ade20k(plan.root), settings.limit)
 
 
 def data_set(photos: Any, limit: int | None) -> DataSet:
@@ -73,7 +82,7 @@ def data_set(photos: Any, limit: int | None) -> DataSet:
             read=lambda image: photos[image],
         ),
         of_images=len(photos),
-        published=len(asked) == FOLDER_SETS["ade20k"].n_images,
+        published="as many as published" if len(asked) == FOLDER_SETS["ade20k"].n_images else "",
     )
 
 
@@ -111,7 +120,7 @@ def _ask_one(model: Any, photos: Any, image: int) -> list[dict[str, object]]:
     return found or [{**record, **nothing}]
 
 
-def recordings(data: DataSet, settings: Settings) -> Recordings:
+def saved(data: DataSet, settings: Settings) -> Recordings:
     """Return what models answered when they were trained, about the images that are asked."""
     return read_recordings(NAME, VERSION, data_sha256=data.sha256, image_ids=data.asked.ids, folder=settings.records)
 
@@ -167,24 +176,17 @@ def iou_by_class(scores: Scores) -> np.ndarray:
     return class_iou(areas.intersections.sum(0), areas.unions.sum(0))
 
 
-def comparisons(scores: OfSeeds, told: Told, data: DataSet, settings: Settings) -> Iterator[Comparison]:
+def comparisons(measured: Measured) -> Iterator[Comparison]:
     """Compare over the trainings that both rows have, if several, else over images."""
-    return seeds.comparisons(NAME, COMPARED, COLUMNS, scores, seeds.Judged(compare, sampled))
+    return over_seeds(sys.modules[__name__], measured)
 
 
-def pairing(told: Told, data: DataSet, settings: Settings) -> str:
-    """Say how rows are compared."""
-    return "paired over the same images"
-
-
-def footnotes(scores: OfSeeds, told: Told, data: DataSet, settings: Settings) -> Iterator[str]:
+def footnotes(measured: Measured) -> Iterator[str]:
     """Say what was asked and left out, and which classes come out best and worst."""
-    names = data.source.names
-    if settings.limit is not None:
-        yield f"limited run: {settings.limit:,} images, evenly spread"
+    names = measured.data.source.names
     yield f"{len(names):,} classes; label 0 is no class, such pixels count nowhere"
     yield "how the plain ViT feeds Mask2Former is our choice, paper silent: ViTDet's simple feature pyramid"
-    for row, found in scores.items():
+    for row, found in measured.scores.items():
         iou = iou_by_class(found[0])
         known = np.flatnonzero(~np.isnan(iou))
         if known.size:
@@ -192,10 +194,9 @@ def footnotes(scores: OfSeeds, told: Told, data: DataSet, settings: Settings) ->
             yield (
                 f"{row}: best class {names[best]} {100 * iou[best]:.1f}, worst {names[worst]} {100 * iou[worst]:.1f}"
             )
-    if told.runs:
-        skipped = next(iter(told.runs.values()))[0].skipped
+    if measured.runs:
+        skipped = next(iter(measured.runs.values()))[0].skipped
         if skipped:
             yield f"left out {len(skipped):,} images"
-        for why in skipped.values():
-            yield f"left out: {why}"
-    yield from seeds.notes(COLUMNS, scores)
+        yield from (f"left out: {why}" for why in skipped.values())
+    yield from seed_notes(COLUMNS, measured.scores)

@@ -5,14 +5,25 @@ How records are made is protocols/table4_prompts.py; this is what they mean.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 
-from bench.data import Instances
+from bench.data.dead_leaves import world_root as micro_root
 from bench.metrics.interval import Interval, mean_interval, paired_mean_interval
 from protocols.axes import Axes
-from protocols.results import Column
+from protocols.comparisons import over_images
+from protocols.data_set import DataSet
+from protocols.instance_sets import WORLDS, axes_of, data_notes, open_instance_set
+from protocols.measured import Measured
+from protocols.plan import Plan
+from protocols.results import Column, Comparison
 from protocols.scores import CellRun, Scores
+from protocols.settings import Settings
+
+__all__ = ["WORLDS", "micro_root"]
 
 NAME = "table4"
 VERSION = 2
@@ -25,26 +36,47 @@ COLUMNS = tuple(
 )
 _ALWAYS = ("mask_pick", "refinement", "crowd", "smallest_area", "averaging", "empty", "truth_raster")
 _FIRST_CLICK = (*_ALWAYS, "clicks", "first_click", "click_frame")
-MATTERS = {
+_OF_PROMPT = {
     "box": (*_ALWAYS, "box_source", "clip_boxes"),
     "1click": _FIRST_CLICK,
     "3click": (*_FIRST_CLICK, "tie", "click_again", "smallest_error"),
 }
-"""Axes that decide what a column measures: only where all are the paper's is it compared with the paper's."""
-RECORD_TYPES = {
-    "image_id": "int64",
-    "annotation_id": "int64",
-    "category_id": "int64",
-    "area": "float64",
-    "iscrowd": "bool",
-    "prompt": "str",
-    "repeat": "int64",
-    "pick": "int64",
-    "predicted_iou": "float64",
-    "iou": "float64",
-    "refused": "str",
+MATTERS = {f"coco_{prompt}": axes for prompt, axes in _OF_PROMPT.items()} | {
+    f"lvis_{prompt}": (*axes, "lvis_images") for prompt, axes in _OF_PROMPT.items()
 }
-"""One record a prompt; `refused` says why the model cannot take it, empty if it can."""
+"""Axes that decide what a column measures: only where all are the paper's is it compared with the paper's."""
+TAKES = frozenset({"scale", "models", "checkpoint", "trust", "preset", "limit", "seed", "repeats", "device"})
+"""Options that mean something to this table."""
+ASK = "protocols.table4_prompts:ask"
+CARDS = "protocols.promptable"
+MODELS = "model"
+"""What a model of this table is called."""
+MIXED = True
+"""Models of both scales can be asked about data of either."""
+NEVER_RELEASED = {"SAM-MAE-Ti": "weights never released by the authors"}
+COMPARED = (
+    ("SAM", "EfficientSAM-S"),
+    ("EfficientSAM-S", "EfficientSAM-Ti"),
+    ("EfficientSAM-Ti", "MobileSAM"),
+    ("EfficientSAM-S", "MobileSAM"),
+    ("EfficientSAM-Ti", "SAM-MAE-Ti"),
+)
+"""Pairs of rows that section 4.4 compares, (first, second)."""
+EXACT = True
+"""Whether models run on the exact engine."""
+IMAGES_A_SHARD = 16
+"""A killed run loses at most one shard."""
+LIMITED = "the first {:,} images of each data set"
+"""What a limit asks."""
+
+
+def open_data(name: str, plan: Plan, settings: Settings) -> DataSet:
+    """Open COCO or LVIS.
+
+    Raises:
+        MissingData: if it is not there.
+    """
+    return open_instance_set(name, plan, settings)
 
 
 def counted(records: pd.DataFrame, axes: Axes) -> pd.DataFrame:
@@ -53,33 +85,34 @@ def counted(records: pd.DataFrame, axes: Axes) -> pd.DataFrame:
     return records[kept if axes.crowd == "keep" else kept & ~records["iscrowd"]]
 
 
-def score(run: CellRun, instances: Instances, axes: Axes) -> Scores:
+def score(run: CellRun, data: DataSet) -> Scores:
     """Return mIoU in 0..1 with its interval for each prompt: the mean over annotations (and repeats).
 
     A kind of prompt that the model could not take for every object has no mean: one over the others would be biased.
     With `averaging="category"` each category weighs the same; the interval then resamples images with the
     categories' weights held.
     """
+    axes = axes_of(data)
     unsupported = run.records[run.records["refused"] != ""]
     refused = dict(unsupported.groupby("prompt", sort=False)["refused"].first())
     records = counted(run.records[~run.records["prompt"].isin(refused)], axes)
-    records = records.assign(value=_weighted(records, axes))
+    records = records.assign(value=_weighted(records, axes), column=f"{data.name}_" + records["prompt"])
     intervals = {
-        str(prompt): mean_interval(part["value"].to_numpy(), part["image_id"].to_numpy())
-        for prompt, part in records.groupby("prompt", sort=False)
+        str(column): mean_interval(part["value"].to_numpy(), part["image_id"].to_numpy())
+        for column, part in records.groupby("column", sort=False)
     }
-    return Scores(intervals, records, {str(prompt): why for prompt, why in refused.items()})
+    return Scores(intervals, records, {f"{data.name}_{prompt}": why for prompt, why in refused.items()})
 
 
 def compare(first: Scores, second: Scores) -> dict[str, Interval]:
     """Return the paired difference of mIoU, first - second, over the same prompts."""
-    keys = ["prompt", "image_id", "annotation_id", "repeat"]
+    keys = ["column", "image_id", "annotation_id", "repeat"]
     both = first.basis.merge(second.basis[[*keys, "value"]], on=keys, suffixes=("", "_second"), validate="1:1")
     return {
-        str(prompt): paired_mean_interval(
+        str(column): paired_mean_interval(
             part["value"].to_numpy(), part["value_second"].to_numpy(), part["image_id"].to_numpy()
         )
-        for prompt, part in both.groupby("prompt", sort=False)
+        for column, part in both.groupby("column", sort=False)
     }
 
 
@@ -94,11 +127,20 @@ def _weighted(records: pd.DataFrame, axes: Axes) -> np.ndarray:
     return values * share.to_numpy()  # type: ignore[no-any-return]
 
 
-def footnotes(run: CellRun, instances: Instances, axes: Axes) -> list[str]:
+def comparisons(measured: Measured) -> Iterator[Comparison]:
+    """Compare over the same prompts."""
+    return over_images(sys.modules[__name__], measured)
+
+
+def footnotes(measured: Measured) -> Iterator[str]:
     """Say how many annotations were asked, and what the mean would be with the crowds or without them."""
-    asked = run.records["annotation_id"].nunique()
-    crowds = run.records[run.records["iscrowd"]]["annotation_id"].nunique()
-    line = f"{instances.name.upper()}: {asked - crowds:,} annotations in {len(run.image_ids):,} images"
-    if crowds:
-        line += f", and {crowds:,} crowds ({'left out of' if axes.crowd == 'skip' else 'counted in'} mIoU)"
-    return [line]
+    axes, name = axes_of(measured.data), measured.data.name.upper()
+    for run in [of_seed[0] for of_seed in measured.runs.values()][:1]:
+        asked = run.records["annotation_id"].nunique()
+        crowds = run.records[run.records["iscrowd"]]["annotation_id"].nunique()
+        line = f"{name}: {asked - crowds:,} annotations in {len(run.image_ids):,} images"
+        if crowds:
+            line += f", and {crowds:,} crowds ({'left out of' if axes.crowd == 'skip' else 'counted in'} mIoU)"
+        yield line
+        yield from (f"{name}: left out {why}" for why in run.skipped.values())
+    yield from data_notes(measured.data)

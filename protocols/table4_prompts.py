@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from bench.data import Annotation, ImageInfo
 from models.errors import UnsupportedPrompt
 from models.segmenter import FOREGROUND, Prompts
 from protocols.axes import Axes
-from protocols.predictors import PROMPTS_AT_ONCE, Answer, Answerer
+from protocols.data_set import DataSet
+from protocols.instance_sets import axes_of
+from protocols.predictors import PROMPTS_AT_ONCE, Prediction, Predictor, predictor_of
 from protocols.prompts.random_clicks import random_clicks
 from protocols.prompts.sequences import clicked
 from protocols.prompts.truths import Truths, boxes_of, ious, truths_of
+from protocols.shards import records_of
 
+RECORD_TYPES = {
+    "image_id": "int64",
+    "annotation_id": "int64",
+    "category_id": "int64",
+    "area": "float64",
+    "iscrowd": "bool",
+    "prompt": "str",
+    "repeat": "int64",
+    "pick": "int64",
+    "predicted_iou": "float64",
+    "iou": "float64",
+    "refused": "str",
+}
+"""One record a prompt; `refused` says why the model cannot take it, empty if it can."""
 MEMORY = 1 << 28
 """Bytes that the truths and answers of one image may take at once; a crowd of thousands is asked in parts."""
 BYTES_A_PIXEL = 8
@@ -28,15 +46,37 @@ class Refusal(NamedTuple):
     why: str
 
 
+def ask(model: Any, data: DataSet, images: Sequence[ImageInfo], advance: Callable[[int], None]) -> pd.DataFrame:
+    """Return a record for each prompt about some images, see `RECORD_TYPES`.
+
+    Args:
+        model: a segmenter of the zoo, or a predictor.
+        data: see `protocols.instance_sets`.
+        images: some of its images.
+        advance: told of images as they are done.
+
+    Raises:
+        UnsupportedPrompt: if the model can take none of the prompts.
+    """
+    axes = axes_of(data)
+    predictor = predictor_of(model, axes)
+
+    def about(info: ImageInfo, image: np.ndarray) -> list[dict[str, object]]:
+        annotations = data.source.annotations(info.id, with_empty=axes.empty != "skip")
+        return ask_image(predictor, image, info, annotations, axes)
+
+    return records_of(images, RECORD_TYPES, about, advance)
+
+
 def ask_image(
-    answerer: Answerer, image: np.ndarray, info: ImageInfo, annotations: Sequence[Annotation], axes: Axes
+    predictor: Predictor, image: np.ndarray, info: ImageInfo, annotations: Sequence[Annotation], axes: Axes
 ) -> list[dict[str, object]]:
     """Ask for every object of an image by box, one click and three clicks; one record a prompt.
 
     A kind of prompt that the model cannot take has records that say why, and no IoU.
 
     Args:
-        answerer: the model or frame.
+        predictor: the model or frame.
         image: uint8 [H, W, 3] RGB.
         info: of the image.
         annotations: of the image.
@@ -51,8 +91,8 @@ def ask_image(
         if not truths.annotations:
             continue
         if not records:
-            answerer.look(image)
-        answers = list(_answers(answerer, truths, axes))
+            predictor.set_image(image)
+        answers = list(_answers(predictor, truths, axes))
         refusals = [answer for _, _, answer in answers if isinstance(answer, Refusal)]
         if len(refusals) == len(answers) > 0:
             raise UnsupportedPrompt(refusals[0].why)
@@ -69,17 +109,19 @@ def parts(count: int, info: ImageInfo) -> Iterator[slice]:
 
 
 def ask_boxes(
-    answerer: Answerer, image: np.ndarray, info: ImageInfo, annotations: Sequence[Annotation], axes: Axes
+    predictor: Predictor, image: np.ndarray, info: ImageInfo, annotations: Sequence[Annotation], axes: Axes
 ) -> list[dict[str, object]]:
     """Ask for every object of an image by box alone; the records that `ask_image` makes of them."""
     truths = truths_of(info, annotations, axes)
     if not truths.annotations:
         return []
-    answerer.look(image)
-    return _records(truths, "box", 0, answerer.answer(boxes_of(truths, axes), truths.rasters), axes)
+    predictor.set_image(image)
+    return _records(truths, "box", 0, predictor.predict(boxes_of(truths, axes), truths.rasters), axes)
 
 
-def _records(truths: Truths, prompt: str, repeat: int, answer: Answer | Refusal, axes: Axes) -> list[dict[str, object]]:
+def _records(
+    truths: Truths, prompt: str, repeat: int, answer: Prediction | Refusal, axes: Axes
+) -> list[dict[str, object]]:
     if isinstance(answer, Refusal):
         return [
             {**_about(annotation, prompt, repeat), **NO_ANSWER, "refused": answer.why}
@@ -91,28 +133,28 @@ def _records(truths: Truths, prompt: str, repeat: int, answer: Answer | Refusal,
     ]
 
 
-def _answers(answerer: Answerer, truths: Truths, axes: Axes) -> Iterator[tuple[str, int, Answer | Refusal]]:
+def _answers(predictor: Predictor, truths: Truths, axes: Axes) -> Iterator[tuple[str, int, Prediction | Refusal]]:
     """Yield (prompt, repeat, answer) for every column that the evaluator has, and every repeat."""
     if axes.asks("box"):
-        yield "box", 0, _answer(answerer, boxes_of(truths, axes), truths.rasters)
+        yield "box", 0, _answer(predictor, boxes_of(truths, axes), truths.rasters)
     counts = [count for count in (1, 3) if axes.asks(f"{count}click")]
     if axes.clicks == "random":
         for repeat in range(axes.repeats):
             for count in counts:
                 clicks = _random(truths, count, axes, repeat)
-                yield f"{count}click", repeat, _answer(answerer, clicks, truths.rasters)
+                yield f"{count}click", repeat, _answer(predictor, clicks, truths.rasters)
     elif counts:
-        answer: Answer | Refusal = Refusal("")
-        for count, answer in enumerate(_iterative(answerer, truths, axes, max(counts)), start=1):
+        answer: Prediction | Refusal = Refusal("")
+        for count, answer in enumerate(_iterative(predictor, truths, axes, max(counts)), start=1):
             if count in counts and not isinstance(answer, Refusal):
                 yield f"{count}click", 0, answer
         if isinstance(answer, Refusal):
             yield from ((f"{later}click", 0, answer) for later in counts if later >= count)
 
 
-def _answer(answerer: Answerer, prompts: Prompts, truths: np.ndarray) -> Answer | Refusal:
+def _answer(predictor: Predictor, prompts: Prompts, truths: np.ndarray) -> Prediction | Refusal:
     try:
-        return answerer.answer(prompts, truths)
+        return predictor.predict(prompts, truths)
     except UnsupportedPrompt as refused:
         return Refusal(str(refused))
 
@@ -125,10 +167,10 @@ def _random(truths: Truths, count: int, axes: Axes, repeat: int) -> Prompts:
     return Prompts(np.stack(points), np.full((len(points), count), FOREGROUND))
 
 
-def _iterative(answerer: Answerer, truths: Truths, axes: Axes, count: int) -> Iterator[Answer | Refusal]:
+def _iterative(predictor: Predictor, truths: Truths, axes: Axes, count: int) -> Iterator[Prediction | Refusal]:
     """Yield the answers after one, two, ... clicks, each placed by the last answer. A refusal is the last."""
     try:
-        for _, answer in clicked(answerer, truths, axes, count):
+        for _, answer in clicked(predictor, truths, axes, count):
             yield answer
     except UnsupportedPrompt as refused:
         yield Refusal(str(refused))
@@ -138,7 +180,7 @@ NO_ANSWER: dict[str, object] = {"pick": -1, "predicted_iou": float("nan"), "iou"
 
 
 def _record(
-    annotation: Annotation, prompt: str, repeat: int, answer: Answer, row: int, iou: float
+    annotation: Annotation, prompt: str, repeat: int, answer: Prediction, row: int, iou: float
 ) -> dict[str, object]:
     return {
         **_about(annotation, prompt, repeat),

@@ -5,14 +5,30 @@ How records are made is protocols/table5_prompts.py; this is what they mean.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+
 import pandas as pd
 
-from bench.data import Instances
+from bench.data import is_published_boxes, is_published_set, open_detections
+from bench.data.catalog import BOX_SETS, missing
+from bench.data.dead_leaves.detection import detection_root as micro_root
 from bench.metrics.ap import coco_ap, lvis_ap
 from bench.metrics.interval import Interval
 from protocols.axes import Axes
-from protocols.results import Column
+from protocols.comparisons import over_images
+from protocols.data_set import DataSet
+from protocols.instance_sets import WORLDS, axes_of, data_notes, most_detections, open_instance_set
+from protocols.measured import Measured
+from protocols.plan import Plan
+from protocols.prompts.box_files import write_recorded_boxes
+from protocols.prompts.jittered_boxes import jittered_detections
+from protocols.results import Column, Comparison
 from protocols.scores import CellRun, Scores
+from protocols.settings import Settings
+
+__all__ = ["WORLDS", "micro_root"]
 
 NAME = "table5"
 VERSION = 2
@@ -23,33 +39,74 @@ METRICS = {"ap": "AP", "ap_s": "AP_S", "ap_m": "AP_M", "ap_l": "AP_L"}
 COLUMNS = tuple(
     Column(f"{data_set}_{key}", label, data_set.upper()) for data_set in DATA_SETS for key, label in METRICS.items()
 )
-MATTERS = dict.fromkeys(METRICS, ("mask_pick", "refinement", "score", "detection_cap", "clip_boxes"))
+_ALWAYS = ("mask_pick", "refinement", "score", "detection_cap", "clip_boxes")
+MATTERS = {f"coco_{key}": _ALWAYS for key in METRICS} | {f"lvis_{key}": (*_ALWAYS, "lvis_images") for key in METRICS}
 """Axes that decide what a column measures: only where all are the paper's is it compared with the paper's."""
-MOST_DETECTIONS = {"coco": 1000, "lvis": 300}
-"""Detections of an image that are asked, the best. On COCO the evaluator counts the best 100 of each category
-(pycocotools), so this bound is ours; on LVIS it counts the best 300 of all (lvis)."""
-BEST_OF_IMAGE = 100
-"""Detections of an image that are asked where the cap is over all categories (`Axes.detection_cap`)."""
+TAKES = frozenset({"scale", "models", "checkpoint", "trust", "preset", "limit", "seed", "repeats", "device"})
+"""Options that mean something to this table."""
+ASK = "protocols.table5_prompts:ask"
+CARDS = "protocols.promptable"
+MODELS = "model"
+"""What a model of this table is called."""
+MIXED = True
+"""Models of both scales can be asked about data of either."""
+COMPARED = (
+    ("SAM", "EfficientSAM-S"),
+    ("EfficientSAM-S", "EfficientSAM-Ti"),
+    ("EfficientSAM-Ti", "MobileSAM"),
+    ("EfficientSAM-S", "MobileSAM"),
+    ("EfficientSAM-Ti", "FastSAM"),
+    ("EfficientSAM-S", "FastSAM"),
+)
+"""Pairs of rows that section 4.4 compares, (first, second)."""
+EXACT = True
+"""Whether models run on the exact engine."""
+IMAGES_A_SHARD = 16
+"""A killed run loses at most one shard."""
+LIMITED = "the first {:,} images of each data set"
+"""What a limit asks."""
+_COPIED_FASTSAM = (
+    "the paper copied this row from the FastSAM paper; boxes snap to the border before they crop masks, as in its code"
+)
+NOTES = {
+    "ViTDet-H": "the paper copied this row from the SAM paper (cascade ViTDet-H)",
+    "SAM": "the paper copied this row from the SAM paper, which adds a refinement pass",
+    "FastSAM": _COPIED_FASTSAM,
+}
 REPLICATES = 500
 """Bootstrap replicates of AP; it costs more than a mean."""
 
-RECORD_TYPES = {
-    "image_id": "int64",
-    "detection_id": "int64",
-    "category_id": "int64",
-    "detector_score": "float64",
-    "predicted_iou": "float64",
-    "pick": "int64",
-    "height": "int64",
-    "width": "int64",
-    "counts": "str",
-}
+
+def note(label: str) -> str:
+    """Return what a reader of the paper's numbers must know about its row."""
+    return NOTES.get(label, "")
 
 
-def most_detections(data_set: str, axes: Axes) -> int:
-    """Return how many detections of an image are asked, the best of all categories together."""
-    of_image = data_set == "coco" and axes.detection_cap == "image"
-    return BEST_OF_IMAGE if of_image else MOST_DETECTIONS[data_set]
+def open_data(name: str, plan: Plan, settings: Settings) -> DataSet:
+    """Open COCO or LVIS with a detector's boxes; where there is no detector's file, boxes are jittered truths.
+
+    Raises:
+        MissingData: if the data are not there, or published data lack their boxes.
+    """
+    words = ""
+    if plan.data_scale == "micro":
+        words = f"boxes: {write_recorded_boxes(plan.root) or 'see below'}"
+    data = open_instance_set(name, plan, settings)
+    path = plan.root / BOX_SETS[f"{name}-boxes"].file
+    if path.is_file():
+        boxes = open_detections(path)
+    elif is_published_set(data.source):
+        own = f"or make it with `bench detect vitdet-h --data {name}`"
+        raise missing(path, plan.root, (BOX_SETS[f"{name}-boxes"].download,), or_else=own)
+    else:
+        boxes = jittered_detections(data.source, list(data.asked.images))
+    return replace(
+        data,
+        truth={**data.truth, "boxes": boxes.sha256},
+        boxes=boxes,
+        published=data.published if is_published_boxes(boxes) else "",
+        words=words,
+    )
 
 
 def to_results(records: pd.DataFrame, axes: Axes) -> list[dict[str, object]]:
@@ -72,25 +129,41 @@ _AP = {"coco": coco_ap, "lvis": lvis_ap}
 _STATS = {"ap": "AP", "ap_s": "APs", "ap_m": "APm", "ap_l": "APl"}
 
 
-def score(run: CellRun, instances: Instances, axes: Axes) -> Scores:
+def score(run: CellRun, data: DataSet) -> Scores:
     """Return AP, AP_S, AP_M and AP_L in 0..1 with their intervals over the images that were asked."""
-    result = _AP[instances.name](
-        instances.annotation_path,
-        to_results(run.records, axes),
+    result = _AP[data.name](
+        data.source.annotation_path,
+        to_results(run.records, axes_of(data)),
         replicates=REPLICATES,
         image_ids=run.image_ids,
     )
-    return Scores({key: result.intervals[stat] for key, stat in _STATS.items()}, result)
+    return Scores({f"{data.name}_{key}": result.intervals[stat] for key, stat in _STATS.items()}, (data.name, result))
 
 
 def compare(first: Scores, second: Scores) -> dict[str, Interval]:
     """Return the paired difference of each AP, first - second, over the same images."""
-    differences = first.basis.difference(second.basis)
-    return {key: differences[stat] for key, stat in _STATS.items()}
+    name, result = first.basis
+    differences = result.difference(second.basis[1])
+    return {f"{name}_{key}": differences[stat] for key, stat in _STATS.items()}
 
 
-def footnotes(run: CellRun, instances: Instances, axes: Axes) -> list[str]:
-    """Say how many detections were asked, and at most how many of an image."""
-    most = most_detections(instances.name, axes)
-    asked = f"{len(run.records):,} boxes in {len(run.image_ids):,} images"
-    return [f"{instances.name.upper()}: {asked}, the best {most:,} of an image at most"]
+def comparisons(measured: Measured) -> Iterator[Comparison]:
+    """Compare over the same images."""
+    return over_images(sys.modules[__name__], measured)
+
+
+def footnotes(measured: Measured) -> Iterator[str]:
+    """Say how many detections were asked, at most how many of an image, and whose they are."""
+    data, name = measured.data, measured.data.name.upper()
+    most = most_detections(data.name, axes_of(data))
+    for run in [of_seed[0] for of_seed in measured.runs.values()][:1]:
+        asked = f"{len(run.records):,} boxes in {len(run.image_ids):,} images"
+        yield f"{name}: {asked}, the best {most:,} of an image at most"
+        yield from (f"{name}: left out {why}" for why in run.skipped.values())
+    assert data.boxes is not None
+    lost = int(sum(max(0, count - most) for count in data.boxes.counts(list(data.asked.ids))))
+    if lost:
+        yield f"{name}: {lost:,} further detections were not asked"
+    yield f"{name}: boxes are {data.boxes.name}"
+    yield from data_notes(data)
+    yield from (f"{name}: {odd}" for odd in data.boxes.strangers(data.source))

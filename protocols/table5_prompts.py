@@ -2,24 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from pycocotools import mask as rle
 
 from bench.data import Annotation, DetectionBatch, Detections, ImageInfo, tight_box_xyxy
 from models.errors import MissingData
 from models.segmenter import Prompts
 from protocols.axes import Axes
-from protocols.predictors import Answerer, fill_box
+from protocols.data_set import DataSet
+from protocols.instance_sets import axes_of, most_detections
+from protocols.predictors import Predictor, fill_box, predictor_of
+from protocols.promptable import DETECTOR
+from protocols.shards import records_of
 from protocols.table4_prompts import parts
 
-DETECTOR = "detector"
-"""Name of the subject whose masks are the detector's own."""
+RECORD_TYPES = {
+    "image_id": "int64",
+    "detection_id": "int64",
+    "category_id": "int64",
+    "detector_score": "float64",
+    "predicted_iou": "float64",
+    "pick": "int64",
+    "height": "int64",
+    "width": "int64",
+    "counts": "str",
+}
+
+
+def ask(model: Any, data: DataSet, images: Sequence[ImageInfo], advance: Callable[[int], None]) -> pd.DataFrame:
+    """Return a record for each detection in some images, see `RECORD_TYPES`.
+
+    Args:
+        model: a segmenter of the zoo, a predictor, or the card of the detector, whose own masks then stand for answers.
+        data: see `protocols.instance_sets`, with boxes.
+        images: some of its images.
+        advance: told of images as they are done.
+
+    Raises:
+        MissingData: if the detector's own masks are asked for and cannot be had or scored.
+    """
+    axes, boxes = axes_of(data), data.boxes
+    assert boxes is not None
+    most = most_detections(data.name, axes)
+    if model.name == DETECTOR:
+        if problem := boxes.misplaced_mask(data.source.sizes):
+            raise MissingData(problem)
+        return records_of(images, RECORD_TYPES, lambda info, _: detector_records(info, boxes, most), advance)
+    predictor = predictor_of(model, axes)
+
+    def about(info: ImageInfo, image: np.ndarray) -> list[dict[str, object]]:
+        annotations = data.source.annotations(info.id, with_empty=axes.empty != "skip")
+        return ask_image(predictor, image, info, annotations, axes, detections=boxes, most=most)
+
+    return records_of(images, RECORD_TYPES, about, advance)
 
 
 def ask_image(
-    answerer: Answerer,
+    predictor: Predictor,
     image: np.ndarray,
     info: ImageInfo,
     annotations: Sequence[Annotation],
@@ -31,7 +74,7 @@ def ask_image(
     """Turn the best `most` detections of an image into masks, in parts that fit into memory; one record a detection.
 
     Args:
-        answerer: the model or frame.
+        predictor: the model or frame.
         image: uint8 [H, W, 3] RGB.
         info: of the image.
         annotations: of the image; only the ceiling looks at them.
@@ -46,11 +89,11 @@ def ask_image(
         boxes = boxes.clip(0, [info.width, info.height, info.width, info.height])
     if not len(best):
         return []
-    answerer.look(image)
+    predictor.set_image(image)
     records: list[dict[str, object]] = []
     for part in parts(len(best), info):
-        truths = _nearest_truths(boxes[part], info, annotations) if answerer.looks_at_truth else None
-        answer = answerer.answer(Prompts.from_boxes(boxes[part]), truths)
+        truths = _nearest_truths(boxes[part], info, annotations) if predictor.sees_truth else None
+        answer = predictor.predict(Prompts.from_boxes(boxes[part]), truths)
         encoded = rle.encode(np.asfortranarray(answer.masks.transpose(1, 2, 0).astype(np.uint8)))
         records += [
             {
@@ -67,22 +110,7 @@ def ask_image(
     return records
 
 
-class Detector:
-    """The detector itself: its own masks stand for the answers."""
-
-    name = DETECTOR
-
-
-def ask_detector(
-    answerer: Detector,
-    image: np.ndarray,
-    info: ImageInfo,
-    annotations: Sequence[Annotation],
-    axes: Axes,
-    *,
-    detections: Detections,
-    most: int,
-) -> list[dict[str, object]]:
+def detector_records(info: ImageInfo, detections: Detections, most: int) -> list[dict[str, object]]:
     """Return the detector's own masks of an image, one record a detection; see `ask_image`.
 
     Raises:

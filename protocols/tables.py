@@ -1,355 +1,149 @@
-"""Assemble a table: run every cell, score it, compare the rows the paper compares."""
+"""Every table and figure by its name: the modules of this package, and those that installed packages add.
+
+A table is the module `protocols/NAME.py` with the paper's numbers in `protocols/paper/NAME.csv`; nothing else names it.
+A package adds tables through the entry-point group `efficientsam_bench.tables`: each entry point resolves to such a
+module, whose folder holds the CSV.
+"""
 
 from __future__ import annotations
 
-import math
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+import importlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
-from bench.data import (
-    Detections,
-    ImageInfo,
-    Instances,
-    is_published_boxes,
-    is_published_set,
-    open_detections,
-    open_instances,
-)
-from bench.data.catalog import BOX_SETS, missing
-from bench.metrics.interval import Interval
-from models import zoo
-from models.engine import exact_engine, threads
-from models.errors import BenchError, MissingData, UnsupportedPrompt, unknown_name
-from protocols import table4, table5
-from protocols import table4_prompts as interactive
-from protocols import table5_prompts as instance
-from protocols.axes import Axes, departures
-from protocols.cells import Cell as Work
-from protocols.cells import run_cell
-from protocols.paper import paper_difference, paper_value
-from protocols.plan import Plan, Subject
-from protocols.predictors import FRAMES, Answerer, ModelAnswerer
-from protocols.prompts import jittered_boxes as boxes
-from protocols.results import Cell, Column, Comparison, Status, TableResult
-from protocols.rows import COMPARED, TABLE4, TABLE5, PaperRow
+from models.errors import BenchError, unknown_name
+from protocols.data_set import DataSet
+from protocols.measured import Measured
+from protocols.paper import add_paper_table
+from protocols.plan import Plan
+from protocols.results import Column, Comparison, TableResult
 from protocols.scores import CellRun, Scores
-from protocols.settings import Settings as CommonSettings
-from protocols.verdicts import compared
+from protocols.settings import Settings
 
-PROTOCOLS: dict[str, ModuleType] = {"table4": table4, "table5": table5}
-ANSWERERS: dict[str, Callable[[], Any]] = {**FRAMES, instance.DETECTOR: instance.Detector}
-"""What answers without weights."""
-ASK: dict[str, Callable[..., list[dict[str, object]]]] = {
-    "table4": interactive.ask_image,
-    "table5": instance.ask_image,
-}
-PAPER_ROWS: dict[str, tuple[PaperRow, ...]] = {"table4": TABLE4, "table5": TABLE5}
+GROUP = "efficientsam_bench.tables"
+"""Entry-point group of third-party tables."""
+HERE = Path(__file__).parent
 
 
-class Refused(NamedTuple):
-    """Why a cell has no answer."""
+class Table(Protocol):
+    """What a table's module says. Those under "usual values" may be left out, see `protocols.defaults`."""
 
-    status: Status
-    why: str
+    NAME: str
+    """As commands call it."""
+    TITLE: str
+    TAKES: frozenset[str]
+    """Options of `bench run` that mean something to it."""
+    COLUMNS: tuple[Column, ...]
 
+    # Of tables that models are asked for; a table made from records has `make` instead.
+    VERSION: int
+    """Changes when scoring or what models are asked changes."""
+    DATA_SETS: tuple[str, ...]
+    """Where there are several, the key of a column begins with the name of its own."""
+    CARDS: str
+    """Module of the models, see `protocols.plan.Registry`."""
+    MODELS: str
+    """What one of them is called."""
+    WORLDS: Mapping[str, str]
+    """Data (and models) of each scale in words."""
+    COMPARED: Sequence[tuple[str, str]]
+    """Pairs of rows that the paper compares, (first, second)."""
+    ASK: str
+    """"module:function" that makes records: (model, data, images, advance) -> DataFrame. Lazy, since it needs torch."""
+    IMAGES_A_SHARD: int
+    """A killed run loses at most one shard."""
+    LIMITED: str
+    """What a limit of {} images asks."""
 
-@dataclass(frozen=True, slots=True)
-class DataSet:
-    """One data set, opened, with the images that are asked."""
+    def micro_root(self) -> Path:
+        """Draw the dead leaves on first use and return their folder."""
 
-    instances: Instances
-    images: tuple[ImageInfo, ...]
-    detections: Detections | None
-    mask_problem: str = ""
-    """Why the detector's own masks cannot be scored, empty if they can."""
+    def open_data(self, name: str, plan: Plan, settings: Settings) -> DataSet:
+        """Open a data set; MissingData if it is not there."""
 
-    @property
-    def published(self) -> bool:
-        """Whether these are all the published images, annotations and boxes."""
-        whole = is_published_set(self.instances) and len(self.images) == len(self.instances.images)
-        return whole and (self.detections is None or is_published_boxes(self.detections))
+    def score(self, run: CellRun, data: DataSet) -> Scores:
+        """Return values and intervals by key of the column."""
 
+    def compare(self, first: Scores, second: Scores) -> Mapping[str, Any]:
+        """Return the paired difference of each column, first - second."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(CommonSettings):
-    """Settings of a promptable table; a limit takes the first images by id."""
+    def comparisons(self, measured: Measured) -> Iterator[Comparison]:
+        """Compare rows: `comparisons.over_images`, `comparisons.over_seeds`, or a table's own way."""
 
-    axes: Axes
-    preset: str
-    trusted: frozenset[str] = frozenset()
-    """sha256 of checkpoints that may be read though their reading runs code."""
+    def footnotes(self, measured: Measured) -> Iterator[str]:
+        """Say what was asked and left out."""
 
-
-def protocol_of(table: str) -> ModuleType:
-    """Return the protocol module of a table.
-
-    Raises:
-        BenchError: for a table that has none.
-    """
-    if table not in PROTOCOLS:
-        raise unknown_name("table", table, PROTOCOLS)
-    return PROTOCOLS[table]
-
-
-def make_table(table: str, plan: Plan, settings: Settings) -> TableResult | None:
-    """Measure everything the plan has a subject for and return the table; None on all but the first process.
-
-    Raises:
-        BenchError: if no data set is there, or a model or its data fail; finished shards stay.
-    """
-    protocol = protocol_of(table)
-    columns = asked_columns(protocol, settings)
-    engine = exact_engine()
-    data, absent = _open_all(protocol, plan, settings, dict.fromkeys(c.key.split("_", 1)[0] for c in columns))
-    runs: dict[tuple[str, str], CellRun | Refused] = {}
-    loaded: dict[str, dict[str, Any]] = {}
-    for subject in plan.subjects:
-        answerer, identity = _load(subject, settings)
-        loaded[subject.row] = identity
-        for name, data_set in data.items():
-            if subject.model == instance.DETECTOR and data_set.mask_problem:
-                runs[subject.row, name] = Refused("data missing", data_set.mask_problem)
-                continue
-            work = Work(
-                protocol=protocol,
-                ask_image=instance.ask_detector if subject.model == instance.DETECTOR else ASK[table],
-                answerer=answerer,
-                model_identity=identity,
-                instances=data_set.instances,
-                images=data_set.images,
-                axes=settings.axes,
-                detections=data_set.detections,
-            )
-            with threads(zoo.card(subject.model).threads if subject.has_weights else None):
-                runs[subject.row, name] = _run(work, settings)
-    if os.environ.get("RANK", "0") != "0":
-        return None
-    scores = {
-        key: protocol.score(run, data[key[1]].instances, settings.axes)
-        for key, run in runs.items()
-        if isinstance(run, CellRun)
-    }
-    whole = all(d.published for d in data.values()) and not absent
-    facts = {
-        "axes": asdict(settings.axes),
-        "models": loaded,
-        "data": {name: {"sha256": d.instances.sha256, "images": len(d.images)} for name, d in data.items()},
-        "boxes": {name: d.detections.sha256 for name, d in data.items() if d.detections is not None},
-        "runs": {f"{row} on {name}": r.fingerprint for (row, name), r in runs.items() if isinstance(r, CellRun)},
-        "engine": engine,
-    }
-    return TableResult(
-        name=table,
-        title=protocol.TITLE,
-        scale=plan.scale,
-        world=f"{plan.world} ({_extent(data)})",
-        comparable=plan.scale == "paper" and whole and settings.axes.exact,
-        preset=settings.preset,
-        columns=columns,
-        rows=plan.rows,
-        cells=tuple(_cells(table, columns, plan, runs, scores, absent)),
-        comparisons=tuple(_comparisons(table, columns, plan, scores)),
-        footnotes=tuple(_footnotes(protocol, columns, plan, settings, data, runs)),
-        command=settings.command,
-        provenance={**settings.provenance, **facts},
-    )
+    # Usual values.
+    MIXED: bool
+    """Whether models of one scale can be asked about data of the other; usually not."""
+    PHOTOS: str
+    """Where not: the folder under BENCH_DATA that holds the paper's photos."""
+    EXACT: bool
+    """Whether models run on the exact engine."""
+    MATTERS: Mapping[str, Sequence[str]]
+    """Axes that decide what a column measures, by its key."""
+    OURS: Sequence[str]
+    """Beginnings of rows whose weights the paper's authors could have released; others are quoted. Usually all."""
+    NEVER_RELEASED: Mapping[str, str]
+    """Why there is no full-size model of a row, where no card says it."""
+    TRAINED_WITH: str
+    """Table whose trainings it is made of, if not its own."""
+    note: Callable[[str], str]
+    """(row) -> what a reader must know of the paper's row."""
+    saved: Callable[[DataSet, Settings], Mapping[str, Any]]
+    """Predictions that were saved when models were trained, see `protocols.saved_predictions`."""
+    pairing: Callable[[Measured], str]
+    """How rows are compared, in words."""
+    make: Callable[[ModuleType, Settings], TableResult | None]
+    """Makes a table from records of trainings, with no model."""
 
 
-def asked_columns(protocol: ModuleType, settings: Settings) -> tuple[Column, ...]:
-    """Return the columns that the preset's evaluator has, each with what keeps it apart from the paper's.
+def names() -> list[str]:
+    """Return the names of all tables and figures, this project's first."""
+    ours = [path.stem for path in (HERE / "paper").glob("*.csv") if (HERE / path.name).with_suffix(".py").is_file()]
+    return [*sorted(ours, key=_order), *sorted(set(_added()) - set(ours))]
+
+
+def find(name: str) -> ModuleType:
+    """Return the module of a table.
 
     Raises:
-        BenchError: if it has none of this table.
+        BenchError: if there is none, or the package that adds it cannot be loaded.
     """
-    wanted = settings.axes.columns
-    columns = [column for column in protocol.COLUMNS if wanted is None or column.key in wanted]
-    if not columns:
-        raise BenchError(
-            f"preset '{settings.preset}' has no column of {protocol.NAME}, its evaluator measures "
-            f"{', '.join(wanted or ())}: choose another table or preset"
-        )
-    return tuple(replace(column, apart=_apart(protocol, column.key, settings.axes)) for column in columns)
+    added = _added()
+    if name not in names():
+        raise unknown_name("table", name, names())
+    if name not in added:
+        return importlib.import_module(f"protocols.{name}")
+    return _load(added[name])
 
 
-def _apart(protocol: ModuleType, key: str, axes: Axes) -> str:
-    data_set, kind = key.split("_", 1)
-    return departures(axes, (*protocol.MATTERS[kind], *(("lvis_images",) if data_set == "lvis" else ())))
+def _order(name: str) -> tuple[bool, str, int]:
+    """Sort tables by number, then figures and what has none."""
+    number = re.search(r"\d+$", name)
+    return not name.startswith("table"), re.sub(r"\d+$", "", name), int(number[0]) if number else 0
 
 
-def _open_all(
-    protocol: ModuleType, plan: Plan, settings: Settings, names: Iterable[str]
-) -> tuple[dict[str, DataSet], dict[str, str]]:
-    """Open the data sets of some columns; return those that are there, and why the others are not.
-
-    Raises:
-        BenchError: if none is there.
-    """
-    data: dict[str, DataSet] = {}
-    absent: dict[str, str] = {}
-    for name in names:
-        try:
-            data[name] = _open(protocol, name, plan, settings.limit, settings.axes)
-        except MissingData as error:
-            absent[name] = str(error)
-    if not data:
-        raise BenchError(next(iter(absent.values())))
-    return data, absent
+def _added() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
 
 
-def _open(protocol: ModuleType, name: str, plan: Plan, limit: int | None, axes: Axes) -> DataSet:
-    instances = open_instances(name, plan.data_root)
-    val2017_alone = name == "lvis" and axes.lvis_images == "val2017"
-    images = tuple(info for info in instances.images if not val2017_alone or info.path.parent.name == "val2017")[:limit]
-    detections = None
-    if hasattr(protocol, "MOST_DETECTIONS"):
-        boxes_of = BOX_SETS[f"{name}-boxes"]
-        path = plan.data_root / boxes_of.file
-        if path.is_file():
-            detections = open_detections(path)
-        elif is_published_set(instances):
-            own = f"or make it with `bench boxes vitdet-h --data {name}`"
-            raise missing(path, plan.data_root, (boxes_of.download,), or_else=own)
-        else:
-            detections = boxes.jittered_detections(instances, list(images))
-    problem = "" if detections is None else detections.misplaced_mask(instances.sizes)
-    return DataSet(instances, images, detections, problem)
-
-
-def _load(subject: Subject, settings: Settings) -> tuple[Answerer, dict[str, Any]]:
-    """Return what answers prompts, and its identity."""
-    if not subject.has_weights:
-        return ANSWERERS[subject.model](), {"name": subject.model}
-    model = zoo.load(subject.model, checkpoint=subject.checkpoint, device=settings.device, trusted=settings.trusted)
-    identity = {
-        "name": model.name,
-        "checkpoint_sha256": model.checkpoint_sha256,
-        "custom": model.custom,
-        "device": model.device.type,
-    }
-    return ModelAnswerer(model, settings.axes), identity
-
-
-def _run(work: Work, settings: Settings) -> CellRun | Refused:
-    """Run a cell, or say why it has no answer."""
+def _load(point: EntryPoint) -> ModuleType:
     try:
-        run = run_cell(work, settings.store, provenance=settings.provenance, progress=settings.progress)
-    except UnsupportedPrompt as refusal:
-        return Refused("not supported", str(refusal))
-    except MissingData as absent:
-        return Refused("data missing", str(absent))
-    if run.resumed:
-        images = f"{run.resumed:,} of {len(work.images):,} images"
-        settings.say(f"{work.answerer.name} on {work.instances.name}: {images} from run {run.fingerprint}")
-    return run
-
-
-def _cells(
-    table: str,
-    columns: Sequence[Column],
-    plan: Plan,
-    runs: Mapping[tuple[str, str], CellRun | Refused],
-    scores: Mapping[tuple[str, str], Scores],
-    absent: Mapping[str, str],
-) -> list[Cell]:
-    cells = []
-    for row in plan.rows:
-        for column in columns:
-            name, key = column.key.split("_", 1)
-            blank = Cell(row.label, column.key, "no public weights", paper_value(table, row.label, column.key))
-            if row.label in plan.unmeasured:
-                status, why = plan.unmeasured[row.label]
-                cells.append(replace(blank, status=status, why=why))
-            elif name in absent:
-                cells.append(replace(blank, status="data missing", why=absent[name]))
-            elif (row.label, name) not in scores:
-                refused = runs[row.label, name]
-                assert isinstance(refused, Refused)
-                cells.append(replace(blank, status=refused.status, why=refused.why))
-            elif key in scores[row.label, name].refused:
-                cells.append(replace(blank, status="not supported", why=scores[row.label, name].refused[key]))
-            else:
-                cells.append(measured(blank, scores[row.label, name].intervals.get(key)))
-    return cells
-
-
-def measured(cell: Cell, interval: Interval | None) -> Cell:
-    """Return a cell with its number, or without where nothing was there to take the mean of."""
-    if interval is None or math.isnan(interval.value):
-        return replace(cell, status="data missing", why="no such object in the images that were asked")
-    low, high = (None if math.isnan(end) else end for end in (interval.low, interval.high))
-    return replace(cell, status="measured", measured=interval.value, low=low, high=high, n=interval.n)
-
-
-def _comparisons(
-    table: str, columns: Sequence[Column], plan: Plan, scores: Mapping[tuple[str, str], Scores]
-) -> list[Comparison]:
-    protocol, labels = PROTOCOLS[table], {row.label for row in plan.rows}
-    found = []
-    for first, second in [pair for pair in COMPARED if set(pair) <= labels]:
-        differences = {
-            name: protocol.compare(scores[first, name], scores[second, name])
-            for name in protocol.DATA_SETS
-            if (first, name) in scores and (second, name) in scores
-        }
-        for column in columns:
-            name, key = column.key.split("_", 1)
-            paper = paper_difference(table, first, second, column.key)
-            ours = compared(first, second, column.key, paper, differences.get(name, {}).get(key))
-            apart = column.apart and ours.measured is not None
-            found.append(replace(ours, verdict="other protocol") if apart else ours)
-    return found
-
-
-def _extent(data: Mapping[str, DataSet]) -> str:
-    """Say how much of each data set was asked."""
-    return ", ".join(
-        f"{name.upper()}: {len(d.images):,}"
-        + ("" if len(d.images) == len(d.instances.images) else f" of {len(d.instances.images):,}")
-        + (" images, the published set" if d.published else " images")
-        for name, d in data.items()
-    )
-
-
-def _footnotes(
-    protocol: ModuleType,
-    columns: Sequence[Column],
-    plan: Plan,
-    settings: Settings,
-    data: Mapping[str, DataSet],
-    runs: Mapping[tuple[str, str], CellRun | Refused],
-) -> list[str]:
-    """Say what was asked, what was left out, and what the numbers rest on."""
-    notes = []
-    if settings.limit is not None:
-        notes.append(f"limited run: the first {settings.limit:,} images of each data set")
-    if not settings.axes.exact:
-        notes.append(f"{settings.axes.precision}: for exploration, not to be compared with a paper")
-    if len(columns) < len(protocol.COLUMNS):
-        notes.append(f"{settings.preset} has these columns alone: its evaluator measures no others of this table")
-    for apart in dict.fromkeys(column.apart for column in columns if column.apart):
-        which = ", ".join(f"{column.group} {column.label}" for column in columns if column.apart == apart)
-        notes.append(f"{which}: not the paper's quantity, so not compared with its numbers: {apart}")
-    for name, data_set in data.items():
-        run = next((runs[s.row, name] for s in plan.subjects if isinstance(runs[s.row, name], CellRun)), None)
-        if isinstance(run, CellRun):
-            notes += protocol.footnotes(run, data_set.instances, settings.axes)
-            notes += [f"{name.upper()}: left out {why}" for why in run.skipped.values()]
-        if data_set.detections is not None:
-            notes += _left_out(protocol, data_set, settings.axes)
-            notes.append(f"{name.upper()}: boxes are {data_set.detections.name}")
-        notes += [f"{name.upper()}: {problem}" for problem in data_set.instances.problems]
-        if data_set.detections is not None:
-            notes += [f"{name.upper()}: {odd}" for odd in data_set.detections.strangers(data_set.instances)]
-    return notes
-
-
-def _left_out(protocol: ModuleType, data_set: DataSet, axes: Axes) -> list[str]:
-    """Say how many detections were not asked, because their images have too many."""
-    assert data_set.detections is not None
-    most = protocol.most_detections(data_set.instances.name, axes)
-    counts = data_set.detections.counts([info.id for info in data_set.images])
-    lost = int(sum(max(0, count - most) for count in counts))
-    return [f"{data_set.instances.name.upper()}: {lost:,} further detections were not asked"] if lost else []
+        module = point.load()
+    except (Exception, SystemExit) as error:  # other people's code: anything may come out of importing it
+        raise BenchError(
+            f"the entry point '{point.name} = {point.value}' of group '{GROUP}' cannot be loaded "
+            f"({type(error).__name__}: {error}): mend or uninstall the package that declares it"
+        ) from error
+    if not isinstance(module, ModuleType) or getattr(module, "NAME", None) != point.name:
+        raise BenchError(
+            f"the entry point '{point.name} = {point.value}' of group '{GROUP}' is no module of a table: "
+            f"it must be a module with NAME = '{point.name}', see protocols/tables.py"
+        )
+    add_paper_table(point.name, Path(str(module.__file__)).with_name(f"{point.name}.csv"))
+    return module

@@ -36,9 +36,13 @@ class TrainingRecord:
     made_with: Mapping[str, Any]
 
 
+Records = Mapping[str, Mapping[int, TrainingRecord]]
+"""By run and seed."""
+
+
 @dataclass(frozen=True, slots=True)
 class CurveRecord:
-    """One finetuning on SA-1B's likeness, looked at on the way."""
+    """One promptable finetuning, evaluated at several epochs."""
 
     model: str
     seed: int

@@ -11,7 +11,7 @@ from models.sam.build import sam
 from models.sam.segmenter import SamSegmenter
 from models.segmenter import Prompts
 from protocols.axes import Axes
-from protocols.predictors import ModelAnswerer
+from protocols.predictors import ModelPredictor
 from tests.fake_gpu import CUDA, fake_gpu, on_gpu
 
 SIZE = (48, 64)
@@ -94,10 +94,10 @@ def test_an_answer_under_any_axes_waits_only_where_it_must(gpu, segmenters, name
     if name == "efficientsam" and chosen.refinement:
         pytest.skip("takes no mask prompt")
     monkeypatch.setattr("protocols.predictors.PROMPTS_AT_ONCE", 1)
-    answerer = ModelAnswerer(segmenters[name], chosen)
-    assert waits(gpu, lambda: answerer.look(PHOTO)) == {}
+    predictor = ModelPredictor(segmenters[name], chosen)
+    assert waits(gpu, lambda: predictor.set_image(PHOTO)) == {}
     answers = []
-    found = waits(gpu, lambda: answers.append(answerer.answer(BOXES, TRUTHS)))
+    found = waits(gpu, lambda: answers.append(predictor.predict(BOXES, TRUTHS)))
     passes, groups = 1 + chosen.refinement, len(BOXES)
     file = "efficientsam" if name == "efficientsam" else "sam"
     expected = {
@@ -111,12 +111,12 @@ def test_an_answer_under_any_axes_waits_only_where_it_must(gpu, segmenters, name
 
 
 def test_mixed_precision_is_of_the_gpu(segmenters) -> None:
-    answerer = ModelAnswerer(segmenters["sam"], Axes(precision="bf16"))
+    predictor = ModelPredictor(segmenters["sam"], Axes(precision="bf16"))
     seen = []
     hook = segmenters["sam"].network.image_encoder.patch_embed.register_forward_hook(
         lambda module, given, said: seen.append(said.dtype)
     )
-    answerer.look(PHOTO)
+    predictor.set_image(PHOTO)
     hook.remove()
     assert seen == [torch.bfloat16]
 

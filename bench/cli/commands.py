@@ -1,86 +1,110 @@
-"""The commands of `python -m bench` and how what a user typed gets to one of them."""
+"""The commands of `python -m bench`, and how what a user typed gets to one of them.
+
+A command is imported when it is called: `bench --help` costs no import of torch.
+"""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import tyro
-
-from bench.cli import data, finetune, listing, pretrain, probe, run, speed, train, train_all, weights
-from bench.cli import detect as boxes
+from models.errors import unknown_name
 from models.files.folders import expanded
 
-GROUPS: dict[str, dict[str, Callable[..., Any]]] = {
-    "weights": {
-        "list": weights.list_weights,
-        "fetch": weights.fetch_weights,
-        "verify": weights.verify_weights,
-    },
-    "data": {"verify": data.verify, "render": data.render},
+
+class Command(NamedTuple):
+    """One command."""
+
+    function: str
+    """"module:function"."""
+    what: str
+
+
+COMMANDS: dict[str, Command] = {
+    "run": Command("bench.cli.run:run", "make tables and figures of the paper"),
+    "list": Command("bench.cli.list:list_all", "what can be run here, and how to get the rest"),
+    "train": Command("bench.cli.train:train", "train a model of the paper, or a micro one"),
+    "detect": Command("bench.cli.detect:detect", "find a detector's boxes and masks, for Table 5"),
+    "runs": Command("bench.cli.runs:list_runs", "what was measured before"),
+    "probe": Command("bench.cli.probe:probe", "what a pretrained encoder knows: linear and kNN probes"),
 }
-COMMANDS: dict[str, Callable[..., Any]] = {
-    "run": run.run,
-    "boxes": boxes.boxes,
-    "list": listing.list_all,
-    "runs": listing.list_runs,
-    "pretrain": pretrain.pretrain,
-    "finetune": finetune.finetune,
-    "probe": probe.probe,
-    "speed": speed.speed,
-    "train": train.train,
-    "train-micro": train_all.train_micro,
-    "train-ablations": train_all.train_ablations,
-    "micro-features": train.micro_features,
+GROUPS: dict[str, dict[str, Command]] = {
+    "weights": {
+        "list": Command("bench.cli.weights:list_weights", "every model with its checkpoint, and whether it is here"),
+        "fetch": Command("bench.cli.weights:fetch_weights", "download published checkpoints and check them"),
+        "verify": Command("bench.cli.weights:verify_weights", "hash checkpoints again"),
+    },
+    "data": {
+        "verify": Command("bench.cli.data:verify", "check data sets: layout, counts, files, hashes"),
+        "render": Command("bench.cli.data:render", "draw the dead leaves, the micro scale's data"),
+    },
 }
 DESCRIPTION = (
-    "Every table of EfficientSAM (arXiv 2312.00863), one command each, for any efficient segment-anything model. "
+    "Every table of EfficientSAM (arXiv 2312.00863), one command each, for any efficient segment-anything model.\n"
     "Start with `bench list`, then `bench run table4`."
 )
-
-
-_RULES = tyro.constructors.ConstructorRegistry()
-
-
-@_RULES.primitive_rule
-def _path(kind: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec[Path] | None:
-    """Read paths with their ~ replaced: shells do so in `--out ~/a`, not in `--out=~/a`."""
-    if kind.type is not Path:
-        return None
-    return tyro.constructors.PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="PATH",
-        instance_from_str=lambda given: expanded(given[0], "a path"),
-        is_instance=lambda value: isinstance(value, Path),
-        str_from_instance=lambda path: [str(path)],
-    )
+HELP = ("-h", "--help")
 
 
 def dispatch(arguments: list[str]) -> None:
     """Run the command that the arguments name.
 
     Raises:
-        SystemExit: 2 for arguments that no command takes.
+        BenchError: if there is no such command.
+        SystemExit: 2 for arguments that the command does not take.
     """
-    with _RULES:
-        _dispatch(arguments)
-
-
-def _dispatch(arguments: list[str]) -> None:
-    group = GROUPS.get(arguments[0]) if arguments else None
-    if group is not None:
-        tyro.extras.subcommand_cli_from_dict(group, prog=f"bench {arguments[0]}", args=arguments[1:])
+    if not arguments or arguments[0] in HELP:
+        print(_help("bench", DESCRIPTION, {**COMMANDS, **{name: _about(name) for name in GROUPS}}))
         return
-    groups = {name: _group_help(name, commands) for name, commands in GROUPS.items()}
-    tyro.extras.subcommand_cli_from_dict(
-        {**COMMANDS, **groups}, prog="bench", description=DESCRIPTION, args=arguments or ["--help"]
+    verb, *rest = arguments
+    group = GROUPS.get(verb)
+    if group is None:
+        _call(_named(verb, COMMANDS, GROUPS), f"bench {verb}", rest)
+    elif not rest or rest[0] in HELP:
+        print(_help(f"bench {verb}", _about(verb).what, group))
+    else:
+        _call(_named(rest[0], group), f"bench {verb} {rest[0]}", rest[1:])
+
+
+def _named(name: str, commands: dict[str, Command], *others: dict[str, Any]) -> Command:
+    if name not in commands:
+        raise unknown_name("command", name, [*commands, *(other for group in others for other in group)])
+    return commands[name]
+
+
+def _about(group: str) -> Command:
+    return Command("", f"{group}: {', '.join(GROUPS[group])}")
+
+
+def _help(program: str, description: str, commands: dict[str, Command]) -> str:
+    width = max(map(len, commands))
+    lines = [f"  {name:{width}}  {command.what}" for name, command in commands.items()]
+    return "\n".join(
+        [f"usage: {program} COMMAND ...", "", description, "", *lines, "", f"`{program} COMMAND --help` says more."]
     )
 
 
-def _group_help(name: str, commands: dict[str, Callable[..., Any]]) -> Callable[[], None]:
-    def show() -> None:
-        tyro.extras.subcommand_cli_from_dict(commands, prog=f"bench {name}", args=["--help"])
+def _call(command: Command, program: str, arguments: list[str]) -> None:
+    import tyro  # a tenth of a second
 
-    show.__doc__ = f"{', '.join(commands)}; see `bench {name} --help`."
-    return show
+    module, _, name = command.function.partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    rules = tyro.constructors.ConstructorRegistry()
+
+    @rules.primitive_rule
+    def path(kind: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec[Path] | None:
+        """Read paths with their ~ replaced: shells do so in `--out ~/a`, not in `--out=~/a`."""
+        if kind.type is not Path:
+            return None
+        return tyro.constructors.PrimitiveConstructorSpec(
+            nargs=1,
+            metavar="PATH",
+            instance_from_str=lambda given: expanded(given[0], "a path"),
+            is_instance=lambda value: isinstance(value, Path),
+            str_from_instance=lambda path: [str(path)],
+        )
+
+    with rules:
+        tyro.cli(function, prog=program, args=arguments)

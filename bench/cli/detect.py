@@ -1,4 +1,4 @@
-"""`bench boxes DETECTOR`: a detector's boxes and masks as the file that Table 5 needs."""
+"""`bench detect DETECTOR`: a detector's boxes and masks as the file that Table 5 needs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from pathlib import Path
 import tyro
 
 from bench import paths
-from bench.cli.makers import run_settings, say
-from bench.cli.run import OUT
+from bench.cli.run import OUT, run_settings, say
 from bench.data import Instances, open_instances
 from bench.data.catalog import BOX_SETS
 from bench.data.dead_leaves.detection import detection_root
@@ -19,12 +18,11 @@ from models.vitdet import cascades as box_detectors
 from models.vitdet.cascades import DataSet, Engine
 from protocols.prompts import box_files
 from protocols.scores import CellRun
-from protocols.settings import Settings
 
 _LABELS = {"ap_box": "box AP", "ap_mask": "mask AP"}
 
 
-def boxes(
+def detect(
     detector: tyro.conf.Positional[str],
     /,
     data: DataSet = "coco",
@@ -51,7 +49,7 @@ def boxes(
         out: File to write. Default: for published photos where Table 5 looks for it, under $BENCH_DATA; else
             reports/out.
     """
-    settings = Settings(**run_settings(limit, device))
+    settings = run_settings(limit, device)
     micro = box_detectors.card(detector, data).scale == "micro"
     root = detection_root() if micro else _data_root(detector)
     instances = open_instances(data, root)

@@ -33,7 +33,7 @@ from models.training.recipes import FINETUNE_SCENES, DetectRecipe
 from models.vitdet import cards as detectors
 from protocols import table2, table3
 from protocols.axes import PRESETS
-from protocols.predictors import ModelAnswerer
+from protocols.predictors import ModelPredictor
 from protocols.saved_predictions import write_recording
 from protocols.table4_prompts import ask_boxes
 
@@ -105,11 +105,11 @@ def write_figure7(job: Job, training: dict[str, Any], folder: Path) -> None:
     points = []
     with progress(f"{job.name}, Figure 7", total=len(FIGURE7_EPOCHS) * len(instances.images), unit="images") as advance:
         for epoch, step in _steps(job).items():
-            answerer = ModelAnswerer(zoo.load(job.name, checkpoint=_visited(job, step)), PRESETS["paper"])
+            predictor = ModelPredictor(zoo.load(job.name, checkpoint=_visited(job, step)), PRESETS["paper"])
             ious, image_ids = [], []
             for info in instances.images:
                 annotations = instances.annotations(info.id)
-                for row in ask_boxes(answerer, read_rgb(info.path), info, annotations, PRESETS["paper"]):
+                for row in ask_boxes(predictor, read_rgb(info.path), info, annotations, PRESETS["paper"]):
                     if not row["iscrowd"]:
                         ious.append(round(float(row["iou"]), 4))  # type: ignore[arg-type]
                         image_ids.append(info.id)

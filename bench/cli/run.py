@@ -1,18 +1,31 @@
-"""`bench run TABLE`: make one table or figure of the paper."""
+"""`bench run TABLE ...`: make tables and figures of the paper."""
 
 from __future__ import annotations
 
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from types import ModuleType
+from typing import Annotated, Any
 
 import tyro
 
-from bench.cli.makers import MAKERS, Options, make, say
+from bench import paths
 from bench.paths import runs_root
 from bench.processes import this_process
-from bench.progress import notice
-from models.errors import BenchError, unknown_name
-from protocols.row_plan import Scale
+from bench.progress import notice, progress
+from bench.provenance import provenance
+from bench.store import RunStore
+from models.errors import BenchError
+from models.files.folders import expanded
+from models.files.trust import vouched_for
+from protocols import axes as choices
+from protocols import tables
+from protocols.results import TableResult
+from protocols.settings import Scale, Settings
+from protocols.table import make_tables
 from reports.terminal import print_table
 from reports.write import check_folder, write_report
 
@@ -20,7 +33,7 @@ OUT = Path("reports/out")
 
 
 def run(
-    table: tyro.conf.Positional[str],
+    names: tyro.conf.Positional[tuple[str, ...]],
     /,
     scale: Scale = "auto",
     models: tuple[str, ...] = (),
@@ -34,15 +47,16 @@ def run(
     out: Path = OUT,
     train: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> None:
-    """Measure a table of the paper and report it beside the paper's numbers.
+    """Measure tables of the paper and report them beside the paper's numbers.
 
-    Ends with the table in the terminal and writes it as CSV, JSON, Markdown, LaTeX, HTML and PNG. What was measured
-    before is taken from ./runs (or $BENCH_RUNS), so a killed run goes on where it was.
+    Ends with each table in the terminal and writes it as CSV, JSON, Markdown, LaTeX, HTML and PNG. What was measured
+    before is taken from ./runs (or $BENCH_RUNS), so a killed run goes on where it was. Of several tables, each model
+    is loaded once, and an image that several of them ask about is embedded once.
 
     Args:
-        table: table1 (ImageNet top-1), table2 (ViTDet detectors, AP), table3 (ADE20K, mIoU), table4 (clicks and boxes,
+        names: table1 (ImageNet top-1), table2 (ViTDet detectors, AP), table3 (ADE20K, mIoU), table4 (clicks and boxes,
             mIoU), table5 (a detector's boxes, AP); from records of trainings: table6 (losses), table7 (mask ratios),
-            ablations (decoder, target), figure7 (epochs).
+            ablations (decoder, target), figure7 (epochs). `bench list` shows them all.
         scale: paper: published data in $BENCH_DATA and full-size models. micro: dead leaves and micro models.
             auto: paper's data and models where they are on disk, else micro's, and says which.
         models: Measure these only: names of `bench list`, rows of the table, floor or ceiling.
@@ -55,41 +69,118 @@ def run(
         repeats: Draws of random clicks for each mask, default 1.
         device: Where models run, e.g. cpu or cuda.
         out: Folder of the report.
-        train: First run the trainings behind the table again (hours at micro scale).
+        train: First run the trainings behind the tables again (hours at micro scale).
     """
-    if table not in MAKERS:
-        raise unknown_name("table", table, MAKERS)
-    options = Options(
+    given = {
+        "scale": scale != "auto",
+        "models": bool(models),
+        "checkpoint": bool(checkpoint),
+        "trust": bool(trust),
+        "preset": preset != "paper",
+        "limit": limit is not None,
+        "seed": seed != 0,
+        "repeats": repeats is not None,
+        "device": device != "cpu",
+    }
+    if not names:
+        raise BenchError(f"name a table to make: {', '.join(tables.names())}")
+    modules = [tables.find(name) for name in dict.fromkeys(names)]
+    for table in modules:
+        check_options(table, [option for option, is_given in given.items() if is_given])
+    axes = replace(choices.preset(preset), seed=seed)
+    settings = replace(
+        run_settings(limit, device),
         scale=scale,
         models=models,
-        checkpoint=checkpoint,
-        trust=trust,
+        checkpoints=checkpoints_of(checkpoint),
+        trusted=vouched_for(trust),
+        axes=axes if repeats is None else replace(axes, repeats=repeats),
         preset=preset,
-        limit=limit,
-        seed=seed,
-        repeats=repeats,
-        device=device,
     )
     if train:
-        _train(table)
+        _train(modules)
     check_folder(out)
-    result = make(table, MAKERS[table], options)
-    if result is None:
-        notice(f"{table}: {this_process()} is done; the first one writes the report")
-        return
+    for result in make(modules, settings):
+        _report(result, out)
+
+
+def make(modules: Sequence[ModuleType], settings: Settings) -> list[TableResult]:
+    """Make tables in the order given; none on all processes but the first, which says that it is done."""
+    asking = [table for table in modules if not hasattr(table, "make")]
+    made = make_tables(asking, settings) if asking else []
+    of_name = {result.name: result for result in made or []}
+    for table in modules:
+        if hasattr(table, "make") and (result := table.make(table, settings)) is not None:
+            of_name[table.NAME] = result
+    if not this_process().is_first:
+        which = ", ".join(table.NAME for table in modules)
+        notice(f"{which}: {this_process()} is done; the first one writes the report")
+    return [of_name[table.NAME] for table in modules if table.NAME in of_name]
+
+
+def check_options(table: ModuleType, given: Sequence[str]) -> None:
+    """Raise a BenchError if an option that was given means nothing to a table."""
+    for option in given:
+        if option not in table.TAKES:
+            flags = ", ".join(f"--{name}" for name in sorted(table.TAKES))
+            raise BenchError(f"--{option} means nothing to {table.NAME}: it takes {flags}")
+
+
+def run_settings(limit: int | None, device: str) -> Settings:
+    """Return the settings of a command: its store, its progress bar, its provenance.
+
+    Raises:
+        BenchError: for a limit below 1.
+    """
+    if limit is not None and limit < 1:
+        raise BenchError(f"--limit must be at least 1, got {limit}")
+
+    def bar(description: str, total: int, done: int) -> Any:
+        return progress(description, total=total, unit="images", done=done)
+
+    return Settings(
+        limit=limit,
+        device=device,
+        data_root=paths.data_root(),
+        store=RunStore(),
+        progress=bar,
+        say=say,
+        command=f"python -m bench {shlex.join(sys.argv[1:])}",
+        provenance=provenance(),
+    )
+
+
+def checkpoints_of(entries: Sequence[str]) -> dict[str, Path]:
+    """Read NAME=PATH entries."""
+    found = {}
+    for entry in entries:
+        name, equals, path = entry.partition("=")
+        if not equals or not path:
+            raise BenchError(f"--checkpoint takes NAME=PATH, got '{entry}': e.g. efficientsam-ti=my.pt")
+        found[name] = expanded(path, f"--checkpoint {name}")
+        if not found[name].is_file():
+            raise BenchError(f"there is no checkpoint '{path}' for model '{name}': check the path")
+    return found
+
+
+def say(line: str) -> None:
+    """Tell the user something that is no result; the first of several processes does."""
+    if this_process().is_first:
+        notice(line)
+
+
+def _report(result: TableResult, out: Path) -> None:
     print_table(result)
     try:
         files = write_report(result, out)
     except BenchError as error:
-        kept = "" if not MAKERS[table].takes & {"limit"} else f" (what was measured is kept in {runs_root()})"
+        kept = f" (what was measured is kept in {runs_root()})" if "limit" in tables.find(result.name).TAKES else ""
         raise BenchError(f"{error}; the same command, with --out FOLDER, makes it again{kept}") from error
     say(f"wrote {files[0].with_suffix('')}.{{{','.join(f.suffix[1:] for f in files)}}}")
 
 
-def _train(table: str) -> None:
+def _train(modules: Sequence[ModuleType]) -> None:
     from bench.cli.train_all import train_table  # training's imports take a second
 
-    train_table(MAKERS[table].trained_with or table)
-
-
-__all__ = ["run", "say"]
+    for table in modules:
+        train_table(getattr(table, "TRAINED_WITH", "") or table.NAME)

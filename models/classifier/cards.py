@@ -5,7 +5,7 @@ Nothing is downloaded: a user puts the authors' file into the weights folder, or
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,13 +63,16 @@ class LoadedClassifier:
             raise BenchError(f"model '{self.name}': {error}") from None
 
 
-def load(name: str, checkpoint: str | Path | None = None, *, device: str = "cpu") -> LoadedClassifier:
+def load(
+    name: str, checkpoint: str | Path | None = None, *, device: str = "cpu", trusted: Collection[str] = ()
+) -> LoadedClassifier:
     """Load a classifier with its weights.
 
     Args:
         name: of the model, see `names`.
         checkpoint: file to use instead of the published one: safetensors, or a torch file of tensors alone.
         device: as torch names it.
+        trusted: nothing, since reading such a file runs no code.
 
     Raises:
         BenchError: if the name is unknown, nobody can have its weights, or the file is missing, damaged or of
@@ -83,6 +86,16 @@ def load(name: str, checkpoint: str | Path | None = None, *, device: str = "cpu"
     row_cards.to_device(network, device)
     digest = checkpoints.sha256_of(path)
     return LoadedClassifier(found, network, checkpoint_sha256=digest, custom=checkpoint is not None, device=device)
+
+
+def cards() -> Sequence[RowCard]:
+    """Return all cards, in the order of the table."""
+    return CARDS
+
+
+def modules(name: str) -> tuple[str, ...]:
+    """Return the names of the modules that make a model's predictions what they are."""
+    return (__name__,)
 
 
 def available(name: str) -> tuple[bool, str]:
@@ -134,18 +147,18 @@ def _deit(size: str, paper_row: str, architecture: str, digest: str, why: str) -
         filename=filename,
         url=f"{_FACEBOOK}/deit/{filename}",
         digest=("sha256", digest),
-        why=why,
+        note=why,
     )
 
 
 def _without(paper_row: str, why: str, architecture: str | None = None) -> ClassifierCard:
-    return ClassifierCard(name=paper_row.lower(), paper_row=paper_row, scale="paper", timm=architecture, why=why)
+    return ClassifierCard(name=paper_row.lower(), paper_row=paper_row, scale="paper", timm=architecture, note=why)
 
 
 def _micro(paper_row: str) -> ClassifierCard:
     name = f"{paper_row.lower()}-micro-classify"
     filename = f"{name}.safetensors"
-    return ClassifierCard(name=name, paper_row=paper_row, scale="micro", filename=filename, why=row_cards.MICRO_WHY)
+    return ClassifierCard(name=name, paper_row=paper_row, scale="micro", filename=filename, note=row_cards.MICRO_NOTE)
 
 
 _NEVER_RELEASED = "the paper's authors released neither pretrained nor finetuned weights"
@@ -188,7 +201,7 @@ CARDS: tuple[ClassifierCard, ...] = (
         filename="deit_3_base_224_1k.pth",
         url=f"{_FACEBOOK}/deit/deit_3_base_224_1k.pth",
         crop_share=1.0,  # DeiT III evaluates without cutting the border off
-        why="the printed number is that of DeiT III's ViT-B; DeiT-B itself has 81.8, distilled 83.4 (DeiT repository)",
+        note="the printed number is that of DeiT III's ViT-B; DeiT-B itself has 81.8, distilled 83.4 (DeiT repository)",
     ),
     _without("DMAE-B", _OTHERS),
     _without("BootMAE", _OTHERS),
@@ -200,7 +213,7 @@ CARDS: tuple[ClassifierCard, ...] = (
         filename="mae_finetuned_vit_base.pth",
         url=f"{_FACEBOOK}/mae/finetune/mae_finetuned_vit_base.pth",
         digest=("md5", "1b25e9"),
-        why="MAE's own finetuned file, 83.664 in its repository; timm's vit_base_patch16_224.mae has no head",
+        note="MAE's own finetuned file, 83.664 in its repository; timm's vit_base_patch16_224.mae has no head",
     ),
     _without("BEiT-B", "the released classifiers were finetuned on ImageNet-22K in between, and score 85.2"),
     _without("CAE-B", _OTHERS),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -65,13 +65,16 @@ class LoadedMask2Former:
             raise BenchError(f"model '{self.name}': {error}") from None
 
 
-def load(name: str, checkpoint: str | Path | None = None, *, device: str = "cpu") -> LoadedMask2Former:
+def load(
+    name: str, checkpoint: str | Path | None = None, *, device: str = "cpu", trusted: Collection[str] = ()
+) -> LoadedMask2Former:
     """Load a model with its weights.
 
     Args:
         name: of a card.
         checkpoint: file to use instead of the packaged one: safetensors, or a torch file of tensors alone.
         device: as torch names it.
+        trusted: nothing, since reading such a file runs no code.
 
     Raises:
         BenchError: if the name is unknown, nobody can have its weights, the file is missing, damaged or of another
@@ -85,6 +88,16 @@ def load(name: str, checkpoint: str | Path | None = None, *, device: str = "cpu"
     row_cards.to_device(network, device)
     digest = checkpoints.sha256_of(path)
     return LoadedMask2Former(found, network, checkpoint_sha256=digest, custom=checkpoint is not None)
+
+
+def cards() -> Sequence[RowCard]:
+    """Return all cards, in the order of the table."""
+    return CARDS
+
+
+def modules(name: str) -> tuple[str, ...]:
+    """Return the names of the modules that make a model's predictions what they are."""
+    return (__name__,)
 
 
 def available(name: str) -> tuple[bool, str]:
@@ -109,7 +122,7 @@ def _micro(paper_row: str) -> SegmentationCard:
         scale="micro",
         build=MICRO_RUNS[name].build,
         filename=f"{name}.safetensors",
-        why=f"{row_cards.MICRO_WHY}; {SEMANTIC_MICRO.declared}",
+        note=f"{row_cards.MICRO_NOTE}; {SEMANTIC_MICRO.declared}",
     )
 
 
@@ -123,7 +136,7 @@ CARDS: tuple[SegmentationCard, ...] = (
             scale="paper",
             build=partial(mask2former, _SIZES[row.partition("-")[2]]),
             filename=None,
-            why="the paper's authors released no segmentation model, and no weights of this row are public; "
+            note="the paper's authors released no segmentation model, and no weights of this row are public; "
             f"{SEMANTIC_PAPER.declared}",
         )
         for row in _ROWS

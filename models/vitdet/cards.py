@@ -5,7 +5,7 @@ Nothing is downloaded: a user puts the file into the weights folder, or passes i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +60,9 @@ class LoadedDetector:
             raise BenchError(f"model '{self.name}': {error}") from None
 
 
-def load(name: str, checkpoint: str | Path | None = None, *, device: str = "cpu") -> LoadedDetector:
+def load(
+    name: str, checkpoint: str | Path | None = None, *, device: str = "cpu", trusted: Collection[str] = ()
+) -> LoadedDetector:
     """Load a detector with its weights.
 
     Args:
@@ -68,6 +70,7 @@ def load(name: str, checkpoint: str | Path | None = None, *, device: str = "cpu"
         checkpoint: file to use instead of the published one: safetensors, a torch file of tensors alone, or
             detectron2's .pkl.
         device: as torch names it.
+        trusted: nothing, since reading such a file runs no code.
 
     Raises:
         BenchError: if the name is unknown, nobody can have its weights, or the file is missing, damaged or of
@@ -80,6 +83,16 @@ def load(name: str, checkpoint: str | Path | None = None, *, device: str = "cpu"
     row_cards.to_device(network, device)
     digest = checkpoints.sha256_of(path)
     return LoadedDetector(found, network.eval(), checkpoint_sha256=digest, custom=checkpoint is not None, device=device)
+
+
+def cards() -> Sequence[RowCard]:
+    """Return all cards, in the order of the table."""
+    return CARDS
+
+
+def modules(name: str) -> tuple[str, ...]:
+    """Return the names of the modules that make a model's predictions what they are."""
+    return (__name__,)
 
 
 def available(name: str) -> tuple[bool, str]:
@@ -112,7 +125,7 @@ def _without(paper_row: str, why: str) -> DetectorCard:
         paper_row=paper_row,
         scale="paper",
         size=size,
-        why=f"{why}; {DETECT_PAPER.declared}",
+        note=f"{why}; {DETECT_PAPER.declared}",
     )
 
 
@@ -124,7 +137,8 @@ def _micro(paper_row: str) -> DetectorCard:
         scale="micro",
         size=paper_row.rpartition("-")[2].lower(),
         filename=f"{name}.safetensors",
-        why=f"{row_cards.MICRO_WHY}; {DETECT_MICRO.declared}",
+        threads=1,
+        note=f"{row_cards.MICRO_NOTE}; {DETECT_MICRO.declared}",
     )
 
 
@@ -148,7 +162,7 @@ CARDS: tuple[DetectorCard, ...] = (
         filename=_FILE,
         url=f"https://dl.fbaipublicfiles.com/detectron2/ViTDet/COCO/mask_rcnn_vitdet_b/f325346929/{_FILE}",
         digest=("md5", "61ccd1"),
-        why="the printed numbers equal those of detectron2's mask_rcnn_vitdet_b, whose weights these are",
+        note="the printed numbers equal those of detectron2's mask_rcnn_vitdet_b, whose weights these are",
     ),
     _without("SAMI-B", _NEVER_RELEASED),
     *(_micro(row) for row in ("MAE-Ti", "SAMI-Ti", "MAE-S", "SAMI-S")),

@@ -164,7 +164,7 @@ def _cascade(size: str, data: DataSet, run: str, digest: str, ap: str) -> Cascad
         filename=file,
         url=f"https://dl.fbaipublicfiles.com/detectron2/ViTDet/{data.upper()}/cascade_mask_rcnn_vitdet_{size}/{run}/{file}",
         digest=("md5", digest),
-        why=f"its authors print box and mask AP of {ap} on {data.upper()}",
+        note=f"its authors print box and mask AP of {ap} on {data.upper()}",
     )
 
 

@@ -1,7 +1,8 @@
-"""The paper's numbers, as data: tableN.csv as printed, claims.csv for differences that its text states."""
+"""The paper's numbers, as data: one CSV a table as printed, claims.csv for differences that its text states."""
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -35,10 +36,18 @@ def paper_table(name: str) -> pd.DataFrame:
     Raises:
         BenchError: for an unknown table.
     """
-    known = {path.stem: path for path in Path(__file__).parent.glob("table*.csv")}
+    known = {path.stem: path for path in Path(__file__).parent.glob("*.csv") if path.stem != "claims"} | _ADDED
     if name not in known:
         raise unknown_name("table", name, known)
     return pd.read_csv(known[name]).set_index("method")
+
+
+_ADDED: dict[str, Path] = {}
+
+
+def add_paper_table(name: str, path: Path) -> None:
+    """Make the numbers of a table known that another package adds: a CSV whose first column is "method"."""
+    _ADDED[name] = path
 
 
 def paper_value(table: str, row: str, column: str) -> float | None:
@@ -46,7 +55,8 @@ def paper_value(table: str, row: str, column: str) -> float | None:
     frame = paper_table(table)
     if row not in frame.index or column not in frame.columns:
         return None
-    return round(float(frame.at[row, column]) / 100, 6)  # type: ignore[arg-type]
+    value = float(frame.at[row, column])  # type: ignore[arg-type]
+    return None if math.isnan(value) else round(value / 100, 6)
 
 
 def paper_difference(table: str, first: str, second: str, column: str) -> float | None:

@@ -17,9 +17,9 @@ from bench.data.catalog import BOX_SETS
 from bench.metrics.ap import lvis_ap
 from bench.metrics.interval import Interval
 from bench.store.disk import write_whole
-from models.engine import exact_engine, threads
+from models.engine import engine, threads
 from protocols import table2
-from protocols.row_table import run_model
+from protocols.run import run_model
 from protocols.saved_predictions import read_recordings
 from protocols.scores import CellRun
 from protocols.settings import Settings
@@ -38,9 +38,10 @@ def detect_all(model: Any, instances: Instances, settings: Settings, *, cpu_thre
         BenchError: if it knows other classes, fails, or no photo can be read; finished shards stay.
     """
     table2.check_classes(model, instances)
-    exact_engine()
-    with threads(cpu_threads):
-        return run_model(table2, model, table2.data_set(instances, settings.limit), settings)
+    with engine(exact=True), threads(cpu_threads):
+        (run,) = run_model(model, [(table2, table2.data_set(instances, settings.limit))], settings)
+    assert isinstance(run, CellRun)
+    return run
 
 
 def write_results(run: CellRun, path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from models.errors import UnsupportedPrompt
 from models.segmenter import BACKGROUND, FOREGROUND, Prompts
 from protocols.axes import Axes
-from protocols.predictors import Answer, Answerer
+from protocols.predictors import Prediction, Predictor
 from protocols.prompts.error_clicks import Errors, approximate_middle, cell_errors, error_click, pixel_errors
 from protocols.prompts.frame import SIDE, Frame
 from protocols.prompts.mass_clicks import mass_click
@@ -28,12 +28,12 @@ class Clicks(NamedTuple):
 
 
 def clicked(
-    answerer: Answerer, truths: Truths, axes: Axes, answers: int, *, start: Prompts | None = None
-) -> Iterator[tuple[Prompts, Answer]]:
+    predictor: Predictor, truths: Truths, axes: Axes, answers: int, *, start: Prompts | None = None
+) -> Iterator[tuple[Prompts, Prediction]]:
     """Yield prompts and answers after one, two, ... clicks; the model sees all clicks so far and no earlier mask.
 
     Args:
-        answerer: has looked at the image.
+        predictor: has looked at the image.
         truths: of the image.
         axes: the choices; their clicks are not random ones.
         answers: how many.
@@ -49,7 +49,7 @@ def clicked(
             click = POLICIES[axes.clicks](truths, axes, position, prompts, answer)
             prompts = _with(prompts, click)
         assert prompts is not None
-        answer = answerer.answer(prompts, truths.rasters)
+        answer = predictor.predict(prompts, truths.rasters)
         yield prompts, answer
 
 
@@ -60,7 +60,7 @@ def _with(prompts: Prompts | None, click: Clicks) -> Prompts:
     return Prompts(np.concatenate([prompts.points, points], 1), np.concatenate([prompts.labels, labels], 1))
 
 
-def _ritm(truths: Truths, axes: Axes, position: int, prompts: Prompts | None, answer: Answer | None) -> Clicks:
+def _ritm(truths: Truths, axes: Axes, position: int, prompts: Prompts | None, answer: Prediction | None) -> Clicks:
     predictions = np.zeros_like(truths.masks) if answer is None else answer.masks
     clicks = []
     for row, (truth, prediction) in enumerate(zip(truths.masks, predictions, strict=True)):
@@ -75,7 +75,7 @@ def _pixels(prompts: Prompts, row: int) -> np.ndarray:
     return prompts.points[row, clicks].astype(np.int64)
 
 
-def _centre(truths: Truths, axes: Axes, position: int, prompts: Prompts | None, answer: Answer | None) -> Clicks:
+def _centre(truths: Truths, axes: Axes, position: int, prompts: Prompts | None, answer: Prediction | None) -> Clicks:
     if answer is None:
         return _stacked([(FIRST[axes.first_click](mask), FOREGROUND) for mask in truths.masks])
     errors, to_image = ERRORS[axes.click_frame](truths, answer)
@@ -110,12 +110,12 @@ Places = tuple[list[Errors], Callable[[np.ndarray], np.ndarray]]
 """Where P answers are wrong, and how places (x, y) there become pixels of the image."""
 
 
-def _wrong_pixels(truths: Truths, answer: Answer) -> Places:
+def _wrong_pixels(truths: Truths, answer: Prediction) -> Places:
     pairs = zip(truths.masks, answer.masks, strict=True)
     return [pixel_errors(truth, prediction) for truth, prediction in pairs], lambda places: places
 
 
-def _wrong_cells(truths: Truths, answer: Answer) -> Places:
+def _wrong_cells(truths: Truths, answer: Prediction) -> Places:
     if answer.cells is None:
         raise UnsupportedPrompt(
             "clicks are placed on low-resolution logits in a frame padded to a square, which this model does not have: "
@@ -128,9 +128,9 @@ def _wrong_cells(truths: Truths, answer: Answer) -> Places:
     return errors, lambda places: frame.to_image(places * step)
 
 
-ERRORS: dict[str, Callable[[Truths, Answer], Places]] = {"image": _wrong_pixels, "low_resolution": _wrong_cells}
+ERRORS: dict[str, Callable[[Truths, Prediction], Places]] = {"image": _wrong_pixels, "low_resolution": _wrong_cells}
 """See `Axes.click_frame`."""
-POLICIES: dict[str, Callable[[Truths, Axes, int, Prompts | None, Answer | None], Clicks]] = {
+POLICIES: dict[str, Callable[[Truths, Axes, int, Prompts | None, Prediction | None], Clicks]] = {
     "ritm": _ritm,
     "centre": _centre,
 }

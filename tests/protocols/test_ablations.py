@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from protocols.section44 import TABLE as SECTION44
 
 from models.errors import BenchError
 from protocols.ablations import make_ablation
 from protocols.results import TableResult
-from protocols.section44 import TABLE as SECTION44
 from protocols.table6 import TABLE as TABLE6
 from protocols.table7 import TABLE as TABLE7
 from tests.protocols.training_fakes import answers, write_record

@@ -13,7 +13,7 @@ from models.errors import BenchError
 from protocols import cells, table4
 from protocols import table4_prompts as interactive
 from protocols.axes import PAPER, Axes
-from protocols.predictors import ModelAnswerer
+from protocols.predictors import ModelPredictor
 from tests.protocols.fakes import DiscModel, disc, write_coco
 
 
@@ -32,7 +32,7 @@ def work(tmp_path, monkeypatch):
         return cells.Cell(
             protocol=table4,
             ask_image=interactive.ask_image,
-            answerer=ModelAnswerer(model or DiscModel(), axes),
+            predictor=ModelPredictor(model or DiscModel(), axes),
             model_identity={"name": "disc"},
             instances=instances,
             images=instances.images[:limit],

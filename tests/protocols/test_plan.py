@@ -1,11 +1,11 @@
 from pathlib import Path
 
 import pytest
+from protocols.rows import TABLE4, TABLE5
 
 from models import zoo
 from models.errors import BenchError
 from protocols.plan import make_plan
-from protocols.rows import TABLE4, TABLE5
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import pytest
 
 from models.segmenter import Prompts
 from protocols.axes import Axes
-from protocols.predictors import PROMPTS_AT_ONCE, Ceiling, Floor, ModelAnswerer, fill_box
+from protocols.predictors import PROMPTS_AT_ONCE, Ceiling, Floor, ModelPredictor, fill_box
 from tests.protocols.fakes import DiscModel, disc
 
 IMAGE = np.zeros((32, 40, 3), np.uint8)
@@ -12,9 +12,9 @@ BOX = Prompts.from_boxes([[14, 10, 26, 22]])
 
 
 def ask(prompts, truth=None, **axes):
-    answerer = ModelAnswerer(DiscModel(), Axes(**axes))
-    answerer.look(IMAGE)
-    return answerer.answer(prompts, np.zeros((len(prompts), 32, 40), bool) if truth is None else truth)
+    predictor = ModelPredictor(DiscModel(), Axes(**axes))
+    predictor.set_image(IMAGE)
+    return predictor.predict(prompts, np.zeros((len(prompts), 32, 40), bool) if truth is None else truth)
 
 
 def test_the_most_confident_candidate_counts():
@@ -44,9 +44,9 @@ def test_box_rules_leave_clicks_to_the_predicted_iou():
 
 def test_refinement_feeds_the_picked_logits_back():
     model = DiscModel()
-    answerer = ModelAnswerer(model, Axes(refinement=1))
-    answerer.look(IMAGE)
-    answerer.answer(BOX, np.zeros((1, 32, 40), bool))
+    predictor = ModelPredictor(model, Axes(refinement=1))
+    predictor.set_image(IMAGE)
+    predictor.predict(BOX, np.zeros((1, 32, 40), bool))
     first, second = model.seen
     assert first.mask_logits is None
     assert second.mask_logits is not None
@@ -69,10 +69,10 @@ def test_no_prompts_give_no_masks():
 
 def test_the_floor_fills_the_box_and_draws_discs_around_clicks():
     floor = Floor()
-    floor.look(IMAGE)
+    floor.set_image(IMAGE)
     truths = np.zeros((1, 32, 40), bool)
-    np.testing.assert_array_equal(floor.answer(BOX, truths).masks[0], fill_box([14, 10, 26, 22], (32, 40)))
-    two = floor.answer(Prompts([[[5, 5], [30, 20]]], [[1, 1]]), truths).masks[0]
+    np.testing.assert_array_equal(floor.predict(BOX, truths).masks[0], fill_box([14, 10, 26, 22], (32, 40)))
+    two = floor.predict(Prompts([[[5, 5], [30, 20]]], [[1, 1]]), truths).masks[0]
     np.testing.assert_array_equal(two, disc(5, 5, 2.01) | disc(30, 20, 2.01))
 
 
@@ -85,8 +85,8 @@ def test_a_filled_box_holds_the_pixels_whose_centres_it_covers():
 
 def test_the_ceiling_is_the_truth_through_a_resize_and_back():
     ceiling = Ceiling()
-    ceiling.look(np.zeros((427, 640, 3), np.uint8))
+    ceiling.set_image(np.zeros((427, 640, 3), np.uint8))
     truth = np.stack([disc(300, 200, radius, (427, 640)) for radius in (20, 100)])
-    masks = ceiling.answer(Prompts([[[0, 0]], [[0, 0]]], [[1], [1]]), truth).masks
+    masks = ceiling.predict(Prompts([[[0, 0]], [[0, 0]]], [[1], [1]]), truth).masks
     for mask, true in zip(masks, truth, strict=True):
         assert (mask & true).sum() / (mask | true).sum() > 0.99

@@ -14,7 +14,7 @@ from bench.metrics.ap import coco_ap, lvis_ap
 from protocols import table4, table5
 from protocols import table5_prompts as instance
 from protocols.axes import PRESETS, preset
-from protocols.predictors import ModelAnswerer
+from protocols.predictors import ModelPredictor
 from protocols.prompts import error_clicks, sequences
 from protocols.prompts.frame import Frame
 from protocols.prompts.sequences import clicked
@@ -62,8 +62,8 @@ def follow(name, image, answers, *, draws=None, boxes=False, monkeypatch=None):
     info, annotations = image
     axes = preset(name)
     truths = truths_of(info, without_crowds(annotations, axes), axes)
-    answerer = ModelAnswerer(STUBS[name](), axes)
-    answerer.look(np.zeros((info.height, info.width, 3), np.uint8))
+    predictor = ModelPredictor(STUBS[name](), axes)
+    predictor.set_image(np.zeros((info.height, info.width, 3), np.uint8))
     seen = []
 
     def recorded(errors, **key):
@@ -78,7 +78,7 @@ def follow(name, image, answers, *, draws=None, boxes=False, monkeypatch=None):
         )
         monkeypatch.setattr(sequences, "error_click", recorded)
     start = boxes_of(truths, axes) if boxes else None
-    sequence = list(clicked(answerer, truths, axes, answers, start=start))
+    sequence = list(clicked(predictor, truths, axes, answers, start=start))
     values, prompts = [ious(answer.masks, truths, axes) for _, answer in sequence], sequence[-1][0]
     points, labels = prompts.points[:, 2 * boxes :], prompts.labels[:, 2 * boxes :]
     if name == "edgesam":
@@ -173,7 +173,7 @@ def test_the_table_s_means_are_those_of_the_published_ious(shared, photos, name,
     axes, records, rows = preset(name), [], []
     for (info, annotations), row_of in photo_images(shared, data_set):
         image = np.zeros((info.height, info.width, 3), np.uint8)
-        records += ask_image(ModelAnswerer(STUBS[name](), axes), image, info, annotations, axes)
+        records += ask_image(ModelPredictor(STUBS[name](), axes), image, info, annotations, axes)
         rows += [row_of[one.id] for one in annotations]
     frame = pd.DataFrame(records)
     scores = table4.score(CellRun(frame, "f", 0, tuple(frame["image_id"].unique()), {}), None, axes)
@@ -190,7 +190,7 @@ def test_edgesams_three_outputs_are_picked_by_score_or_by_its_own_raster_of_the_
     axes = replace(preset("edgesam"), mask_pick=pick, columns=("coco_1click",))
     for (info, annotations), row_of in photo_images(shared, most=5):
         image = np.zeros((info.height, info.width, 3), np.uint8)
-        records = ask_image(ModelAnswerer(PaddedStub(), axes), image, info, annotations, axes)
+        records = ask_image(ModelPredictor(PaddedStub(), axes), image, info, annotations, axes)
         found = {record["annotation_id"]: record["iou"] for record in records if not record["iscrowd"]}
         golden = photos[f"edgesam_photos_click1_three_{published}_iou"][[row_of[one] for one in found]]
         np.testing.assert_allclose(list(found.values()), golden, atol=TOLERANCE)
@@ -213,7 +213,7 @@ def test_ap_from_detected_boxes_is_the_published_one(shared, name, data_set, ap)
     for info in instances.images:
         most = table5.most_detections(data_set, axes)
         image = np.zeros((info.height, info.width, 3), np.uint8)
-        stub = ModelAnswerer(Stub(), axes)
+        stub = ModelPredictor(Stub(), axes)
         records += instance.ask_image(stub, image, info, [], axes, detections=detections, most=most)
     found = ap(instances.annotation_path, table5.to_results(pd.DataFrame(records), axes)).stats
     assert {key: found[key] for key in STATS} == pytest.approx({k: expected[k] / unit for k in STATS}, abs=1e-9)

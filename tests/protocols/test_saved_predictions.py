@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from protocols.row_plan import Plan, Subject
 
 from models.errors import BenchError
 from protocols.results import Row
-from protocols.row_plan import Plan, Subject
 from protocols.saved_predictions import read_recordings, with_recorded, write_recording
 from protocols.scores import CellRun
 

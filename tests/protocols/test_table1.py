@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from protocols.row_plan import make_plan
+from protocols.row_table import make_table
 
 from bench.data.imagenet import open_imagenet
 from bench.store import RunStore
 from models.errors import BenchError
 from protocols import data_set, table1
 from protocols.results import TableResult
-from protocols.row_plan import make_plan
-from protocols.row_table import make_table
 from protocols.settings import Settings
 from tests.protocols.training_fakes import answers, write_record
 

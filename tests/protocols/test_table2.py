@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from protocols.row_plan import make_plan
+from protocols.row_table import make_table
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -21,8 +23,6 @@ from bench.store import RunStore
 from models.errors import BenchError
 from protocols import table2
 from protocols.results import TableResult
-from protocols.row_plan import make_plan
-from protocols.row_table import make_table
 from protocols.settings import Settings
 from tests.bench.data.training.test_detection import ANNOTATIONS, annotation, lay_out
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from protocols.row_plan import make_plan
+from protocols.row_table import make_table
 
 from bench.data.ade20k import open_ade20k
 from bench.store import RunStore
 from models.errors import BenchError
 from protocols import table3
 from protocols.paper import paper_table
-from protocols.row_plan import make_plan
-from protocols.row_table import make_table
 from protocols.settings import Settings
 from tests.bench.data.ade20k_files import random_pair, write_ade20k
 
@@ -43,13 +43,13 @@ class Segmenter:
     def __init__(self, name: str, wrong: float) -> None:
         self.name, self.wrong, self.asked = name, wrong, 0
 
-    def answer(self, photo, truth):
+    def predict(self, photo, truth):
         spoilt = np.random.default_rng(int(photo.sum())).random(truth.shape) < self.wrong
         return np.where(spoilt | (truth == 255), 0, truth)
 
     def areas(self, photo, truth, classes):
         self.asked += 1
-        counts = confusion(self.answer(photo, truth), truth, classes)
+        counts = confusion(self.predict(photo, truth), truth, classes)
         return counts.diagonal(), counts.sum(0) + counts.sum(1) - counts.diagonal()
 
 
@@ -115,7 +115,7 @@ def test_miou_is_that_of_one_confusion_matrix_over_all_photos(tmp_path, root) ->
     result = make_table(table3, plan(registry, root), table3.data_set(photos, None), settings(tmp_path), cards=registry)
     for row, name in (("MAE-Ti", "m2f-mae-ti-micro"), ("SAMI-Ti", "m2f-sami-ti-micro")):
         model = registry.models[name]
-        counts = sum(confusion(model.answer(*photos[i]), photos[i][1], CLASSES) for i in range(12))
+        counts = sum(confusion(model.predict(*photos[i]), photos[i][1], CLASSES) for i in range(12))
         iou = counts.diagonal() / (counts.sum(0) + counts.sum(1) - counts.diagonal())
         cell = result.cell(row, "miou")
         assert cell.status == "measured"

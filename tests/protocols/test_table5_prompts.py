@@ -14,7 +14,7 @@ from bench.data import Detections, open_detections, open_instances, read_rgb
 from models.errors import MissingData
 from protocols import table5
 from protocols.axes import PAPER, Axes
-from protocols.predictors import Ceiling, ModelAnswerer
+from protocols.predictors import Ceiling, ModelPredictor
 from protocols.prompts.jittered_boxes import jittered_detections
 from protocols.scores import CellRun
 from protocols.table5_prompts import Detector, ask_detector, ask_image
@@ -29,12 +29,12 @@ def root(tmp_path):
     return tmp_path
 
 
-def ask(instances, answerer, detections, most=100, axes=PAPER, how=ask_image):
+def ask(instances, predictor, detections, most=100, axes=PAPER, how=ask_image):
     return [
         record
         for info in instances.images
         for record in how(
-            answerer,
+            predictor,
             read_rgb(info.path),
             info,
             instances.annotations(info.id),
@@ -85,7 +85,7 @@ def test_ground_truth_masks_from_ground_truth_boxes_give_ap_1(root, name):
 
 def test_records_hold_the_masks_the_model_gave(root):
     instances = open_instances("coco", root)
-    record = ask(instances, ModelAnswerer(DiscModel(), PAPER), true_boxes(instances))[0]
+    record = ask(instances, ModelPredictor(DiscModel(), PAPER), true_boxes(instances))[0]
     mask = rle.decode({"size": [record["height"], record["width"]], "counts": record["counts"].encode()})
     np.testing.assert_array_equal(mask.astype(bool), disc(8.5, 9.5, 6))
 
@@ -192,7 +192,7 @@ def test_the_truth_is_decoded_for_those_alone_who_look_at_it(root, monkeypatch):
         raise AssertionError
 
     monkeypatch.setattr("protocols.table5_prompts._nearest_truths", never)
-    assert ask(instances, ModelAnswerer(DiscModel(), PAPER), true_boxes(instances))
+    assert ask(instances, ModelPredictor(DiscModel(), PAPER), true_boxes(instances))
     with pytest.raises(AssertionError):
         ask(instances, Ceiling(), true_boxes(instances))
 

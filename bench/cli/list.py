@@ -1,0 +1,238 @@
+"""`bench list`: which tables, models and data are here, and what to do for the others."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bench import paths
+from bench.data import open_instances
+from bench.data.catalog import BOX_SETS, FOLDER_SETS, INSTANCE_SETS
+from models import checkpoints, row_cards, zoo
+from models.errors import BenchError, printable, refused
+from models.vitdet import cascades
+from protocols import tables
+from protocols.axes import PRESETS
+from protocols.paper import paper_table
+from protocols.plan import registry_of
+
+WIDTH = 120
+"""Columns where the output is no terminal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line: a table, a model or a data set."""
+
+    group: str
+    name: str
+    what: str
+    here: bool
+    """Whether it can be used now."""
+    file: str = ""
+    """The missing file and its size."""
+    missing: str = ""
+    """How to get what is missing."""
+
+
+def list_all(as_json: bool = False) -> None:
+    """Say which tables, models and data are here, and for each missing file its name, size and the way to get it.
+
+    Args:
+        as_json: Print the same as JSON.
+    """
+    entries = [*_models(), *_cascades(), *_data_sets()]
+    entries = [*_tables(entries), *entries]
+    if as_json:
+        print(json.dumps([asdict(entry) for entry in entries], indent=1))
+        return
+    console = Console()
+    console = console if console.is_terminal else Console(file=console.file, width=max(WIDTH, console.width))
+    for group in dict.fromkeys(entry.group for entry in entries):
+        _print_group(console, group, [entry for entry in entries if entry.group == group])
+    _say(console, f"presets: {', '.join(PRESETS)} (`bench run table4 --preset NAME`)")
+    for line in (f"weights folder: {checkpoints.weights_root()}", *zoo.broken_plugins()):
+        _say(console, line)
+
+
+def _print_group(console: Console, group: str, entries: list[Entry]) -> None:
+    """Print what is here on one line, and a line for each of the others; of tables a line each."""
+    _say(console, f"{group}", "bold")
+    here = [entry for entry in entries if entry.here]
+    if group == "tables":
+        grid = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
+        for entry in entries:
+            grid.add_row(*(Text(printable(text)) for text in (entry.name, entry.what, entry.missing)))
+        console.print(grid)
+        return
+    if here:
+        names = ", ".join(entry.name + (f" ({entry.what})" if entry.what else "") for entry in here)
+        console.print(Text.assemble(("  here: ", "green"), printable(names)), highlight=False)
+    grid = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column()
+    grid.add_column(overflow="fold")
+    absent = [entry for entry in entries if not entry.here]
+    if len({entry.missing for entry in absent}) == 1 < len(absent):
+        _say(console, f"  missing: {', '.join(entry.name for entry in absent)}: {absent[0].missing}")
+        return
+    for entry in absent:
+        name = entry.name + (f" ({entry.what})" if entry.what else "")
+        grid.add_row(*(Text(printable(text)) for text in (name, entry.file, entry.missing)))
+    if grid.row_count:
+        console.print(Text("  missing:", "yellow"))
+        console.print(grid)
+
+
+def _say(console: Console, line: str, style: str = "") -> None:
+    """Print a line whose names are text and no markup."""
+    console.print(Text(printable(line), style), soft_wrap=True, highlight=False)
+
+
+def _tables(entries: list[Entry]) -> Iterator[Entry]:
+    """Yield a line for each table: what it can be made of here."""
+    here = {entry.name for entry in entries if entry.here}
+    for name in tables.names():
+        try:
+            table = tables.find(name)
+        except BenchError as error:
+            yield Entry("tables", name, str(error), here=False)
+            continue
+        state = "from records of trainings" if hasattr(table, "make") else _state(table, here)
+        yield Entry("tables", name, table.TITLE, here=True, missing=state)
+
+
+def _state(table: ModuleType, here: set[str]) -> str:
+    """Say at which scale a table can be made here, and from how many of its models."""
+    labels = set(paper_table(table.NAME).index)
+    counts = {}
+    for scale in ("micro", "paper"):
+        cards = [card for card in registry_of(table).cards() if card.scale == scale and card.paper_row in labels]
+        models = {card.paper_row: card.name in here for card in cards if card.released}
+        counts[scale] = f"{sum(models.values())} of {len(models)}" if models else "no public"
+    missing = [name for name in table.DATA_SETS if name not in here]
+    without = f", without {' and '.join(missing)}" if missing else ""
+    return f"micro: {counts['micro']} models; paper: {counts['paper']}{without}"
+
+
+def _models() -> Iterator[Entry]:
+    """Yield a line for each model that weights exist for."""
+    seen = set()
+    for name in tables.names():
+        with suppress(BenchError):
+            table = tables.find(name)
+            if hasattr(table, "make") or table.CARDS in seen:
+                continue
+            seen.add(table.CARDS)
+            registry = registry_of(table)
+            of_tables = [other for other in map(_found, tables.names()) if getattr(other, "CARDS", "") == table.CARDS]
+            group = f"{table.MODELS}s ({', '.join(other.NAME for other in of_tables)})"
+            for card in registry.cards():
+                if card.released and card.scale != "any":
+                    yield _entry(group, card, partial(_available, registry))
+            for bound in [card for card in registry.cards() if card.scale == "any"]:
+                yield Entry(group, bound.name, "", here=True)
+
+
+def _available(registry: Any, card: Any) -> tuple[bool, str]:
+    found: tuple[bool, str] = registry.available(card.name)
+    return found
+
+
+def _found(name: str) -> Any:
+    with suppress(BenchError):
+        return tables.find(name)
+
+
+def _cascades() -> Iterator[Entry]:
+    """Yield a line for each published detector that `bench detect` writes Table 5's boxes with."""
+    for card in cascades.CASCADES:
+        yield _entry("detectors of Table 5's boxes (`bench detect`)", card, row_cards.available)
+
+
+def _entry(group: str, card: Any, available: Callable[[Any], tuple[bool, str]]) -> Entry:
+    """Return the line of a model; whatever is wrong with one costs its own line."""
+    try:
+        usable, why = available(card)
+    except BenchError as error:
+        usable, why = False, str(error)
+    except OSError as error:
+        usable, why = False, str(refused(error))
+    row = getattr(card, "data", "").upper() if card.paper_row in ("", None) else card.paper_row
+    if usable:
+        return Entry(group, card.name, row, here=True)
+    return Entry(group, card.name, row, here=False, file=_file(card), missing=_way_to_get(card) or why)
+
+
+def _file(card: Any) -> str:
+    """Return the name and size of a model's file."""
+    name = Path(card.filename).name if card.filename else ""
+    size = getattr(card, "bytes", None)
+    return f"{name}, {size / 1e6:,.0f} MB" if size else name
+
+
+def _way_to_get(card: Any) -> str:
+    """Return what makes a model usable here, empty if its file is here and something is wrong with it."""
+    requires = getattr(card, "requires", None)
+    if requires is not None and importlib.util.find_spec(requires[0]) is None:
+        return f'pip install "{requires[1]}"'
+    folder = row_cards.PACKAGED if card.scale == "micro" else checkpoints.weights_root()
+    with suppress(OSError):
+        if card.filename and os.path.lexists(folder / card.filename):
+            return ""
+    if card.scale == "micro":
+        return f"python -m bench train {card.name}"
+    if card.name in zoo.names():
+        return f"bench weights fetch {card.name}"
+    return f"download {card.url}"
+
+
+def _data_sets() -> Iterator[Entry]:
+    """Yield a line for each data set."""
+    yield Entry("data", "dead leaves", "micro scale, drawn on first use", here=True)
+    root = paths.data_root()
+    sizes = {name: f"{one.n_images:,} images" for name, one in (INSTANCE_SETS | FOLDER_SETS).items()}
+    for name in [*INSTANCE_SETS, *BOX_SETS, *FOLDER_SETS]:
+        if root is None:
+            yield Entry("data", name, "", False, sizes.get(name, ""), "set BENCH_DATA to the folder of all data sets")
+            continue
+        try:
+            found = _look(name, root)
+        except BenchError as error:
+            yield Entry("data", name, "", False, sizes.get(name, ""), str(error))
+        except OSError as error:
+            yield Entry("data", name, "", False, sizes.get(name, ""), str(refused(error, root)))
+        else:
+            yield Entry("data", name, found, here=True)
+
+
+def _look(name: str, root: Path) -> str:
+    """Say what is there of a data set.
+
+    Raises:
+        BenchError: if it is not there, or cannot be used.
+    """
+    if name in INSTANCE_SETS:
+        found = open_instances(name, root)
+        return f"{len(found.images):,} images, {found.n_annotations:,} annotations in {root}"
+    if name in BOX_SETS:
+        path = root / BOX_SETS[name].file
+        if not path.is_file():
+            raise BenchError(BOX_SETS[name].download.sentence(root))
+        return f"{path.stat().st_size / 1e6:,.0f} MB"
+    folder = root / FOLDER_SETS[name].pattern.partition("*")[0].rpartition("/")[0]
+    if not folder.is_dir():
+        raise BenchError(f"{FOLDER_SETS[name].how} {root / name}")
+    return f"in {folder}"

@@ -1,0 +1,39 @@
+"""`bench runs`: what the run store holds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bench import store
+from models.errors import printable
+
+
+def list_runs(as_json: bool = False) -> None:
+    """List the runs of the store (./runs or $BENCH_RUNS), the newest first.
+
+    Args:
+        as_json: Print them as JSON.
+    """
+    found = store.list_runs()
+    if as_json:
+        print(json.dumps([asdict(run) for run in found], indent=1, default=str))
+        return
+    table = Table("run", "what", "shards", "size", "last write", box=None)
+    for run in found:
+        what = " ".join(_named(run.identity.get(key)) for key in ("model", "data"))
+        what = run.problem or f"{run.identity.get('protocol', '?')}: {what}"
+        size, written = f"{run.bytes / 1e6:.1f} MB", f"{run.last_write:%Y-%m-%d %H:%M}"
+        entries = (run.fingerprint, what, f"{run.done} of {run.shards}", size, written)
+        table.add_row(*(Text(printable(entry)) for entry in entries))
+    Console().print(table)
+
+
+def _named(part: Any) -> str:
+    """Return the name in a part of an identity, empty where another program wrote that."""
+    return str(part.get("name", "")) if isinstance(part, dict) else ""

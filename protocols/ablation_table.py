@@ -1,0 +1,135 @@
+"""Tables made of training records: one variant of the recipe a row, means over seeds, compared over the same seeds.
+
+The module of such a table (`table6`, `table7`, `ablations`) is data: NAME, TITLE, VARIANTS, COMPARED and NOTES.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from bench.metrics.random_effects import crossed_mean
+from bench.processes import this_process
+from models.errors import BenchError
+from protocols.comparisons import METHOD, compared_over_seeds, difference, seeds_of, too_few
+from protocols.paper import claims, paper_difference, paper_value
+from protocols.results import Cell, Column, Comparison, Row, TableResult
+from protocols.settings import Settings
+from protocols.training_records import Records, read_records
+
+COLUMN = Column("top1", "top-1", "ImageNet-1K")
+COLUMNS = (COLUMN,)
+TAKES = frozenset({"scale"})
+INTERVAL = "95 % interval over training seeds and images"
+PAIRING = "paired over the same seeds and images"
+
+
+class Variant(NamedTuple):
+    """One row."""
+
+    label: str
+    """As in the paper's table."""
+    run: str
+    """Name of its records."""
+    note: str = ""
+
+
+def make(table: ModuleType, settings: Settings) -> TableResult | None:
+    """Return a table of variants from the records of their trainings; None on all but the first process.
+
+    Args:
+        table: its module.
+        settings: the scale of the records (auto: the paper's where there are any, else micro) and their folder.
+
+    Raises:
+        BenchError: if a record is damaged, or paper scale was asked for and nothing was trained.
+    """
+    if not this_process().is_first:
+        return None
+    runs, folder = tuple(variant.run for variant in table.VARIANTS), settings.records
+    of_paper = read_records(runs, "paper", folder) if settings.scale != "micro" else {}
+    if settings.scale == "paper" and not of_paper:
+        raise BenchError(
+            f"no training of {table.NAME} at paper scale is recorded in {folder}: it takes `bench train` on GPUs "
+            "first, or use --scale micro"
+        )
+    found, records = ("paper", of_paper) if of_paper else ("micro", read_records(runs, "micro", folder))
+    return TableResult(
+        name=table.NAME,
+        title=table.TITLE,
+        scale=found,
+        world=_world(found, records),
+        comparable=found == "paper",
+        preset="",
+        columns=COLUMNS,
+        rows=tuple(Row(v.label, v.run if v.run in records else None, note=v.note) for v in table.VARIANTS),
+        cells=tuple(_cell(table, variant, records) for variant in table.VARIANTS),
+        comparisons=tuple(_comparisons(table, records)),
+        footnotes=(METHOD, *_extent(table, records), *table.NOTES),
+        command=settings.command,
+        provenance={**settings.provenance, "trainings": _trainings(records)},
+        interval=INTERVAL,
+        pairing=PAIRING,
+        row_head="variant",
+    )
+
+
+def train_command(table: str) -> str:
+    """Return the command that trains what a table needs."""
+    return f"`nox -s reproduce_{table} -- --train`"
+
+
+def _cell(table: ModuleType, variant: Variant, records: Records) -> Cell:
+    paper = paper_value(table.NAME, variant.label, COLUMN.key)
+    if variant.run not in records:
+        why = f"no record of {variant.run}: train it with {train_command(table.NAME)}"
+        return Cell(variant.label, COLUMN.key, "not trained yet", paper, why=why)
+    mean = crossed_mean(seeds_of(records[variant.run]))
+    return Cell(
+        variant.label,
+        COLUMN.key,
+        "measured",
+        paper,
+        mean.value,
+        mean.low,
+        mean.high,
+        mean.seeds * mean.images,
+        too_few(mean.seeds),
+    )
+
+
+def _comparisons(table: ModuleType, records: Records) -> Iterator[Comparison]:
+    variants = {variant.label: variant for variant in table.VARIANTS}
+    claimed = {(claim.first, claim.second): claim.claimed for claim in claims(table.NAME)}
+    for first, second in table.COMPARED:
+        printed = paper_difference(table.NAME, first, second, COLUMN.key)
+        ours = difference(records, variants[first].run, variants[second].run)
+        paper = claimed.get((first, second), printed)
+        yield compared_over_seeds(first, second, COLUMN.key, paper, ours)
+
+
+def _world(scale: str, records: Records) -> str:
+    if not records:
+        return "nothing is trained yet"
+    images = {len(record.correct) for seeds in records.values() for record in seeds.values()}
+    data = "ImageNet" if scale == "paper" else "dead leaves as ImageNet, micro encoders"
+    return f"{data}; {max(images):,} held-out images; from training records"
+
+
+def _extent(table: ModuleType, records: Records) -> Iterator[str]:
+    """Say what each seed of a variant gave."""
+    for variant in table.VARIANTS:
+        of_seed = records.get(variant.run, {})
+        each = ", ".join(f"{100 * of_seed[seed].correct.mean():.1f} (seed {seed})" for seed in sorted(of_seed))
+        if each:
+            yield "; ".join(part for part in (f"{variant.label}: {each}", too_few(len(of_seed))) if part)
+
+
+def _trainings(records: Records) -> dict[str, Any]:
+    """Return what each training was and how long it took."""
+    return {
+        f"{run}-seed{seed}": {"variant": dict(record.variant), "seconds": round(record.seconds)}
+        for run, seeds in records.items()
+        for seed, record in sorted(seeds.items())
+    }

@@ -1,0 +1,165 @@
+"""Compare two rows as the paper does: over images, over trainings, and in which words.
+
+A measured difference has the sign that the paper's has, the opposite one, or is not decided.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+
+from bench.metrics.interval import Interval
+from bench.metrics.random_effects import CrossedMean, crossed_mean, crossed_statistic
+from protocols.measured import Measured
+from protocols.paper import paper_difference
+from protocols.results import Column, Comparison
+from protocols.scores import Scores
+from protocols.training_records import Records, TrainingRecord
+
+SEEDS_WANTED = 3
+"""Trainings of a variant that an ablation asks for."""
+METHOD = (
+    "intervals and p: two-way random effects of seeds and images, Satterthwaite's degrees of freedom; "
+    "two variants are decided apart where p < 0.05"
+)
+METHOD_OF_STATISTICS = (
+    "differences with a p are means over trainings of both methods; intervals and p: two-way random effects of seeds "
+    "and images (bootstrap), Satterthwaite's degrees of freedom"
+)
+"""For numbers that are no means over images (AP, mean IoU)."""
+
+
+class Sampled(NamedTuple):
+    """A statistic on all images and on bootstrap samples of them."""
+
+    value: float
+    draws: np.ndarray
+    """float64 [B]; NaN where a sample has no such object."""
+    images: int
+
+
+def over_images(table: ModuleType, measured: Measured) -> Iterator[Comparison]:
+    """Yield the difference of each pair of rows in each column, paired over the images that both were asked about."""
+    labels, scores = {row.label for row in measured.plan.rows}, measured.scores
+    for first, second in [pair for pair in table.COMPARED if set(pair) <= labels]:
+        both = first in scores and second in scores
+        ours = table.compare(scores[first][0], scores[second][0]) if both else {}
+        for column in measured.columns:
+            paper = paper_difference(table.NAME, first, second, column.key)
+            yield compared(first, second, column.key, paper, ours.get(column.key))
+
+
+def over_seeds(table: ModuleType, measured: Measured) -> Iterator[Comparison]:
+    """Yield the same over the trainings that both rows have, if several, else over images.
+
+    `table.sampled` gives each column's statistic with its bootstrap samples: for numbers that are no means over images.
+    """
+    for first, second in table.COMPARED:
+        one, other = measured.scores.get(first, {}), measured.scores.get(second, {})
+        shared = sorted(one.keys() & other.keys())
+        for column in measured.columns:
+            paper = paper_difference(table.NAME, first, second, column.key)
+            if len(shared) < 2:
+                ours = table.compare(one[0], other[0])[column.key] if shared == [0] else None
+                yield _of_one_training(compared(first, second, column.key, paper, ours))
+                continue
+            ours_of = [table.sampled(one[seed])[column.key] for seed in shared]
+            theirs = [table.sampled(other[seed])[column.key] for seed in shared]
+            mean = crossed_statistic(
+                np.array([a.value - b.value for a, b in zip(ours_of, theirs, strict=True)]),
+                np.stack([a.draws - b.draws for a, b in zip(ours_of, theirs, strict=True)]),
+                images=ours_of[0].images,
+            )
+            yield compared_over_seeds(first, second, column.key, paper, mean, count=True)
+
+
+def _of_one_training(comparison: Comparison) -> Comparison:
+    """Say that a verdict rests on one training of each row."""
+    if comparison.verdict not in ("same order", "opposite order"):
+        return comparison
+    return replace(comparison, verdict=f"{comparison.verdict} (1 training each)")
+
+
+def seed_notes(columns: Sequence[Column], scores: Mapping[str, Mapping[int, Scores]]) -> Iterator[str]:
+    """Say what each training gave, where a row has several, and how they are compared."""
+    several = {row: seeds for row, seeds in scores.items() if len(seeds) > 1}
+    for row, seeds in several.items():
+        each = "; ".join(
+            f"{column.label} " + ", ".join(f"{100 * seeds[s].intervals[column.key].value:.1f}" for s in sorted(seeds))
+            for column in columns
+        )
+        yield f"{row}, by training seed {', '.join(map(str, sorted(seeds)))}: {each}"
+    if several:
+        yield METHOD_OF_STATISTICS
+    yield "intervals of rows are over images, for the training of seed 0: other seeds of the same recipe differ too"
+
+
+def seeds_of(records: Mapping[int, TrainingRecord]) -> np.ndarray:
+    """Return float [S, N], 1 where the model of a seed was right."""
+    return np.stack([records[seed].correct for seed in sorted(records)]).astype(np.float64)
+
+
+def difference(records: Records, first: str, second: str) -> CrossedMean | None:
+    """Return the mean difference of two runs over the seeds that both have, None if they share none."""
+    one, other = records.get(first, {}), records.get(second, {})
+    shared = sorted(one.keys() & other.keys())
+    if not shared:
+        return None
+    return crossed_mean(seeds_of({s: one[s] for s in shared}) - seeds_of({s: other[s] for s in shared}))
+
+
+def too_few(seeds: int) -> str:
+    """Say what fewer seeds than wanted mean, nothing if there are enough.
+
+    >>> too_few(3), too_few(1)
+    ('', 'only 1 of 3 seeds: says nothing of other trainings')
+    """
+    if seeds >= SEEDS_WANTED:
+        return ""
+    meaning = "says nothing of other trainings" if seeds == 1 else "the interval is a rough one"
+    return f"only {seeds} of {SEEDS_WANTED} seeds: {meaning}"
+
+
+def compared(first: str, second: str, column: str, paper: float | None, ours: Interval | None) -> Comparison:
+    """Say whether our difference has the paper's sign; undecided if its interval holds 0."""
+    if ours is None or math.isnan(ours.value):
+        return Comparison(first, second, column, paper, None, None, None, "not measured")
+    low, high = (None if math.isnan(end) else end for end in (ours.low, ours.high))
+    if low is None or high is None or low <= 0 <= high:
+        verdict = "not decided"
+    elif paper is None:
+        verdict = "not claimed"
+    else:
+        verdict = "same order" if (ours.value > 0) == (paper > 0) else "opposite order"
+    return Comparison(first, second, column, paper, ours.value, low, high, verdict)
+
+
+def compared_over_seeds(
+    first: str, second: str, column: str, paper: float | None, ours: CrossedMean | None, *, count: bool = False
+) -> Comparison:
+    """Say the same of trainings, with the p-value and, if asked, how many; one alone decides nothing about a method."""
+    if ours is None:
+        return compared(first, second, column, paper, None)
+    interval = Interval(ours.value, ours.low, ours.high, ours.images)
+    plain = compared(first, second, column, paper, interval)
+    if ours.seeds < 2:
+        detail, verdict = "1 seed", "not decided"
+    else:
+        detail, verdict = p_words(ours.p) + (f", {ours.seeds} seeds" if count else ""), plain.verdict
+    return Comparison(first, second, column, paper, plain.measured, plain.low, plain.high, f"{verdict} ({detail})")
+
+
+def p_words(p: float) -> str:
+    """Return a p-value in two digits.
+
+    >>> p_words(0.3141), p_words(0.0123), p_words(0.00001)
+    ('p = 0.31', 'p = 0.012', 'p < 0.001')
+    """
+    if math.isnan(p):
+        return "p unknown"
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}" if p < 0.1 else f"p = {p:.2f}"

@@ -1,0 +1,36 @@
+"""What a table's module need not say: attributes of `protocols.tables.Table` that have a usual value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from protocols.results import OVER_IMAGES
+
+MIXED = False
+MATTERS: dict[str, tuple[str, ...]] = {}
+NEVER_RELEASED: dict[str, str] = {}
+OURS: tuple[str, ...] = ("",)
+EXACT = False
+TRAINED_WITH = ""
+
+
+def note(label: str) -> str:
+    """Return what a reader must know about the paper's row: nothing."""
+    return ""
+
+
+def saved(data: Any, settings: Any) -> Mapping[str, Any]:
+    """Return predictions that were saved when models were trained: none."""
+    return {}
+
+
+def pairing(measured: Any) -> str:
+    """Say how rows are compared."""
+    return OVER_IMAGES
+
+
+def of(table: ModuleType, name: str) -> Any:
+    """Return an attribute of a table's module, or its usual value."""
+    return getattr(table, name) if hasattr(table, name) else globals()[name]

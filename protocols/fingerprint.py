@@ -1,0 +1,113 @@
+"""What of the code can change a model's records: the modules that asking it reaches, and the libraries they import.
+
+A run's identity holds a digest of these, so that after a change nothing stale is reused, and that a change elsewhere
+throws nothing away: MobileSAM's modules are no part of SAM's runs, and trainings, plans and reports are part of none.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+OURS = ("bench", "models", "protocols")
+
+
+def code_digest(roots: Iterable[str]) -> str:
+    """Return a hash of the source behind some modules and of the versions of all libraries that it imports.
+
+    Args:
+        roots: names of modules. Those of other packages stand for the whole package, all its files and its version.
+    """
+    sources, libraries = _reached(frozenset(roots))
+    digest = hashlib.sha256()
+    for name, path in sorted(sources.items()):
+        digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
+    digest.update(repr(sorted(_versions(libraries).items())).encode())
+    return digest.hexdigest()[:16]
+
+
+def modules_reached(*roots: str) -> frozenset[str]:
+    """Return the names of the modules whose source is part of the digest."""
+    return frozenset(_reached(frozenset(roots))[0])
+
+
+def _reached(roots: frozenset[str]) -> tuple[dict[str, Path], set[str]]:
+    """Return the sources of all modules that are reached, and the packages of others that they import."""
+    sources: dict[str, Path] = {}
+    libraries: set[str] = set()
+    waiting = list(roots)
+    for root in roots:
+        if root.partition(".")[0] not in OURS:
+            sources |= _package(root.partition(".")[0])
+            libraries.add(root.partition(".")[0])
+    waiting += [name for path in sources.values() for name in _imports(path)]
+    while waiting:
+        name = waiting.pop()
+        top = name.partition(".")[0]
+        if top not in OURS:
+            libraries.add(top)
+            continue
+        for part in _with_packages(name):
+            path = _file(part)
+            if path is not None and part not in sources:
+                sources[part] = path
+                waiting += _imports(path)
+    return sources, libraries
+
+
+def _with_packages(name: str) -> Iterator[str]:
+    """Yield a dotted name and the packages around it, which are imported with it.
+
+    >>> list(_with_packages("models.sam.build"))
+    ['models', 'models.sam', 'models.sam.build']
+    """
+    parts = name.split(".")
+    yield from (".".join(parts[: end + 1]) for end in range(len(parts)))
+
+
+def _file(name: str) -> Path | None:
+    """Return the source of a module of ours, None for what is no module (a name that is imported from one)."""
+    place = ROOT.joinpath(*name.split("."))
+    return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)
+
+
+def _package(top: str) -> dict[str, Path]:
+    """Return the Python files of another package or module by name."""
+    spec = importlib.util.find_spec(top)
+    if spec is None or spec.origin is None:
+        return {}
+    origin = Path(spec.origin)
+    if spec.submodule_search_locations is None:
+        return {top: origin}
+    return {f"{top}/{path.relative_to(origin.parent)}": path for path in sorted(origin.parent.rglob("*.py"))}
+
+
+@cache
+def _imports(path: Path) -> tuple[str, ...]:
+    """Return the dotted names that a file imports anywhere, one for each name that is taken from a module."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(found)
+
+
+def _versions(libraries: Iterable[str]) -> dict[str, str]:
+    """Return the versions of the distributions behind packages, by name of the distribution."""
+    outside = set(libraries) - set(sys.stdlib_module_names)
+    known = _distributions()
+    return {name: version(name) for package in outside for name in known.get(package, ())}
+
+
+@cache
+def _distributions() -> dict[str, list[str]]:
+    return {package: sorted(set(names)) for package, names in packages_distributions().items()}

@@ -1,0 +1,141 @@
+"""Ask models: each is loaded once for all tables that ask it, and its records go into the run store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from models.cards import resolve
+from models.engine import engine, threads
+from models.errors import BenchError
+from protocols.data_set import DataSet
+from protocols.defaults import of
+from protocols.fingerprint import code_digest
+from protocols.plan import Plan, Subject, registry_of
+from protocols.scores import CellRun, Refused
+from protocols.settings import Settings
+from protocols.shards import Job, run_shards
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A table, the models that it asks and the data that it asks about; `ask` fills in what they answered."""
+
+    table: ModuleType
+    plan: Plan
+    data: dict[str, DataSet]
+    runs: dict[str, dict[str, CellRun | Refused]] = field(default_factory=dict)
+    """By data set and row."""
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What tells each row's model from others."""
+    engine: dict[str, Any] = field(default_factory=dict)
+    """How numbers were computed, where a table asks for the exact engine."""
+
+
+class _Part(NamedTuple):
+    """What one row's model is asked about one data set."""
+
+    question: Question
+    subject: Subject
+    data: DataSet
+
+
+def ask(questions: Sequence[Question], settings: Settings) -> None:
+    """Ask every model of some tables; what is in the run store is not asked again.
+
+    Where tables ask a model about the same images, each image is embedded once for all of them.
+
+    Raises:
+        BenchError: if a model or its data fail; finished shards stay.
+    """
+    for parts in _by_model(questions):
+        question, subject, _ = parts[0]
+        registry = registry_of(question.table)
+        with engine(exact=of(question.table, "EXACT")) as facts, threads(subject.card.threads):
+            model = registry.load(subject.model, subject.checkpoint, device=settings.device, trusted=settings.trusted)
+            for part in parts:
+                part.question.models[part.subject.row] = identity_of(model, settings)
+                part.question.engine.update(facts)
+            for together in _by_images(parts):
+                sharing = getattr(model, "remembering", nullcontext) if len(together) > 1 else nullcontext
+                with sharing():
+                    runs = run_model(model, [(p.question.table, p.data) for p in together], settings)
+                for part, run in zip(together, runs, strict=True):
+                    part.question.runs.setdefault(part.data.name, {})[part.subject.row] = run
+
+
+def _by_model(questions: Sequence[Question]) -> Iterator[list[_Part]]:
+    """Yield what each model is asked, in the order of the tables' rows."""
+    found: dict[tuple[Any, ...], list[_Part]] = {}
+    for question in questions:
+        for subject in question.plan.subjects:
+            which = (question.table.CARDS, subject.model, subject.checkpoint)
+            found.setdefault(which, []).extend(_Part(question, subject, data) for data in question.data.values())
+    yield from found.values()
+
+
+def _by_images(parts: Sequence[_Part]) -> Iterator[list[_Part]]:
+    """Yield parts that are about the same images together."""
+    found: dict[str, list[_Part]] = {}
+    for part in parts:
+        which = f"{part.data.asked.identity()} {part.question.table.IMAGES_A_SHARD} {part.data.asked.paths()[:1]}"
+        found.setdefault(which, []).append(part)
+    yield from found.values()
+
+
+def identity_of(model: Any, settings: Settings) -> dict[str, Any]:
+    """Return what tells a model from others."""
+    return {
+        "name": model.name,
+        "checkpoint_sha256": model.checkpoint_sha256,
+        "custom": model.custom,
+        "device": settings.device,
+    }
+
+
+def run_model(model: Any, asked: Sequence[tuple[ModuleType, DataSet]], settings: Settings) -> list[CellRun | Refused]:
+    """Ask one model about one set of images for some tables; what is in the run store is not asked again.
+
+    Args:
+        model: as its registry loads it.
+        asked: tables and their data, all with the same images.
+        settings: store, progress, device.
+
+    Raises:
+        BenchError: if the model fails, or no image can be read; finished shards stay.
+    """
+    jobs = [_job(model, table, data, settings) for table, data in asked]
+    runs = run_shards(jobs, settings.store, provenance=settings.provenance, progress=settings.progress)
+    for (_, data), run in zip(asked, runs, strict=True):
+        if isinstance(run, Refused):
+            continue
+        if run.resumed:
+            images = f"{run.resumed:,} of {len(data.asked.images):,} images"
+            settings.say(f"{model.name} on {data.name}: {images} from run {run.fingerprint}")
+        if not run.image_ids:
+            raise BenchError(f"no photo could be read: {next(iter(run.skipped.values()))}")
+    return runs
+
+
+def _job(model: Any, table: ModuleType, data: DataSet, settings: Settings) -> Job[Any]:
+    asking = {table.ASK.partition(":")[0], type(model).__module__, *registry_of(table).modules(model.name)}
+    identity = {
+        "protocol": table.NAME,
+        "version": table.VERSION,
+        "model": identity_of(model, settings),
+        "data": {"name": data.name, **data.truth},
+        "code": code_digest(asking),
+    }
+    if data.axes is not None:
+        identity["axes"] = asdict(data.axes)
+    return Job(
+        identity=identity,
+        asked=data.asked,
+        make=partial(resolve(table.ASK), model, data),
+        at_once=table.IMAGES_A_SHARD,
+        description=f"{model.name} on {data.name}",
+    )
