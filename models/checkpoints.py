@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from models.cards import CARDS, ModelCard, resolve
 from models.errors import BenchError
 from models.files.folders import weights_folder
 from models.files.hashes import hash_file, remembered_sha256
-from models.files.state_dicts import read_tensors
+
+if TYPE_CHECKING:  # torch takes seconds to import, and where files are is asked without it
+    from torch import Tensor, nn
 
 _REMEMBERED_FROM = 1 << 26
 """Smallest file, bytes, whose hash is remembered: below, hashing takes less than a tenth of a second."""
-_FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_FLOATS = {"torch.float32", "torch.float16", "torch.bfloat16", "torch.float64"}
 """Of weights. Smaller types, also floating ones, are quantised: they mean nothing without their scales."""
 _SHOWN = 3
 """Entries of each kind that a mismatch is explained with."""
@@ -76,6 +76,8 @@ def read_state_dict(path: Path, card: ModelCard) -> dict[str, Tensor]:
     Raises:
         BenchError: if the file is missing, cut short, or holds anything else.
     """
+    from models.files.state_dicts import read_tensors
+
     if not path.is_file():
         raise missing(card, path)
     return read_tensors(path, lambda reason: cut_short(path, path.stat().st_size, card, f" ({reason})"))
@@ -117,7 +119,7 @@ def check_numbers(state: Mapping[str, Tensor], own: Mapping[str, Tensor], what: 
             f"{what} holds no floating-point weights in {_some(quantised)}: it is quantised, "
             "give the checkpoint that it was made from"
         )
-    broken = [name for name in floats if not torch.isfinite(state[name].to(own[name].dtype)).all()]
+    broken = [name for name in floats if not state[name].to(own[name].dtype).isfinite().all()]
     if broken:
         raise BenchError(
             f"{what} has NaN or infinite values in {_some(broken)}: the training behind it diverged or the "
@@ -126,7 +128,7 @@ def check_numbers(state: Mapping[str, Tensor], own: Mapping[str, Tensor], what: 
 
 
 def _quantised(entry: Tensor) -> bool:
-    return entry.dtype not in _FLOATS
+    return str(entry.dtype) not in _FLOATS
 
 
 def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
@@ -136,6 +138,8 @@ def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 def fitting_model(state: Mapping[str, Tensor], cards: Iterable[ModelCard] = CARDS) -> str | None:
     """Return the name of the first model whose network has exactly these entries, None if there is none."""
+    import torch
+
     for card in cards:
         if card.segmenter is None or card.requires is not None:  # whose network may need what is not installed
             continue

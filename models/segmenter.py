@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from models.errors import BenchError
+
+if TYPE_CHECKING:  # torch takes seconds to import, and prompts are made without it
+    import torch
+    from torch import Tensor
 
 BACKGROUND, FOREGROUND, BOX_TOP_LEFT, BOX_BOTTOM_RIGHT, PADDING, NO_CLICK = 0, 1, 2, 3, -1, -2
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Collection
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Protocol
-
-import torch
+from typing import TYPE_CHECKING, Protocol
 
 from models import checkpoints
 from models.cards import CARDS, ModelCard, resolve
 from models.errors import BenchError, unknown_name
+from models.plugins import plugins
 from models.segmenter import Segmenter
+
+if TYPE_CHECKING:  # torch takes seconds to import, and what is known of models is asked without it
+    from torch.nn import Module
 
 GROUP = "efficientsam_bench.models"
 """Entry-point group of third-party models."""
@@ -111,7 +113,7 @@ def _all_cards() -> tuple[dict[str, ModelCard], list[str]]:
     """Return all cards by name, and what is wrong with the entry points that gave none or whose names were taken."""
     cards = {one.name: one for one in CARDS}
     broken = []
-    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+    for point in plugins(GROUP):
         try:
             found = _cards_of(point)
         except BenchError as error:
@@ -151,7 +153,7 @@ def _build(found: ModelCard, path: Path | None, device: str, trusted: Collection
         more = {"card": found, "trusted": trusted} if found.runs_code else {}
         made: LoadedSegmenter = resolve(found.build)(path, device, **more)
         return made
-    network: torch.nn.Module = resolve(found.build)()
+    network: Module = resolve(found.build)()
     if path is not None:
         checkpoints.fill(network, checkpoints.read_state_dict(path, found), card=found, path=path)
     segmenter: LoadedSegmenter = resolve(found.segmenter)(network.to(device), name=found.name)
@@ -175,6 +177,8 @@ def _require(found: ModelCard) -> None:
 
 def _check_device(device: str) -> None:
     """Raise if torch does not know or does not have a device."""
+    import torch
+
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:

@@ -278,7 +278,8 @@ def _missing(
     found, why = registry.available(card.name)
     if found:
         return None
-    return ("not trained yet" if card.scale == "micro" else "weights missing"), why
+    untrained = card.scale == "micro" and getattr(card, "requires", None) is None
+    return ("not trained yet" if untrained else "weights missing"), why
 
 
 def _note(subject: Subject, note: str = "") -> str:

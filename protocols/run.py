@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from types import ModuleType
@@ -16,6 +15,7 @@ from protocols.data_set import DataSet
 from protocols.defaults import of
 from protocols.fingerprint import code_digest
 from protocols.plan import Plan, Subject, registry_of
+from protocols.predictors import embedding_once
 from protocols.scores import CellRun, Refused
 from protocols.settings import Settings
 from protocols.shards import Job, run_shards
@@ -61,9 +61,8 @@ def ask(questions: Sequence[Question], settings: Settings) -> None:
                 part.question.models[part.subject.row] = identity_of(model, settings)
                 part.question.engine.update(facts)
             for together in _by_images(parts):
-                sharing = getattr(model, "remembering", nullcontext) if len(together) > 1 else nullcontext
-                with sharing():
-                    runs = run_model(model, [(p.question.table, p.data) for p in together], settings)
+                asked = embedding_once(model, question.table.IMAGES_A_SHARD) if len(together) > 1 else model
+                runs = run_model(asked, [(part.question.table, part.data) for part in together], settings)
                 for part, run in zip(together, runs, strict=True):
                     part.question.runs.setdefault(part.data.name, {})[part.subject.row] = run
 
@@ -122,7 +121,11 @@ def run_model(model: Any, asked: Sequence[tuple[ModuleType, DataSet]], settings:
 
 
 def _job(model: Any, table: ModuleType, data: DataSet, settings: Settings) -> Job[Any]:
-    asking = {table.ASK.partition(":")[0], type(model).__module__, *registry_of(table).modules(model.name)}
+    asking = {
+        table.ASK.partition(":")[0],
+        type(getattr(model, "segmenter", model)).__module__,
+        *registry_of(table).modules(model.name),
+    }
     identity = {
         "protocol": table.NAME,
         "version": table.VERSION,

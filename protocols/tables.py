@@ -10,12 +10,13 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
 from models.errors import BenchError, unknown_name
+from models.plugins import plugins
 from protocols.data_set import DataSet
 from protocols.measured import Measured
 from protocols.paper import add_paper_table
@@ -129,7 +130,7 @@ def _order(name: str) -> tuple[bool, str, int]:
 
 
 def _added() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}
+    return {point.name: point for point in plugins(GROUP)}
 
 
 def _load(point: EntryPoint) -> ModuleType:

@@ -34,9 +34,13 @@ SCORING = (
     "protocols.table3",
     "protocols.table4",
     "protocols.table5",
+    "protocols.table1",
+    "protocols.table6",
+    "protocols.table7",
     "protocols.ablations",
-    "bench.metrics.random_effects",
     "protocols.figure7",
+    "protocols.tables",
+    "protocols.plan",
     "protocols.training_records",
 )
 """Packages with all their modules: what turns stored answers into tables needs no torch, and no second to start."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import tyro
 
@@ -13,11 +14,15 @@ from bench.data.catalog import BOX_SETS
 from bench.data.dead_leaves.detection import detection_root
 from bench.processes import this_process
 from bench.progress import notice
+from models.engine import engine, threads
 from models.errors import BenchError, printable
 from models.vitdet import cascades as box_detectors
 from models.vitdet.cascades import DataSet, Engine
+from protocols import table2
 from protocols.prompts import box_files
+from protocols.run import run_model
 from protocols.scores import CellRun
+from protocols.settings import Settings
 
 _LABELS = {"ap_box": "box AP", "ap_mask": "mask AP"}
 
@@ -57,7 +62,7 @@ def detect(
     aside = OUT / f"{detector}-{data}{'' if limit is None else f'-first-{limit}'}.json"
     target = _target(out, expected, aside if micro or limit is not None else expected, limit)
     model = box_detectors.load(detector, data, checkpoint, engine=engine, device=device)
-    run = box_files.detect_all(model, instances, settings, cpu_threads=1 if micro else None)
+    run = detect_all(model, instances, settings, cpu_threads=1 if micro else None)
     if not this_process().is_first:
         notice(f"{model.name}: {this_process()} is done; the first one writes the file")
         return
@@ -67,6 +72,19 @@ def detect(
     if instances.n_annotations:
         for key, ap in box_files.score(run, instances).items():
             print(f"{_LABELS[key]} {100 * ap.value:.1f} [{100 * ap.low:.1f}, {100 * ap.high:.1f}]")
+
+
+def detect_all(model: Any, instances: Instances, settings: Settings, *, cpu_threads: int | None = None) -> CellRun:
+    """Ask a detector about all photos of a data set, or the first `settings.limit`; one record a detection.
+
+    Raises:
+        BenchError: if it knows other classes, fails, or no photo can be read; finished shards stay.
+    """
+    table2.check_classes(model, instances)
+    with engine(exact=True), threads(cpu_threads):
+        (run,) = run_model(model, [(table2, table2.data_set(instances, settings.limit))], settings)
+    assert isinstance(run, CellRun)
+    return run
 
 
 def _data_root(detector: str) -> Path:

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
 from bench import paths
@@ -69,31 +69,28 @@ def list_all(as_json: bool = False) -> None:
 
 def _print_group(console: Console, group: str, entries: list[Entry]) -> None:
     """Print what is here on one line, and a line for each of the others; of tables a line each."""
-    _say(console, f"{group}", "bold")
-    here = [entry for entry in entries if entry.here]
+    _say(console, group, "bold")
     if group == "tables":
-        grid = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
-        for entry in entries:
-            grid.add_row(*(Text(printable(text)) for text in (entry.name, entry.what, entry.missing)))
-        console.print(grid)
+        _print_lines(console, [(entry.name, entry.what, entry.missing) for entry in entries])
         return
+    here = ", ".join(entry.name + (f" ({entry.what})" if entry.what else "") for entry in entries if entry.here)
     if here:
-        names = ", ".join(entry.name + (f" ({entry.what})" if entry.what else "") for entry in here)
-        console.print(Text.assemble(("  here: ", "green"), printable(names)), highlight=False)
-    grid = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column()
-    grid.add_column(overflow="fold")
+        console.print(Padding(Text.assemble(("here: ", "green"), printable(here)), (0, 2)), highlight=False)
     absent = [entry for entry in entries if not entry.here]
     if len({entry.missing for entry in absent}) == 1 < len(absent):
         _say(console, f"  missing: {', '.join(entry.name for entry in absent)}: {absent[0].missing}")
         return
-    for entry in absent:
-        name = entry.name + (f" ({entry.what})" if entry.what else "")
-        grid.add_row(*(Text(printable(text)) for text in (name, entry.file, entry.missing)))
-    if grid.row_count:
-        console.print(Text("  missing:", "yellow"))
-        console.print(grid)
+    names = [entry.name + (f" ({entry.what})" if entry.what else "") for entry in absent]
+    _print_lines(console, [(name, entry.file, entry.missing) for name, entry in zip(names, absent, strict=True)])
+
+
+def _print_lines(console: Console, lines: list[tuple[str, str, str]]) -> None:
+    """Print lines of three columns; the middle one is cut where they do not fit, so that commands stay whole."""
+    first, second, third = (max((len(line[k]) for line in lines), default=0) for k in range(3))
+    second = max(20, min(second, console.width - first - third - 6))
+    for name, middle, last in lines:
+        cut = middle if len(middle) <= second else f"{middle[: second - 1]}…"
+        _say(console, f"  {name:{first}}  {cut:{second}}  {last}".rstrip())
 
 
 def _say(console: Console, line: str, style: str = "") -> None:

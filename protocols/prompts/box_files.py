@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -17,31 +16,15 @@ from bench.data.catalog import BOX_SETS
 from bench.metrics.ap import lvis_ap
 from bench.metrics.interval import Interval
 from bench.store.disk import write_whole
-from models.engine import engine, threads
 from protocols import table2
-from protocols.run import run_model
 from protocols.saved_predictions import read_recordings
 from protocols.scores import CellRun
-from protocols.settings import Settings
 from protocols.training_records import RECORDS
 
 MICRO_DETECTOR = "SAMI-S"
 """Row of Table 2: the micro ViTDet of the largest encoder, whose boxes Table 5 takes at micro scale."""
 _AT_ONCE = 10_000
 """Detections of one piece of the file."""
-
-
-def detect_all(model: Any, instances: Instances, settings: Settings, *, cpu_threads: int | None = None) -> CellRun:
-    """Ask a detector about all photos of a data set, or the first `settings.limit`; one record a detection.
-
-    Raises:
-        BenchError: if it knows other classes, fails, or no photo can be read; finished shards stay.
-    """
-    table2.check_classes(model, instances)
-    with engine(exact=True), threads(cpu_threads):
-        (run,) = run_model(model, [(table2, table2.data_set(instances, settings.limit))], settings)
-    assert isinstance(run, CellRun)
-    return run
 
 
 def write_results(run: CellRun, path: Path) -> None:

@@ -17,6 +17,7 @@ import torch
 from models import checkpoints, micro, zoo
 from models.cards import CARDS, ModelCard, resolve
 from models.errors import BenchError
+from models.plugins import installed
 from models.segmenter import Prompts, Segmenter
 from models.training.micro import MICRO_RUNS
 from tests.models.recipe import fill, image
@@ -198,6 +199,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def declare(entry_points: Path, name: str) -> None:
+    installed.cache_clear()
     module = f"fake_plugin_{entry_points.parents[1].name}"
     entry_points.write_text(f"[{zoo.GROUP}]\nfake = {module}:{name}\n")
 

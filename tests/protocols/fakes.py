@@ -1,15 +1,109 @@
 """Small data sets on disk and models that need no weights, for tests of the protocols."""
 
 import json
+import sys
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from pycocotools import mask as rle
 
+from bench.store import RunStore
 from models.errors import UnsupportedPrompt
 from models.segmenter import BACKGROUND, Embedding, Prompts, Segmentation
+from protocols.axes import PAPER, Axes
+from protocols.data_set import DataSet
+from protocols.measured import Measured
+from protocols.scores import CellRun
+from protocols.settings import Settings
+from protocols.shards import asked_about
+
+
+@contextmanager
+def no_bar(description: str, total: int, done: int):
+    yield lambda count: None
+
+
+def settings(store: Path, **changes: Any) -> Settings:
+    """Return settings with a run store in a folder, which tell nobody anything."""
+    usual = {"store": RunStore(store), "progress": no_bar, "say": lambda line: None, "provenance": {"git": None}}
+    return Settings(**{**usual, **changes})
+
+
+def instance_data(axes: Axes = PAPER, instances: Any = None, name: str = "coco", **more: Any) -> DataSet:
+    """Return an instance set as Tables 4 and 5 are asked about it; without instances, one without images."""
+    nothing = SimpleNamespace(images=(), problems=(), sha256="", name=name)
+    source = instances if instances is not None else nothing
+    return DataSet(
+        name=name,
+        source=source,
+        sha256=source.sha256,
+        truth={"sha256": source.sha256},
+        asked=asked_about(source.images),
+        of_images=len(source.images),
+        axes=axes,
+        **more,
+    )
+
+
+def measured(data: DataSet, runs: dict[str, CellRun], **more: Any) -> Measured:
+    """Return runs of seed 0 as what a table's notes are made from."""
+    plan = SimpleNamespace(rows=(), subjects=())
+    whole = {"plan": plan, "data": data, "columns": (), "scores": {}, "settings": None, **more}
+    return Measured(runs={row: {0: run} for row, run in runs.items()}, **whole)
+
+
+@dataclass(frozen=True)
+class FakeCard:
+    """A card of a model that needs no file."""
+
+    name: str
+    paper_row: str | None
+    scale: str = "paper"
+    filename: str | None = None
+    note: str = ""
+    threads: int | None = None
+
+    @property
+    def released(self) -> bool:
+        return self.filename is not None
+
+
+class FakeRegistry:
+    """Models that are there already, by name; those of `CARDS` that are not are missing."""
+
+    CARDS: tuple[FakeCard, ...] = ()
+    models: Mapping[str, Any] = MappingProxyType({})
+
+    def cards(self):
+        return self.CARDS
+
+    def modules(self, name):
+        return ()
+
+    def available(self, name):
+        return name in self.models, "" if name in self.models else f"the weights of '{name}' are not there"
+
+    def load(self, name, checkpoint=None, *, device="cpu", trusted=frozenset()):
+        return self.models[name]
+
+
+@contextmanager
+def using(table: Any, registry: Any, root: Path):
+    """Give a table other models and another folder of dead leaves."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "registry_of_tests", registry)
+        patch.setattr(table, "CARDS", "registry_of_tests")
+        patch.setattr(table, "micro_root", lambda: root)
+        yield
+
 
 SIDE = 32
 """Height of fake images, px; they are a little wider."""
@@ -19,6 +113,7 @@ class DiscModel:
     """A segmenter whose candidates are discs of three sizes around the first point or the box's centre."""
 
     name = "disc"
+    checkpoint_sha256, custom = "0" * 64, False
     radii = (3.0, 6.0, 12.0)
 
     def __init__(self, *, best: int = 1, takes_background: bool = True) -> None:

@@ -1,27 +1,23 @@
 from pathlib import Path
 
 import pytest
-from protocols.rows import TABLE4, TABLE5
 
 from models import zoo
 from models.errors import BenchError
+from protocols import table4, table5
+from protocols.paper import paper_table
 from protocols.plan import make_plan
+from tests.protocols.fakes import settings
 
 
 @pytest.fixture
-def plan(tmp_path, monkeypatch):
+def plan(tmp_path, monkeypatch, use):
     """A machine with micro weights and no published ones, and a folder for data."""
     monkeypatch.setattr(zoo, "available", lambda name: (zoo.card(name).scale == "micro", f"no weights of {name}"))
 
-    def make(rows=TABLE4, *, scale="auto", models=(), checkpoints=None, data_root=None):
-        return make_plan(
-            rows,
-            scale=scale,
-            models=models,
-            checkpoints=checkpoints or {},
-            data_root=data_root,
-            micro_root=lambda: tmp_path / "leaves",
-        )
+    def make(table=table4, **asked):
+        use(table, micro_root=lambda: tmp_path / "leaves")
+        return make_plan(table, settings(tmp_path / "runs", **asked))
 
     return make
 
@@ -50,9 +46,9 @@ def test_without_data_and_weights_auto_takes_micro_and_says_why(plan):
 
 
 def test_every_row_of_the_paper_is_in_the_table_with_a_model_or_a_reason(plan):
-    for rows in (TABLE4, TABLE5):
-        made = plan(rows)
-        assert [row.label for row in made.rows][: len(rows)] == [row.label for row in rows]
+    for table in (table4, table5):
+        made, labels = plan(table), list(paper_table(table.NAME).index)
+        assert [row.label for row in made.rows][: len(labels)] == labels
         assert {row.label for row in made.rows} == set(measured(made)) | set(made.unmeasured)
     assert measured(made)["FastSAM"] == "fastsam-micro"
     assert measured(made)["ViTDet-H"] == "detector"
@@ -65,12 +61,12 @@ def test_sam_mae_has_no_public_weights(plan, tmp_path):
 
 def test_real_data_with_micro_models_is_a_mixed_scale(plan, tmp_path):
     made = plan(data_root=tmp_path)
-    assert (made.scale, made.data_root) == ("mixed", tmp_path)
+    assert (made.scale, made.root) == ("mixed", tmp_path)
 
 
 def test_micro_scale_ignores_real_data(plan, tmp_path):
     made = plan(scale="micro", data_root=tmp_path)
-    assert (made.scale, made.data_root) == ("micro", tmp_path / "leaves")
+    assert (made.scale, made.root) == ("micro", tmp_path / "leaves")
 
 
 def test_paper_scale_without_data_says_what_to_set(plan):

@@ -21,6 +21,7 @@ from protocols.prompts.sequences import clicked
 from protocols.prompts.truths import boxes_of, ious, truths_of
 from protocols.scores import CellRun
 from protocols.table4_prompts import ask_image
+from tests.protocols.fakes import instance_data
 from tests.protocols.stubs import GOLDEN, PaddedStub, Stub, made_masks
 
 STUBS = {"efficientvit": Stub, "edgesam": PaddedStub, "segment-anything-fast": Stub}
@@ -176,13 +177,17 @@ def test_the_table_s_means_are_those_of_the_published_ious(shared, photos, name,
         records += ask_image(ModelPredictor(STUBS[name](), axes), image, info, annotations, axes)
         rows += [row_of[one.id] for one in annotations]
     frame = pd.DataFrame(records)
-    scores = table4.score(CellRun(frame, "f", 0, tuple(frame["image_id"].unique()), {}), None, axes)
+    scores = table4.score(
+        CellRun(frame, "f", 0, tuple(frame["image_id"].unique()), {}), instance_data(axes, name=data_set)
+    )
     kind = "photos" if data_set == "coco" else data_set
     scale = 1 if name == "efficientvit" else 100
     for prompt, published in prompts.items():
         golden = photos[f"{name.replace('-', '_')}_{kind}_{published}_iou"][rows]
-        assert 100 * scores.intervals[prompt].value == pytest.approx(scale * np.nanmean(golden), abs=1e-4)
-        assert scores.intervals[prompt].n == np.count_nonzero(~np.isnan(golden))
+        assert 100 * scores.intervals[f"{data_set}_{prompt}"].value == pytest.approx(
+            scale * np.nanmean(golden), abs=1e-4
+        )
+        assert scores.intervals[f"{data_set}_{prompt}"].n == np.count_nonzero(~np.isnan(golden))
 
 
 @pytest.mark.parametrize(("pick", "published"), [("predicted_iou", "score"), ("oracle", "oracle")])

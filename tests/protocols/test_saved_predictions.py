@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from protocols.row_plan import Plan, Subject
 
 from models.errors import BenchError
+from protocols.plan import Plan, Subject
 from protocols.results import Row
-from protocols.saved_predictions import read_recordings, with_recorded, write_recording
+from protocols.saved_predictions import read_recordings, with_saved, write_recording
 from protocols.scores import CellRun
+from tests.protocols.fakes import FakeCard
 
 IMAGES = [1, 2, 3]
 
@@ -91,7 +92,7 @@ def test_answers_that_are_not_whole_are_not_recorded(tmp_path: Path) -> None:
 def plan(*subjects: Subject) -> Plan:
     rows = tuple(Row(label, None) for label in ("MAE-Ti", "MAE-S", "SAMI-B"))
     unmeasured = {"MAE-S": ("not trained yet", "train it"), "SAMI-B": ("no public weights", "never released")}
-    return Plan("micro", Path(), "", rows, subjects, unmeasured)  # type: ignore[arg-type]
+    return Plan("micro", "micro", Path(), "", rows, subjects, unmeasured)  # type: ignore[arg-type]
 
 
 ASKED = CellRun(records(7), "", 0, (1, 2, 3), {})
@@ -101,23 +102,25 @@ def test_rows_without_weights_stand_on_their_recording_and_say_so(tmp_path: Path
     write(tmp_path, "MAE-S")
     write(tmp_path, "SAMI-B")
     write(tmp_path, "MAE-Ti", 1)
-    told = with_recorded(plan(Subject("MAE-Ti", "mae-ti-micro", None)), {"MAE-Ti": ASKED}, read(tmp_path))
-    assert {row: sorted(seeds) for row, seeds in told.runs.items()} == {"MAE-Ti": [0, 1], "MAE-S": [0]}
-    assert told.plan.unmeasured.keys() == {"SAMI-B"}, "a row whose weights nobody has is never filled in"
-    by_label = {row.label: row for row in told.plan.rows}
+    told, runs = with_saved(
+        plan(Subject("MAE-Ti", FakeCard("mae-ti-micro", "MAE-Ti"))), {"MAE-Ti": ASKED}, read(tmp_path)
+    )
+    assert {row: sorted(seeds) for row, seeds in runs.items()} == {"MAE-Ti": [0, 1], "MAE-S": [0]}
+    assert told.unmeasured.keys() == {"SAMI-B"}, "a row whose weights nobody has is never filled in"
+    by_label = {row.label: row for row in told.rows}
     assert by_label["MAE-S"].model == "MAE-S-micro"
     assert "recorded when it was trained (2020-01-02); its weights are not kept" in by_label["MAE-S"].note
-    assert told.runs["MAE-Ti"][0] is ASKED
+    assert runs["MAE-Ti"][0] is ASKED
 
 
 def test_a_model_of_the_user_s_is_not_mixed_with_recordings(tmp_path: Path) -> None:
     write(tmp_path, "MAE-Ti", 1)
-    subject = Subject("MAE-Ti", "mae-ti-micro", Path("mine.safetensors"))
-    told = with_recorded(plan(subject), {"MAE-Ti": ASKED}, read(tmp_path))
-    assert list(told.runs["MAE-Ti"]) == [0]
+    subject = Subject("MAE-Ti", FakeCard("mae-ti-micro", "MAE-Ti"), Path("mine.safetensors"))
+    _, runs = with_saved(plan(subject), {"MAE-Ti": ASKED}, read(tmp_path))
+    assert list(runs["MAE-Ti"]) == [0]
 
 
 def test_rows_that_were_not_requested_stay_so(tmp_path: Path) -> None:
     write(tmp_path, "MAE-S")
     wanted = replace(plan(), unmeasured={"MAE-S": ("not requested", "")})
-    assert with_recorded(wanted, {}, read(tmp_path)).runs == {}
+    assert with_saved(wanted, {}, read(tmp_path))[1] == {}

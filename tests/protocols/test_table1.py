@@ -1,32 +1,20 @@
 """Table 1 with classifiers and photos that need neither weights nor a data set."""
 
 import doctest
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from protocols.row_plan import make_plan
-from protocols.row_table import make_table
 
 from bench.data.imagenet import open_imagenet
-from bench.store import RunStore
 from models.errors import BenchError
 from protocols import data_set, table1
+from protocols.plan import make_plan
 from protocols.results import TableResult
-from protocols.settings import Settings
+from protocols.table import make_tables
+from tests.protocols.fakes import FakeCard, FakeRegistry, settings
 from tests.protocols.training_fakes import answers, write_record
-
-
-@dataclass(frozen=True)
-class Card:
-    name: str
-    paper_row: str
-    scale: str = "paper"
-    filename: str | None = None
-    why: str = ""
 
 
 class Guesser:
@@ -44,29 +32,24 @@ class Guesser:
         return np.concatenate([labels, (labels + 1) % 4, np.full((len(images), 3), -1)], axis=1)
 
 
-class Registry:
+class Registry(FakeRegistry):
     """Four rows of Table 1 at paper scale, two at micro scale."""
 
     CARDS = (
-        Card("deit-ti", "DeiT-Ti", filename="deit.pth", why="the distilled model"),
-        Card("ssta-ti", "SSTA-Ti", why="another paper's"),
-        Card("sami-s", "SAMI-S", why="never released"),
-        Card("mae-b", "MAE-B", filename="mae.pth"),
-        Card("mae-ti-micro-classify", "MAE-Ti", "micro", "mae.safetensors"),
-        Card("sami-ti-micro-classify", "SAMI-Ti", "micro", "sami.safetensors"),
+        FakeCard("deit-ti", "DeiT-Ti", filename="deit.pth", note="the distilled model"),
+        FakeCard("ssta-ti", "SSTA-Ti", note="another paper's"),
+        FakeCard("sami-s", "SAMI-S", note="never released"),
+        FakeCard("mae-b", "MAE-B", filename="mae.pth"),
+        FakeCard("mae-ti-micro-classify", "MAE-Ti", "micro", "mae.safetensors"),
+        FakeCard("sami-ti-micro-classify", "SAMI-Ti", "micro", "sami.safetensors"),
     )
 
     def __init__(self, *, here=("deit-ti", "mae-ti-micro-classify", "sami-ti-micro-classify")):
-        self.here = here
         self.models = {
-            card.name: Guesser(card.name, 30 if card.paper_row.startswith("SAMI") else 18) for card in self.CARDS
+            card.name: Guesser(card.name, 30 if card.paper_row.startswith("SAMI") else 18)
+            for card in self.CARDS
+            if card.name in here
         }
-
-    def available(self, name):
-        return name in self.here, "" if name in self.here else f"the weights of '{name}' are not there"
-
-    def load(self, name, checkpoint=None, *, device="cpu"):
-        return self.models[name]
 
 
 class Photos:
@@ -86,41 +69,26 @@ class Photos:
         return np.full((2, 2, 3), index, np.uint8)
 
 
-@contextmanager
-def no_bar(description, total, done):
-    yield lambda n: None
-
-
 @pytest.fixture
-def make(tmp_path):
-    def table(registry, *, limit=None, **asked):
-        settings = Settings(
-            limit=limit,
-            device="cpu",
-            store=RunStore(tmp_path / "runs"),
-            progress=no_bar,
-            say=lambda line: None,
-            command="bench run table1",
-            provenance={"git": None},
-            records=tmp_path / "records",
-        )
-        return make_table(
-            table1, plan(registry, tmp_path, **asked), table1.data_set(Photos(), limit), settings, cards=registry
-        )
+def make(tmp_path, use):
+    def table(registry, photos=None, store="runs", **asked):
+        def open_data(name, plan, chosen):
+            return table1.data_set(photos or Photos(), chosen.limit)
+
+        use(table1, registry, micro_root=lambda: tmp_path, open_data=open_data)
+        made = make_tables([table1], settings(tmp_path / store, records=tmp_path / "records", **asked))
+        return made[0] if made else None
 
     return table
 
 
-def plan(registry, root, *, scale="auto", models=(), checkpoints=None, data_root=None):
-    return make_plan(
-        table1,
-        registry,
-        scale=scale,
-        models=models,
-        checkpoints=checkpoints or {},
-        data_root=data_root,
-        micro_root=lambda: root,
-    )
+@pytest.fixture
+def plan(tmp_path, use):
+    def plan(registry, **asked):
+        use(table1, registry, micro_root=lambda: tmp_path)
+        return make_plan(table1, settings(tmp_path / "runs", **asked))
+
+    return plan
 
 
 @pytest.fixture
@@ -166,30 +134,6 @@ def test_a_finished_run_is_not_asked_again(make):
     assert not again.models["mae-ti-micro-classify"].seen
 
 
-class Folders:
-    """Eight photos of four classes on disk, as `Photos` has them in memory."""
-
-    def __init__(self, root: Path) -> None:
-        for number in range(8):
-            write_photo(root, number, number)
-        self.root = root
-
-    def table(self, tmp_path: Path, registry: Registry, store: str = "runs") -> TableResult:
-        photos = open_imagenet(self.root)
-        settings = Settings(
-            limit=None,
-            device="cpu",
-            store=RunStore(tmp_path / store),
-            progress=no_bar,
-            say=lambda line: None,
-            command="bench run table1",
-            provenance={"git": None},
-            records=tmp_path / "records",
-        )
-        data = table1.data_set(photos, None)
-        return make_table(table1, plan(registry, tmp_path, scale="micro"), data, settings, cards=registry)
-
-
 def write_photo(root: Path, number: int, colour: int) -> Path:
     path = root / f"imagenet/val/{number % 4}/{number}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -198,18 +142,20 @@ def write_photo(root: Path, number: int, colour: int) -> Path:
 
 
 @pytest.mark.parametrize("fault", ["cut short", "replaced"])
-def test_a_photo_that_is_mended_or_replaced_is_asked_again_with_its_shard_alone(tmp_path, monkeypatch, fault):
-    monkeypatch.setattr(table1, "IMAGES_A_SHARD", 2)
-    folders, first, again = Folders(tmp_path / "data"), Registry(), Registry()
-    path = write_photo(folders.root, 5, 9)
+def test_a_photo_that_is_mended_or_replaced_is_asked_again_with_its_shard_alone(tmp_path, make, use, fault):
+    use(table1, IMAGES_A_SHARD=2)
+    root, first, again = tmp_path / "data", Registry(), Registry()
+    for number in range(8):
+        write_photo(root, number, number)
+    path = write_photo(root, 5, 9)
     if fault == "cut short":
         path.write_bytes(path.read_bytes()[:40])
-    before = folders.table(tmp_path, first)
+    before = make(first, open_imagenet(root))
     assert any("left out" in note for note in before.footnotes) == (fault == "cut short")
-    write_photo(folders.root, 5, 5)
-    after = folders.table(tmp_path, again)
+    write_photo(root, 5, 5)
+    after = make(again, open_imagenet(root))
     assert sorted(again.models["mae-ti-micro-classify"].seen) == [1, 5]
-    assert after.cells == folders.table(tmp_path, Registry(), "fresh").cells
+    assert after.cells == make(Registry(), open_imagenet(root), "fresh").cells
 
 
 def test_a_limited_run_asks_all_classes_and_says_so(make):
@@ -259,16 +205,16 @@ def test_claims_that_contradict_the_table_are_named(make):
     assert "the paper's text puts SAMI-B 1.1 above iBOT-B, the table gives 0.4" in notes
 
 
-def test_micro_rows_without_a_stand_in_are_quoted_and_untrained_ones_say_so(tmp_path):
-    found = plan(Registry(here=("mae-ti-micro-classify",)), tmp_path).unmeasured
+def test_micro_rows_without_a_stand_in_are_quoted_and_untrained_ones_say_so(plan):
+    found = plan(Registry(here=("mae-ti-micro-classify",))).unmeasured
     assert found["DMAE-B"][0] == "quoted"
     assert found["SAMI-B"][0] == "no public weights"
     assert found["MAE-B"][0] == "quoted", "its weights are public, but no micro model stands in"
     assert found["SAMI-Ti"] == ("not trained yet", "the weights of 'sami-ti-micro-classify' are not there")
 
 
-def test_paper_rows_say_whose_weights_there_are(tmp_path, with_photos):
-    found = plan(Registry(), tmp_path, data_root=with_photos)
+def test_paper_rows_say_whose_weights_there_are(plan, with_photos):
+    found = plan(Registry(), data_root=with_photos)
     assert (found.scale, found.root) == ("paper", with_photos)
     assert [subject.row for subject in found.subjects] == ["DeiT-Ti"]
     assert found.unmeasured["SSTA-Ti"] == ("quoted", "another paper's")
@@ -276,8 +222,8 @@ def test_paper_rows_say_whose_weights_there_are(tmp_path, with_photos):
     assert found.unmeasured["MAE-B"][0] == "weights missing"
 
 
-def test_a_checkpoint_of_the_user_s_is_measured_where_no_public_one_exists(tmp_path, with_photos):
-    found = plan(Registry(), tmp_path, data_root=with_photos, checkpoints={"sami-s": Path("mine.pt")})
+def test_a_checkpoint_of_the_user_s_is_measured_where_no_public_one_exists(plan, with_photos):
+    found = plan(Registry(), data_root=with_photos, checkpoints={"sami-s": Path("mine.pt")})
     assert ("SAMI-S", Path("mine.pt")) in [(s.row, s.checkpoint) for s in found.subjects]
     assert "custom checkpoint mine.pt" in next(row.note for row in found.rows if row.label == "SAMI-S")
 
@@ -286,19 +232,19 @@ def test_a_checkpoint_of_the_user_s_is_measured_where_no_public_one_exists(tmp_p
     ("here", "why"),
     [((), "no published classifier is on disk"), (("deit-ti",), "photos and weights are on disk")],
 )
-def test_auto_says_what_it_took_and_why(tmp_path, with_photos, here, why):
-    assert why in plan(Registry(here=here), tmp_path, data_root=with_photos).world
+def test_auto_says_what_it_took_and_why(plan, with_photos, here, why):
+    assert why in plan(Registry(here=here), data_root=with_photos).world
 
 
-def test_without_photos_auto_is_micro(tmp_path):
-    found = plan(Registry(), tmp_path)
+def test_without_photos_auto_is_micro(plan):
+    found = plan(Registry())
     assert found.scale == "micro"
     assert "no imagenet/val in BENCH_DATA" in found.world
 
 
-def test_only_what_was_asked_for_is_measured(tmp_path):
+def test_only_what_was_asked_for_is_measured(plan):
     for name in ("mae-ti", "mae-ti-micro-classify"):
-        found = plan(Registry(), tmp_path, models=(name,))
+        found = plan(Registry(), models=(name,))
         assert [subject.row for subject in found.subjects] == ["MAE-Ti"]
         assert found.unmeasured["SAMI-Ti"] == ("not requested", "")
 
@@ -313,12 +259,12 @@ def test_only_what_was_asked_for_is_measured(tmp_path):
         ({"scale": "micro", "checkpoints": {"mae-b": Path("a")}}, "use --scale paper"),
     ],
 )
-def test_what_cannot_be_done_is_refused(tmp_path, asked, sentence):
+def test_what_cannot_be_done_is_refused(plan, asked, sentence):
     if sentence is None:
-        assert plan(Registry(), tmp_path, **asked).subjects == ()
+        assert plan(Registry(), **asked).subjects == ()
         return
     with pytest.raises(BenchError, match=sentence):
-        plan(Registry(), tmp_path, **asked)
+        plan(Registry(), **asked)
 
 
 def test_a_set_without_a_readable_photo_is_an_error(make, monkeypatch):

@@ -5,26 +5,23 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from protocols.row_plan import make_plan
-from protocols.row_table import make_table
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from bench.data import read_rgb
 from bench.data.instances import open_coco
-from bench.store import RunStore
 from models.errors import BenchError
 from protocols import table2
+from protocols.plan import make_plan
 from protocols.results import TableResult
-from protocols.settings import Settings
+from protocols.table import make_tables
 from tests.bench.data.training.test_detection import ANNOTATIONS, annotation, lay_out
+from tests.protocols.fakes import FakeCard, FakeRegistry, settings, using
 
 
 class Said(NamedTuple):
@@ -67,52 +64,23 @@ class Cheat:
         return [self._known[photo.tobytes()] for photo in photos]
 
 
-@dataclass(frozen=True)
-class Card:
-    name: str
-    paper_row: str
-    scale: str
-    filename: str | None
-    why: str = ""
-
-
-class Registry:
+class Registry(FakeRegistry):
     CARDS = (
-        Card("vitdet-dino-s", "DINO-S", "paper", None, "the backbone alone is public"),
-        Card("vitdet-mae-b", "MAE-B", "paper", "b.pkl", "detectron2's"),
-        *(Card(f"vitdet-{row.lower()}-micro", row, "micro", "x") for row in ("MAE-Ti", "SAMI-Ti", "MAE-S")),
+        FakeCard("vitdet-dino-s", "DINO-S", note="the backbone alone is public"),
+        FakeCard("vitdet-mae-b", "MAE-B", filename="b.pkl", note="detectron2's"),
+        *(
+            FakeCard(f"vitdet-{row.lower()}-micro", row, "micro", "x", threads=1)
+            for row in ("MAE-Ti", "SAMI-Ti", "MAE-S")
+        ),
     )
 
     def __init__(self, models: dict[str, Cheat]) -> None:
         self.models = models
 
-    def available(self, name: str) -> tuple[bool, str]:
-        return name in self.models, "" if name in self.models else f"the weights of '{name}' are not there"
-
-    def load(self, name: str, checkpoint: Path | None = None, *, device: str = "cpu") -> Cheat:
-        return self.models[name]
-
-
-@contextmanager
-def no_bar(description: str, total: int, done: int):
-    yield lambda count: None
-
-
-def settings(tmp_path: Path, limit: int | None = None) -> Settings:
-    return Settings(
-        limit=limit,
-        device="cpu",
-        store=RunStore(tmp_path / "runs"),
-        progress=no_bar,
-        say=lambda line: None,
-        command="test",
-        provenance={},
-    )
-
 
 def plan(registry: Registry, root: Path, **changes: Any) -> Any:
-    asked = {"scale": "micro", "models": (), "checkpoints": {}, "data_root": None, "micro_root": lambda: root}
-    return make_plan(table2, registry, **{**asked, **changes})
+    with using(table2, registry, root):
+        return make_plan(table2, settings(root / "runs", **{"scale": "micro", **changes}))
 
 
 def make(root: Path, tmp_path: Path, limit: int | None = None) -> tuple[TableResult, Registry]:
@@ -123,10 +91,8 @@ def make(root: Path, tmp_path: Path, limit: int | None = None) -> tuple[TableRes
             "vitdet-sami-ti-micro": Cheat("vitdet-sami-ti-micro", instances, 3),
         }
     )
-    result = make_table(
-        table2, plan(registry, root), table2.data_set(instances, limit), settings(tmp_path, limit), cards=registry
-    )
-    assert result is not None
+    with using(table2, registry, root):
+        (result,) = make_tables([table2], settings(tmp_path / "runs", scale="micro", limit=limit))
     return result, registry
 
 
@@ -206,9 +172,8 @@ def test_a_photo_that_cannot_be_read_is_left_out_and_said(tmp_path: Path) -> Non
     model = Cheat("vitdet-mae-ti-micro", instances, 1)
     (root / "coco" / "val2017" / "3.png").write_bytes(b"no photo")
     registry = Registry({model.name: model})
-    result = make_table(
-        table2, plan(registry, root), table2.data_set(instances, None), settings(tmp_path), cards=registry
-    )
+    with using(table2, registry, root):
+        (result,) = make_tables([table2], settings(tmp_path / "runs", scale="micro"))
     assert any("left out" in note and "3.png" in note for note in result.footnotes)
 
 
@@ -218,8 +183,8 @@ def test_a_detector_of_other_classes_is_refused(tmp_path: Path) -> None:
     model = Cheat("vitdet-mae-ti-micro", instances, 1)
     model.classes = 80
     registry = Registry({model.name: model})
-    with pytest.raises(BenchError, match=r"knows 80 classes, .* has 2 categories"):
-        make_table(table2, plan(registry, root), table2.data_set(instances, None), settings(tmp_path), cards=registry)
+    with using(table2, registry, root), pytest.raises(BenchError, match=r"knows 80 classes, .* has 2 categories"):
+        make_tables([table2], settings(tmp_path / "runs", scale="micro"))
 
 
 class TestPlan:

@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-from protocols.row_plan import make_plan
-from protocols.row_table import make_table
 
 from bench.data.ade20k import open_ade20k
-from bench.store import RunStore
 from models.errors import BenchError
 from protocols import table3
 from protocols.paper import paper_table
-from protocols.settings import Settings
+from protocols.plan import make_plan
+from protocols.table import make_tables
 from tests.bench.data.ade20k_files import random_pair, write_ade20k
+from tests.protocols.fakes import FakeCard, FakeRegistry, settings, using
 
 CLASSES = 3
-
-
-@dataclass(frozen=True)
-class Card:
-    name: str
-    paper_row: str
-    scale: str = "paper"
-    why: str = "never released"
-
-    @property
-    def filename(self) -> str | None:
-        return f"{self.name}.safetensors" if self.scale == "micro" else None
 
 
 class Segmenter:
@@ -60,13 +45,17 @@ def confusion(predicted, truth, classes):
     return counts
 
 
-class Registry:
+def micro(name: str, row: str) -> FakeCard:
+    return FakeCard(name, row, "micro", f"{name}.safetensors", "a stand-in")
+
+
+class Registry(FakeRegistry):
     CARDS = (
-        Card("m2f-mae-ti", "MAE-Ti"),
-        Card("m2f-sami-ti", "SAMI-Ti"),
-        Card("m2f-mae-ti-micro", "MAE-Ti", "micro", "a stand-in"),
-        Card("m2f-sami-ti-micro", "SAMI-Ti", "micro", "a stand-in"),
-        Card("m2f-mae-s-micro", "MAE-S", "micro", "a stand-in"),
+        FakeCard("m2f-mae-ti", "MAE-Ti", note="never released"),
+        FakeCard("m2f-sami-ti", "SAMI-Ti", note="never released"),
+        micro("m2f-mae-ti-micro", "MAE-Ti"),
+        micro("m2f-sami-ti-micro", "SAMI-Ti"),
+        micro("m2f-mae-s-micro", "MAE-S"),
     )
 
     def __init__(self) -> None:
@@ -76,7 +65,7 @@ class Registry:
     def available(self, name):
         return (True, "") if name in self.here else (False, f"{name} is not trained yet")
 
-    def load(self, name, checkpoint=None, *, device="cpu"):
+    def load(self, name, checkpoint=None, *, device="cpu", trusted=frozenset()):
         model = self.models[name]
         model.custom = checkpoint is not None
         return model
@@ -88,31 +77,19 @@ def root(tmp_path):
 
 
 def plan(registry, root, **changes):
-    asked = {"scale": "micro", "models": (), "checkpoints": {}, "data_root": None, "micro_root": lambda: root}
-    return make_plan(table3, registry, **{**asked, **changes})
+    with using(table3, registry, root):
+        return make_plan(table3, settings(root / "runs", **{"scale": "micro", **changes}))
 
 
-def settings(tmp_path, **changes):
-    @contextmanager
-    def silent(description, total, done):
-        yield lambda count: None
-
-    told: list[str] = []
-    usual = {
-        "limit": None,
-        "device": "cpu",
-        "store": RunStore(tmp_path / "runs"),
-        "progress": silent,
-        "say": told.append,
-        "command": "bench run table3",
-        "provenance": {},
-    }
-    return Settings(**{**usual, **changes})
+def make(registry, root, tmp_path, **changes):
+    with using(table3, registry, root):
+        (result,) = make_tables([table3], settings(tmp_path / "runs", scale="micro", **changes))
+    return result
 
 
 def test_miou_is_that_of_one_confusion_matrix_over_all_photos(tmp_path, root) -> None:
     registry, photos = Registry(), open_ade20k(root)
-    result = make_table(table3, plan(registry, root), table3.data_set(photos, None), settings(tmp_path), cards=registry)
+    result = make(registry, root, tmp_path)
     for row, name in (("MAE-Ti", "m2f-mae-ti-micro"), ("SAMI-Ti", "m2f-sami-ti-micro")):
         model = registry.models[name]
         counts = sum(confusion(model.predict(*photos[i]), photos[i][1], CLASSES) for i in range(12))
@@ -126,9 +103,7 @@ def test_miou_is_that_of_one_confusion_matrix_over_all_photos(tmp_path, root) ->
 
 def test_rows_say_what_they_are_and_pairs_are_compared(tmp_path, root) -> None:
     registry = Registry()
-    result = make_table(
-        table3, plan(registry, root), table3.data_set(open_ade20k(root), None), settings(tmp_path), cards=registry
-    )
+    result = make(registry, root, tmp_path)
     assert [row.label for row in result.rows] == list(paper_table("table3").index)
     status = {cell.row: cell.status for cell in result.cells}
     assert status == {
@@ -150,13 +125,9 @@ def test_rows_say_what_they_are_and_pairs_are_compared(tmp_path, root) -> None:
 
 def test_a_second_run_asks_no_model_again(tmp_path, root) -> None:
     registry = Registry()
-    first = make_table(
-        table3, plan(registry, root), table3.data_set(open_ade20k(root), None), settings(tmp_path), cards=registry
-    )
+    first = make(registry, root, tmp_path)
     asked = registry.models["m2f-sami-ti-micro"].asked
-    second = make_table(
-        table3, plan(registry, root), table3.data_set(open_ade20k(root), None), settings(tmp_path), cards=registry
-    )
+    second = make(registry, root, tmp_path)
     assert registry.models["m2f-sami-ti-micro"].asked == asked == 12
     assert first.cells == second.cells
 
@@ -168,9 +139,7 @@ def test_photos_whose_label_maps_do_not_fit_are_left_out_and_counted(tmp_path) -
     pairs[4] = (pairs[4][0], np.zeros_like(pairs[4][1]))  # nothing labelled
     root = write_ade20k(tmp_path / "data", pairs)
     registry = Registry()
-    result = make_table(
-        table3, plan(registry, root), table3.data_set(open_ade20k(root), None), settings(tmp_path), cards=registry
-    )
+    result = make(registry, root, tmp_path)
     assert result.cell("MAE-Ti", "miou").n == 3
     notes = "\n".join(result.footnotes)
     assert "left out 2 images" in notes
@@ -183,16 +152,12 @@ def test_without_a_readable_photo_there_is_no_table(tmp_path) -> None:
     root = write_ade20k(tmp_path / "data", [(photo, labels[:5])])
     registry = Registry()
     with pytest.raises(BenchError, match="no photo could be read"):
-        make_table(
-            table3, plan(registry, root), table3.data_set(open_ade20k(root), None), settings(tmp_path), cards=registry
-        )
+        make(registry, root, tmp_path)
 
 
 def test_a_limited_run_says_so(tmp_path, root) -> None:
     registry = Registry()
-    result = make_table(
-        table3, plan(registry, root), table3.data_set(open_ade20k(root), 4), settings(tmp_path, limit=4), cards=registry
-    )
+    result = make(registry, root, tmp_path, limit=4)
     assert result.cell("MAE-Ti", "miou").n == 4
     assert "limited run: 4 images, evenly spread" in result.footnotes
     assert "(4 of 12 images)" in result.world
@@ -236,19 +201,11 @@ def test_the_paper_s_numbers_are_those_of_the_paper(shared) -> None:
 def test_another_photo_or_label_map_is_asked_again_with_its_shard_alone(tmp_path, root, monkeypatch, kind) -> None:
     monkeypatch.setattr(table3, "IMAGES_A_SHARD", 4)
     registry = Registry()
-    make_table(
-        table3, plan(registry, root), table3.data_set(open_ade20k(root), None), settings(tmp_path), cards=registry
-    )
+    make(registry, root, tmp_path)
     (tmp_path / "other").mkdir()
     write_ade20k(tmp_path / "other", [random_pair(seed) for seed in (*range(5), 99, *range(6, 12))])
     name = f"ade20k/{kind}/validation/ADE_val_00000006.png"
     (root / name).write_bytes((tmp_path / "other" / name).read_bytes())
-    again = make_table(
-        table3, plan(registry, root), table3.data_set(open_ade20k(root), None), settings(tmp_path), cards=registry
-    )
+    again = make(registry, root, tmp_path)
     assert registry.models["m2f-sami-ti-micro"].asked == 12 + 4
-    fresh = settings(tmp_path, store=RunStore(tmp_path / "fresh"))
-    assert (
-        make_table(table3, plan(registry, root), table3.data_set(open_ade20k(root), None), fresh, cards=registry).cells
-        == again.cells
-    )
+    assert make(registry, root, tmp_path / "fresh").cells == again.cells

@@ -5,6 +5,7 @@ import pytest
 from protocols import table4
 from protocols.axes import Axes
 from protocols.scores import CellRun
+from tests.protocols.fakes import instance_data, measured
 
 PAPER = Axes()
 
@@ -38,29 +39,29 @@ def random_records(seed, images=12):
 
 def test_miou_is_the_mean_over_annotations_without_crowds():
     records = random_records(0)
-    scores = table4.score(run(records), None, PAPER)
+    scores = table4.score(run(records), instance_data(PAPER))
     expected = np.mean([r["iou"] for r in records if r["prompt"] == "box" and not r["iscrowd"]])
-    assert scores.intervals["box"].value == pytest.approx(expected, abs=1e-12)
-    assert scores.intervals["box"].low < expected < scores.intervals["box"].high
-    assert scores.intervals["box"].n == 12 * 3
+    assert scores.intervals["coco_box"].value == pytest.approx(expected, abs=1e-12)
+    assert scores.intervals["coco_box"].low < expected < scores.intervals["coco_box"].high
+    assert scores.intervals["coco_box"].n == 12 * 3
 
 
 def test_crowds_count_where_the_axes_keep_them():
     records = random_records(1)
-    kept = table4.score(run(records), None, Axes(crowd="keep")).intervals["1click"]
+    kept = table4.score(run(records), instance_data(Axes(crowd="keep"))).intervals["coco_1click"]
     assert kept.value == pytest.approx(np.mean([r["iou"] for r in records if r["prompt"] == "1click"]), abs=1e-12)
 
 
 def test_small_annotations_are_left_out_where_the_axes_say_so():
     records = random_records(2)
-    value = table4.score(run(records), None, Axes(smallest_area=400)).intervals["box"].value
+    value = table4.score(run(records), instance_data(Axes(smallest_area=400))).intervals["coco_box"].value
     big = [r["iou"] for r in records if r["prompt"] == "box" and not r["iscrowd"] and r["area"] >= 400]
     assert value == pytest.approx(np.mean(big), abs=1e-12)
 
 
 def test_category_averaging_is_the_mean_of_the_categories_means():
     records = random_records(3)
-    value = table4.score(run(records), None, Axes(averaging="category")).intervals["3click"].value
+    value = table4.score(run(records), instance_data(Axes(averaging="category"))).intervals["coco_3click"].value
     frame = pd.DataFrame(records).query("prompt == '3click' and not iscrowd")
     assert value == pytest.approx(frame.groupby("category_id")["iou"].mean().mean(), abs=1e-12)
 
@@ -68,33 +69,30 @@ def test_category_averaging_is_the_mean_of_the_categories_means():
 def test_a_paired_difference_is_the_difference_of_the_means_and_narrower_than_either():
     records = random_records(4, images=40)
     better = [{**r, "iou": min(1.0, r["iou"] + 0.05)} for r in records]
-    first, second = table4.score(run(better), None, PAPER), table4.score(run(records), None, PAPER)
-    difference = table4.compare(first, second)["box"]
-    assert difference.value == pytest.approx(first.intervals["box"].value - second.intervals["box"].value)
-    own = first.intervals["box"]
+    first, second = table4.score(run(better), instance_data(PAPER)), table4.score(run(records), instance_data(PAPER))
+    difference = table4.compare(first, second)["coco_box"]
+    assert difference.value == pytest.approx(first.intervals["coco_box"].value - second.intervals["coco_box"].value)
+    own = first.intervals["coco_box"]
     assert difference.high - difference.low < (own.high - own.low) / 4
 
 
 def test_pairing_goes_by_annotation_not_by_row_order():
     records = random_records(5)
-    first = table4.score(run(records), None, PAPER)
-    second = table4.score(run(records[::-1]), None, PAPER)
-    assert table4.compare(first, second)["box"] == pytest.approx((0, 0, 0, 36))
+    first = table4.score(run(records), instance_data(PAPER))
+    second = table4.score(run(records[::-1]), instance_data(PAPER))
+    assert table4.compare(first, second)["coco_box"] == pytest.approx((0, 0, 0, 36))
 
 
 def test_footnotes_count_annotations_and_crowds():
-    class Coco:
-        name = "coco"
-
-    (line,) = table4.footnotes(run(random_records(6)), Coco(), PAPER)
+    (line,) = table4.footnotes(measured(instance_data(), {"SAM": run(random_records(6))}))
     assert line == "COCO: 36 annotations in 12 images, and 12 crowds (left out of mIoU)"
 
 
 def test_one_refused_object_leaves_its_kind_of_prompt_without_a_mean():
     records = random_records(3)
     next(r for r in records if r["prompt"] == "3click").update(refused="no background points", iou=float("nan"))
-    scores = table4.score(run(records), None, PAPER)
-    assert scores.refused == {"3click": "no background points"}
-    assert set(scores.intervals) == {"box", "1click"}
-    whole = table4.score(run(random_records(3)), None, PAPER)
-    assert set(table4.compare(scores, whole)) == {"box", "1click"}
+    scores = table4.score(run(records), instance_data(PAPER))
+    assert scores.refused == {"coco_3click": "no background points"}
+    assert set(scores.intervals) == {"coco_box", "coco_1click"}
+    whole = table4.score(run(random_records(3)), instance_data(PAPER))
+    assert set(table4.compare(scores, whole)) == {"coco_box", "coco_1click"}

@@ -17,8 +17,8 @@ from protocols.axes import PAPER, Axes
 from protocols.predictors import Ceiling, ModelPredictor
 from protocols.prompts.jittered_boxes import jittered_detections
 from protocols.scores import CellRun
-from protocols.table5_prompts import Detector, ask_detector, ask_image
-from tests.protocols.fakes import DiscModel, disc, write_coco
+from protocols.table5_prompts import ask_image, detector_records
+from tests.protocols.fakes import DiscModel, disc, instance_data, write_coco
 
 MASKS = [[disc(8, 9, 5), disc(25, 20, 8)], [disc(20, 16, 6), disc(5, 5, 4)], [disc(30, 10, 7)]]
 
@@ -29,11 +29,11 @@ def root(tmp_path):
     return tmp_path
 
 
-def ask(instances, predictor, detections, most=100, axes=PAPER, how=ask_image):
+def ask(instances, predictor, detections, most=100, axes=PAPER):
     return [
         record
         for info in instances.images
-        for record in how(
+        for record in ask_image(
             predictor,
             read_rgb(info.path),
             info,
@@ -43,6 +43,10 @@ def ask(instances, predictor, detections, most=100, axes=PAPER, how=ask_image):
             most=most,
         )
     ]
+
+
+def own_masks(instances, detections, most=100):
+    return [record for info in instances.images for record in detector_records(info, detections, most)]
 
 
 def true_boxes(instances):
@@ -79,8 +83,10 @@ def cell_run(records, instances):
 @pytest.mark.parametrize("name", ["coco", "lvis"])
 def test_ground_truth_masks_from_ground_truth_boxes_give_ap_1(root, name):
     instances = open_instances(name, root)
-    scores = table5.score(cell_run(ask(instances, Ceiling(), true_boxes(instances)), instances), instances, PAPER)
-    assert scores.intervals["ap"].value == pytest.approx(1.0)
+    scores = table5.score(
+        cell_run(ask(instances, Ceiling(), true_boxes(instances)), instances), instance_data(PAPER, instances, name)
+    )
+    assert scores.intervals[f"{name}_ap"].value == pytest.approx(1.0)
 
 
 def test_records_hold_the_masks_the_model_gave(root):
@@ -101,17 +107,17 @@ def test_only_the_best_detections_of_an_image_are_asked(root):
 def test_the_detector_s_own_masks_are_its_row(root, tmp_path):
     instances = open_instances("coco", root)
     detections = true_masks(instances, tmp_path)
-    records = ask(instances, Detector(), detections, how=ask_detector)
-    scores = table5.score(cell_run(records, instances), instances, PAPER)
-    assert scores.intervals["ap"].value == pytest.approx(1.0)
-    best = ask(instances, Detector(), detections, most=1, how=ask_detector)
+    records = own_masks(instances, detections)
+    scores = table5.score(cell_run(records, instances), instance_data(PAPER, instances))
+    assert scores.intervals["coco_ap"].value == pytest.approx(1.0)
+    best = own_masks(instances, detections, most=1)
     assert len(best) == len(instances.images)
 
 
 def test_boxes_without_masks_have_no_row_of_the_detector(root):
     instances = open_instances("coco", root)
     with pytest.raises(MissingData, match="truth: the boxes come without masks"):
-        ask(instances, Detector(), true_boxes(instances), how=ask_detector)
+        own_masks(instances, true_boxes(instances))
 
 
 def test_results_carry_no_box_so_that_areas_are_the_masks(root):
@@ -169,7 +175,7 @@ def test_a_crowded_file_gives_pycocotools_ap_at_its_cap_of_100_an_image_and_cate
     most = table5.most_detections("coco", PAPER)
     records = pd.DataFrame(ask(instances, Ceiling(), detections, most))
     assert len(records) == 240
-    ours = table5.score(CellRun(records, "f", 0, (1,), {}), instances, PAPER)
+    ours = table5.score(CellRun(records, "f", 0, (1,), {}), instance_data(PAPER, instances))
     results = table5.to_results(records, PAPER)
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(instances.annotation_path))
@@ -177,12 +183,15 @@ def test_a_crowded_file_gives_pycocotools_ap_at_its_cap_of_100_an_image_and_cate
         official.evaluate()
         official.accumulate()
         official.summarize()
-    assert ours.intervals["ap"].value == official.stats[0]
+    assert ours.intervals["coco_ap"].value == official.stats[0]
     assert 0.8 < official.stats[0] < 1, "the cap is reached"
     capped = table5.most_detections("coco", replace(PAPER, detection_cap="image"))
     few = pd.DataFrame(ask(instances, Ceiling(), detections, capped))
     assert len(few) == 100
-    assert table5.score(CellRun(few, "f", 0, (1,), {}), instances, PAPER).intervals["ap"].value < official.stats[0]
+    assert (
+        table5.score(CellRun(few, "f", 0, (1,), {}), instance_data(PAPER, instances)).intervals["coco_ap"].value
+        < official.stats[0]
+    )
 
 
 def test_the_truth_is_decoded_for_those_alone_who_look_at_it(root, monkeypatch):

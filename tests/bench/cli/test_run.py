@@ -2,33 +2,43 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from bench.cli import makers, run
-from bench.cli.makers import Options
+from bench.cli import run
+from bench.cli.train_all import OF_TABLE
+from bench.processes import this_process
 from models.errors import BenchError
+from protocols import tables
+from protocols.settings import Settings
+from tests.protocols.training_fakes import answers, write_record
 
 
 @pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> list[Options]:
-    """Tables that are made at once; returns what they were asked for."""
-    asked: list[Options] = []
-    table = replace(makers.MAKERS["table4"], make=lambda options: asked.append(options) or "a result")  # type: ignore[arg-type]
-    monkeypatch.setattr(run, "MAKERS", {"table4": table})
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """A table that is made at once; returns how it was asked for."""
+    asked: list[Settings] = []
+
+    def make(table: object, settings: Settings) -> SimpleNamespace | None:
+        asked.append(settings)
+        return SimpleNamespace(name="table4") if this_process().is_first else None
+
+    table = SimpleNamespace(NAME="table4", TAKES=frozenset({"limit"}), make=make)
+    monkeypatch.setattr(tables, "find", lambda name: table)
     monkeypatch.setattr(run, "print_table", lambda result: None)
     return asked
 
 
-def test_where_no_report_can_go_nothing_is_asked(made: list[Options], tmp_path: Path) -> None:
+def test_where_no_report_can_go_nothing_is_asked(made: list[Settings], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BenchError, match=r"cannot write the report to .*is a file"):
-        run.run("table4", out=tmp_path / "file")
+        run.run(("table4",), out=tmp_path / "file")
     assert made == []
 
 
 def test_a_report_that_fails_says_where_the_records_are_and_how_to_go_on(
-    made: list[Options], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: list[Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(result: object, out: Path) -> None:
         raise BenchError("cannot write the report to 'out' (No space left on device): choose another folder")
@@ -36,23 +46,66 @@ def test_a_report_that_fails_says_where_the_records_are_and_how_to_go_on(
     monkeypatch.setattr(run, "write_report", full)
     monkeypatch.setenv("BENCH_RUNS", str(tmp_path / "records"))
     with pytest.raises(BenchError) as told:
-        run.run("table4", out=tmp_path / "out")
+        run.run(("table4",), out=tmp_path / "out")
     assert "No space left on device" in str(told.value)
     assert f"--out FOLDER, makes it again (what was measured is kept in {tmp_path}/records)" in str(told.value)
     assert len(made) == 1
 
 
 def test_a_process_that_does_not_report_says_so(
-    made: list[Options], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    made: list[Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(run, "make", lambda *_: None)
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    run.run("table4", out=tmp_path)
+    run.run(("table4",), out=tmp_path)
     assert capsys.readouterr().err == "table4: process 1 of 2 is done; the first one writes the report\n"
 
 
 @pytest.mark.parametrize("path", ["~nosuchuser/w.pt", "~nosuchuser"])
 def test_a_checkpoint_of_nobody_is_a_sentence(path: str) -> None:
     with pytest.raises(BenchError, match=f"--checkpoint sam is '{path}', but this machine knows no such home"):
-        makers._checkpoints((f"sam={path}",))
+        run.checkpoints_of((f"sam={path}",))
+
+
+@pytest.fixture
+def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of records in place of the committed ones."""
+    settings = run.run_settings
+    monkeypatch.setattr(run, "run_settings", lambda *given: replace(settings(*given), records=tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "sentence"),
+    [
+        ("table6", {"models": ("sam",)}, "--models means nothing to table6: it takes --scale"),
+        ("figure7", {"limit": 3}, "--limit means nothing to figure7"),
+        ("figure7", {"scale": "paper"}, "no finetuning at paper scale"),
+        ("table1", {"preset": "tinysam"}, "--preset means nothing to table1"),
+        ("table1", {"limit": 0}, "--limit must be at least 1"),
+    ],
+)
+def test_options_that_mean_nothing_to_a_table_are_refused(table, options, sentence):
+    with pytest.raises(BenchError, match=sentence):
+        run.run((table,), **options)
+
+
+@pytest.mark.parametrize("table", ["table6", "table7", "ablations", "figure7"])
+def test_tables_of_records_are_written_in_every_form_even_before_anything_is_trained(table, records, tmp_path, capsys):
+    write_record(records, "sami-ti", 0, answers(0.6, 1))
+    run.run((table,), out=tmp_path / "out")
+    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".csv", ".json", ".md", ".tex", ".png", ".html"}
+    assert "untrained" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("table", "of"), [("table7", "table7"), ("ablations", "table6")])
+def test_train_first_trains_then_makes_the_table(records, tmp_path, monkeypatch, table, of):
+    trained = []
+    monkeypatch.setattr("bench.cli.train_all.train_table", trained.append)
+    run.run((table,), out=tmp_path / "out", train=True)
+    assert trained == [of]
+    assert (tmp_path / f"out/{table}.json").is_file()
+
+
+def test_everything_that_can_be_run_can_be_trained():
+    assert {getattr(tables.find(name), "TRAINED_WITH", name) for name in tables.names()} <= set(OF_TABLE)

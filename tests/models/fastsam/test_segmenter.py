@@ -24,9 +24,10 @@ from models.fastsam.segmenter import FastSamSegmenter, choose_by_box, choose_by_
 from models.fastsam.yolo import ultralytics
 from models.files.trust import vouched_for
 from models.segmenter import Prompts, Segmenter
+from protocols import table5
 from protocols.plan import make_plan
-from protocols.rows import TABLE5
 from tests.models.recipe import image
+from tests.protocols.fakes import settings
 
 needs_ultralytics = pytest.mark.skipif(
     importlib.util.find_spec("ultralytics") is None, reason="the extra `fastsam` is not installed"
@@ -200,7 +201,8 @@ def test_without_ultralytics_table_5_measures_the_others_and_says_what_to_instal
 ) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ultralytics" else found(name))
-    plan = make_plan(TABLE5, scale="micro", models=(), checkpoints={}, data_root=None, micro_root=lambda: tmp_path)
+    monkeypatch.setattr(table5, "micro_root", lambda: tmp_path)
+    plan = make_plan(table5, settings(tmp_path / "runs", scale="micro"))
     status, why = plan.unmeasured["FastSAM"]
     assert status == "weights missing"
     assert "needs the package 'ultralytics': run `pip install efficientsam-bench[fastsam]`" in why

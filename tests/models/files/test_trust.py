@@ -118,7 +118,7 @@ def test_the_command_line_trusts_each_file_that_is_named(monkeypatch: pytest.Mon
         asked.append(tuple(files))
         raise BenchError("enough")
 
-    monkeypatch.setattr("bench.cli.makers.vouched_for", note)
+    monkeypatch.setattr("bench.cli.run.vouched_for", note)
     command = ["bench", "run", "table5", "--scale", "micro", "--trust", "a.pt", "--trust", "b.pt"]
     monkeypatch.setattr("sys.argv", command)
     with pytest.raises(SystemExit):

@@ -1,10 +1,10 @@
 import math
 
 import pytest
-from protocols.verdicts import compared, compared_over_seeds
 
 from bench.metrics.interval import Interval
 from bench.metrics.random_effects import CrossedMean
+from protocols.comparisons import compared, compared_over_seeds
 
 PAIR = ("a", "b", "top1")
 

@@ -1,49 +1,40 @@
 import os
 import shutil
-from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from bench.data import open_coco
-from bench.store import RunStore
 from models.errors import BenchError
-from protocols import cells, table4
-from protocols import table4_prompts as interactive
+from protocols import shards, table4
 from protocols.axes import PAPER, Axes
-from protocols.predictors import ModelPredictor
-from tests.protocols.fakes import DiscModel, disc, write_coco
-
-
-@contextmanager
-def no_bar(description, total, done):
-    yield lambda n: None
+from protocols.instance_sets import open_instance_set
+from protocols.run import run_model
+from tests.protocols.fakes import DiscModel, FakeRegistry, disc, settings, write_coco
 
 
 @pytest.fixture
-def work(tmp_path, monkeypatch):
-    monkeypatch.setattr(cells, "IMAGES_A_SHARD", 2)
+def work(tmp_path, use):
+    use(table4, FakeRegistry(), IMAGES_A_SHARD=2)
     write_coco(tmp_path / "data", [[disc(20, 16, 4 + k)] for k in range(5)])
 
     def make(model=None, axes=PAPER, limit=None):
-        instances = open_coco(tmp_path / "data")
-        return cells.Cell(
-            protocol=table4,
-            ask_image=interactive.ask_image,
-            predictor=ModelPredictor(model or DiscModel(), axes),
-            model_identity={"name": "disc"},
-            instances=instances,
-            images=instances.images[:limit],
-            axes=axes,
-        )
+        return model or DiscModel(), data_of(tmp_path, axes, limit)
 
     return make
 
 
-def run(cell, tmp_path):
-    return cells.run_cell(cell, RunStore(tmp_path / "runs"), provenance={}, progress=no_bar)
+def data_of(tmp_path, axes=PAPER, limit=None):
+    plan = SimpleNamespace(root=tmp_path / "data")
+    return open_instance_set("coco", plan, settings(tmp_path / "runs", axes=axes, limit=limit))
+
+
+def run(asked, tmp_path):
+    model, data = asked
+    (done,) = run_model(model, [(table4, data)], settings(tmp_path / "runs"))
+    return done
 
 
 class FailingModel(DiscModel):
@@ -86,7 +77,7 @@ def test_what_changes_a_record_makes_another_run(work, tmp_path, change):
 
 
 def test_an_image_that_cannot_be_read_is_skipped_and_said_so(work, tmp_path):
-    broken = work().images[1].path
+    broken = work()[1].asked.images[1].path
     broken.write_bytes(broken.read_bytes()[:60])
     done = run(work(), tmp_path)
     assert list(done.skipped) == [2]
@@ -96,7 +87,7 @@ def test_an_image_that_cannot_be_read_is_skipped_and_said_so(work, tmp_path):
 
 
 def test_an_image_of_another_size_than_stated_is_skipped_and_said_so(work, tmp_path):
-    first, second = (info.path for info in work().images[:2])
+    first, second = (info.path for info in work()[1].asked.images[:2])
     Image.new("RGB", (7, 7)).save(second)
     assert "is 7 x 7 (height x width) but its annotations are for 32 x 40" in run(work(), tmp_path).skipped[2]
     assert first.exists()
@@ -129,7 +120,7 @@ def asked_again(work, tmp_path):
 
 
 def test_as_many_other_images_are_another_run(work, tmp_path):
-    first, last = (work().images[k].path for k in (0, 4))
+    first, last = (work()[1].asked.images[k].path for k in (0, 4))
     first.rename(tmp_path / "aside")
     without_first = run(work(), tmp_path)
     (tmp_path / "aside").rename(first)
@@ -142,7 +133,7 @@ def test_as_many_other_images_are_another_run(work, tmp_path):
 
 @pytest.mark.parametrize("how", ["cut short", "not permitted", "of another size", "no image"])
 def test_an_image_that_can_be_read_again_is_asked_and_the_others_are_resumed(work, tmp_path, how):
-    path = work().images[2].path
+    path = work()[1].asked.images[2].path
     sound = path.read_bytes()
     if how == "cut short":
         path.write_bytes(sound[:60])
@@ -168,16 +159,16 @@ def test_an_image_that_a_passing_fault_kept_from_being_read_is_asked_again(work,
             raise BenchError(f"{path} cannot be read (Input/output error)")
         return cells_read(path, size=size)
 
-    cells_read = cells.read_rgb
+    cells_read = shards.read_rgb
     with monkeypatch.context() as patch:
-        patch.setattr(cells, "read_rgb", busy)
+        patch.setattr(shards, "read_rgb", busy)
         assert list(run(work(), tmp_path).skipped) == [4]
     assert asked_again(work, tmp_path) == 2
 
 
 @pytest.mark.parametrize("same_time", [False, True])
 def test_a_replaced_image_is_asked_again_with_its_shard_alone(work, tmp_path, same_time):
-    path = work().images[0].path
+    path = work()[1].asked.images[0].path
     repaint(path, (1, 2, 3))
     size = path.stat().st_size
     run(work(), tmp_path)
@@ -201,7 +192,7 @@ def test_data_that_are_copied_elsewhere_are_the_same(work, tmp_path):
 
 
 def test_an_image_that_changes_while_it_is_asked_is_not_recorded(work, tmp_path):
-    path = work().images[1].path
+    path = work()[1].asked.images[1].path
 
     class Meanwhile(DiscModel):
         def embed(self, images):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from bench.metrics.interval import Interval
-from protocols import seeds
+from protocols import comparisons
 from protocols.results import Column
 from protocols.scores import Scores
 
@@ -26,15 +28,15 @@ def difference(first: Scores, second: Scores) -> dict[str, Interval]:
     return {"ap_box": Interval(value, value - 0.01, value + 0.01, IMAGES)}
 
 
-def sampled(one: Scores) -> dict[str, seeds.Sampled]:
-    return {"ap_box": seeds.Sampled(one.intervals["ap_box"].value, one.basis, IMAGES)}
+def sampled(one: Scores) -> dict[str, comparisons.Sampled]:
+    return {"ap_box": comparisons.Sampled(one.intervals["ap_box"].value, one.basis, IMAGES)}
 
 
-JUDGED = seeds.Judged(difference, sampled)
+TABLE = SimpleNamespace(NAME="table2", COMPARED=(("SAMI-Ti", "MAE-Ti"),), compare=difference, sampled=sampled)
 
 
 def compare(of_seeds):
-    (found,) = seeds.comparisons("table2", [("SAMI-Ti", "MAE-Ti")], [AP], of_seeds, JUDGED)
+    (found,) = comparisons.over_seeds(TABLE, SimpleNamespace(scores=of_seeds, columns=(AP,)))
     return found
 
 
@@ -63,7 +65,9 @@ def test_a_row_without_scores_is_not_measured() -> None:
 
 
 def test_notes_name_what_each_training_gave() -> None:
-    notes = list(seeds.notes([AP], {"SAMI-Ti": {1: scores(0.25), 0: scores(0.3)}, "MAE-Ti": {0: scores(0.2)}}))
+    notes = list(
+        comparisons.seed_notes([AP], {"SAMI-Ti": {1: scores(0.25), 0: scores(0.3)}, "MAE-Ti": {0: scores(0.2)}})
+    )
     assert notes[0] == "SAMI-Ti, by training seed 0, 1: AP box 30.0, 25.0"
-    assert notes[1] == seeds.METHOD
+    assert notes[1] == comparisons.METHOD_OF_STATISTICS
     assert not any("MAE-Ti" in note for note in notes)

@@ -1,67 +1,39 @@
 import json
 import shutil
-from contextlib import contextmanager
 from dataclasses import fields, replace
 from types import SimpleNamespace
 
 import pytest
 
-from bench.store import RunStore
+from models import zoo
 from models.errors import BenchError
-from protocols import plan as plans
 from protocols import table4, table5, tables
 from protocols.axes import PAPER, Axes, preset
-from protocols.plan import make_plan
 from protocols.results import TableResult
-from tests.protocols.fakes import DiscModel, disc, write_coco
+from protocols.table import asked_columns, make_tables
+from tests.protocols.fakes import DiscModel, disc, settings, write_coco
 
 MASKS = [[disc(10, 9, 5), disc(25, 20, 7)], [disc(20, 16, 6)], [disc(30, 10, 5), disc(8, 22, 6)]]
 
 
-@contextmanager
-def no_bar(description, total, done):
-    yield lambda n: None
-
-
-class Weighted(DiscModel):
-    checkpoint_sha256 = "0" * 64
-    custom = False
-
-
 @pytest.fixture
-def make(tmp_path, monkeypatch):
+def make(tmp_path, monkeypatch, use):
     """Make a table of the micro rows with discs for models, better for SAM than for the others."""
 
     def load(name, *, checkpoint=None, device="cpu", trusted=()):
-        model = Weighted(best=1 if name == "sam-micro" else 2, takes_background=name == "sam-micro")
+        model = DiscModel(best=1 if name == "sam-micro" else 2, takes_background=name == "sam-micro")
         model.name = name
         return model
 
-    monkeypatch.setattr(tables.zoo, "load", load)
-    monkeypatch.setattr(plans.zoo, "available", lambda name: (name.endswith("micro"), f"no weights of {name}"))
+    monkeypatch.setattr(zoo, "load", load)
+    monkeypatch.setattr(zoo, "available", lambda name: (name.endswith("micro"), f"no weights of {name}"))
     write_coco(tmp_path / "data", MASKS, crowd=(5,))
+    for module in (table4, table5):
+        use(module, micro_root=lambda: tmp_path / "data")
 
-    def table(name, *, axes=PAPER, limit=None, preset="paper"):
-        plan = make_plan(
-            tables.PAPER_ROWS[name],
-            scale="micro",
-            models=(),
-            checkpoints={},
-            data_root=None,
-            micro_root=lambda: tmp_path / "data",
-        )
-        settings = tables.Settings(
-            axes=axes,
-            preset=preset,
-            limit=limit,
-            device="cpu",
-            store=RunStore(tmp_path / "runs"),
-            progress=no_bar,
-            say=lambda line: None,
-            command="python -m bench run",
-            provenance={"git": None},
-        )
-        return tables.make_table(name, plan, settings)
+    def table(*names, **changes):
+        made = make_tables([tables.find(name) for name in names], settings(tmp_path / "runs", scale="micro", **changes))
+        return made[0] if made and len(names) == 1 else made
 
     return table
 
@@ -99,7 +71,7 @@ def test_pairs_of_the_paper_are_compared_over_the_same_prompts(make):
 
 def test_pairs_with_an_unmeasured_row_say_so(make, monkeypatch):
     there = {"sam-micro", "mobilesam-micro", "efficientsam-ti-micro", "efficientsam-s-micro"}
-    monkeypatch.setattr(plans.zoo, "available", lambda name: (name in there, f"no weights of {name}"))
+    monkeypatch.setattr(zoo, "available", lambda name: (name in there, f"no weights of {name}"))
     verdicts = {c.verdict for c in make("table5").comparisons if "FastSAM" in (c.first, c.second)}
     assert verdicts == {"not measured"}
 
@@ -131,7 +103,7 @@ def test_a_column_stands_beside_the_papers_only_where_its_choices_are_the_papers
 @pytest.mark.parametrize("protocol", [table4, table5])
 def test_choices_that_concern_every_mask_keep_every_column_apart(protocol, changed):
     settings = SimpleNamespace(axes=replace(PAPER, **changed), preset="paper")
-    apart = [bool(column.apart) for column in tables.asked_columns(protocol, settings)]
+    apart = [bool(column.apart) for column in asked_columns(protocol, settings)]
     assert all(apart) or (protocol is table5 and "averaging" in changed and not any(apart))
 
 
@@ -204,7 +176,7 @@ def test_other_processes_return_no_table(make, monkeypatch):
 
 def test_an_unknown_table_is_refused():
     with pytest.raises(BenchError, match="did you mean 'table4'"):
-        tables.protocol_of("tabel4")
+        tables.find("tabel4")
 
 
 def test_an_unknown_preset_is_refused():
