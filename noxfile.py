@@ -3,6 +3,7 @@
 `nox --no-venv -s SESSION` uses the active environment instead, for people whose torch was chosen for their GPU.
 """
 
+import ast
 import hashlib
 import importlib.util
 import os
@@ -15,19 +16,20 @@ nox.options.sessions = ["tests"]
 
 ROOT = Path(__file__).parent
 ENVIRONMENT = ROOT / ".nox" / "bench"
-TABLES = {
-    "table1": "ImageNet top-1 of finetuned classifiers",
-    "table2": "box and mask AP of ViTDet detectors",
-    "table3": "ADE20K mIoU of Mask2Former behind plain ViTs",
-    "table4": "mIoU from a box, one click and three clicks",
-    "table5": "mask AP from a detector's boxes",
-    "table6": "losses of SAMI, from records of trainings",
-    "table7": "mask ratios of SAMI, from records of trainings",
-}
-OTHERS = {
-    "figure7": "mIoU against epochs of finetuning, from records of trainings",
-    "ablations": "decoder and target of SAMI (text of section 4.4), from records of trainings",
-}
+
+
+def _tables() -> dict[str, str]:
+    """Return the title of every table and figure: a module of protocols/ with a CSV of its name in protocols/paper/."""
+    found = {}
+    for numbers in sorted((ROOT / "protocols" / "paper").glob("*.csv")):
+        module = ROOT / "protocols" / f"{numbers.stem}.py"
+        if module.is_file():
+            found[numbers.stem] = next(
+                node.value.value
+                for node in ast.parse(module.read_text(encoding="utf-8")).body
+                if isinstance(node, ast.Assign) and node.targets[0].id == "TITLE"
+            )
+    return found
 
 
 def _levers() -> dict[str, str]:
@@ -59,19 +61,17 @@ def shared(**options):
     return nox.session(venv_backend="none", **options)
 
 
-def _reproduce(name: str, table: str, what: str) -> None:
+def _reproduce(table: str, title: str) -> None:
     def reproduce(session: nox.Session) -> None:
         session.run(python(session), "-m", "bench", "run", table, *session.posargs)
 
     after = "Options of `bench run` after --; -- --train runs the micro trainings first (hours)."
-    reproduce.__doc__ = f"Reproduce {table}, {what}. {after}"
-    shared(name=name)(reproduce)
+    reproduce.__doc__ = f"Reproduce {table}: {title}. {after}"
+    shared(name=f"reproduce_{table}")(reproduce)
 
 
-for _table, _what in TABLES.items():
-    _reproduce(f"reproduce_{_table}", _table, _what)
-for _table, _what in OTHERS.items():
-    _reproduce(_table, _table, _what)
+for _table, _title in _tables().items():
+    _reproduce(_table, _title)
 
 
 @shared()

@@ -160,3 +160,16 @@ def preset(name: str) -> Axes:
     if name not in PRESETS:
         raise unknown_name("preset", name, PRESETS)
     return PRESETS[name]
+
+
+MOST_DETECTIONS = {"coco": 1000, "lvis": 300}
+"""Detections of an image that are asked, the best. On COCO the evaluator counts the best 100 of each category
+(pycocotools), so this bound is ours; on LVIS it counts the best 300 of all (lvis)."""
+BEST_OF_IMAGE = 100
+"""Detections of an image that are asked where the cap is over all categories (`Axes.detection_cap`)."""
+
+
+def most_detections(data_set: str, axes: Axes) -> int:
+    """Return how many detections of an image are asked, the best of all categories together."""
+    of_image = data_set == "coco" and axes.detection_cap == "image"
+    return BEST_OF_IMAGE if of_image else MOST_DETECTIONS[data_set]

@@ -37,6 +37,12 @@ class DataSet:
     """What a reader must know of these data."""
 
     @property
+    def chosen(self) -> Axes:
+        """Return the choices of the protocol, for tables that have some."""
+        assert self.axes is not None
+        return self.axes
+
+    @property
     def whole(self) -> bool:
         """Whether all images are asked about."""
         return len(self.asked.images) == self.of_images

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.data import is_published_set, open_instances
-from protocols.axes import Axes
 from protocols.data_set import DataSet
 from protocols.plan import Plan
 from protocols.settings import Settings
@@ -13,11 +12,6 @@ from protocols.shards import asked_about
 
 WORLDS = {"paper": "data of BENCH_DATA", "micro": "dead leaves at 256 px"}
 """Data of each scale, in words."""
-MOST_DETECTIONS = {"coco": 1000, "lvis": 300}
-"""Detections of an image that are asked, the best. On COCO the evaluator counts the best 100 of each category
-(pycocotools), so this bound is ours; on LVIS it counts the best 300 of all (lvis)."""
-BEST_OF_IMAGE = 100
-"""Detections of an image that are asked where the cap is over all categories (`Axes.detection_cap`)."""
 
 
 def open_instance_set(name: str, plan: Plan, settings: Settings) -> DataSet:
@@ -41,18 +35,6 @@ def open_instance_set(name: str, plan: Plan, settings: Settings) -> DataSet:
         published="the published set" if whole else "",
         axes=axes,
     )
-
-
-def axes_of(data: DataSet) -> Axes:
-    """Return the choices that an instance set is asked under."""
-    assert data.axes is not None
-    return data.axes
-
-
-def most_detections(data_set: str, axes: Axes) -> int:
-    """Return how many detections of an image are asked, the best of all categories together."""
-    of_image = data_set == "coco" and axes.detection_cap == "image"
-    return BEST_OF_IMAGE if of_image else MOST_DETECTIONS[data_set]
 
 
 def data_notes(data: DataSet) -> Iterator[str]:

@@ -8,6 +8,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from bench.data.contents import digest
 from models.cards import resolve
 from models.engine import engine, threads
 from models.errors import BenchError
@@ -81,7 +82,8 @@ def _by_images(parts: Sequence[_Part]) -> Iterator[list[_Part]]:
     """Yield parts that are about the same images together."""
     found: dict[str, list[_Part]] = {}
     for part in parts:
-        which = f"{part.data.asked.identity()} {part.question.table.IMAGES_A_SHARD} {part.data.asked.paths()[:1]}"
+        files = digest(map(str, part.data.asked.paths()))
+        which = f"{part.data.asked.identity()} {files} {part.question.table.IMAGES_A_SHARD}"
         found.setdefault(which, []).append(part)
     yield from found.values()
 

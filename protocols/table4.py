@@ -16,7 +16,7 @@ from bench.metrics.interval import Interval, mean_interval, paired_mean_interval
 from protocols.axes import Axes
 from protocols.comparisons import over_images
 from protocols.data_set import DataSet
-from protocols.instance_sets import WORLDS, axes_of, data_notes, open_instance_set
+from protocols.instance_sets import WORLDS, data_notes, open_instance_set
 from protocols.measured import Measured
 from protocols.plan import Plan
 from protocols.results import Column, Comparison
@@ -92,7 +92,7 @@ def score(run: CellRun, data: DataSet) -> Scores:
     With `averaging="category"` each category weighs the same; the interval then resamples images with the
     categories' weights held.
     """
-    axes = axes_of(data)
+    axes = data.chosen
     unsupported = run.records[run.records["refused"] != ""]
     refused = dict(unsupported.groupby("prompt", sort=False)["refused"].first())
     records = counted(run.records[~run.records["prompt"].isin(refused)], axes)
@@ -134,7 +134,7 @@ def comparisons(measured: Measured) -> Iterator[Comparison]:
 
 def footnotes(measured: Measured) -> Iterator[str]:
     """Say how many annotations were asked, and what the mean would be with the crowds or without them."""
-    axes, name = axes_of(measured.data), measured.data.name.upper()
+    axes, name = measured.data.chosen, measured.data.name.upper()
     for run in [of_seed[0] for of_seed in measured.runs.values()][:1]:
         asked = run.records["annotation_id"].nunique()
         crowds = run.records[run.records["iscrowd"]]["annotation_id"].nunique()

@@ -13,7 +13,6 @@ from models.errors import UnsupportedPrompt
 from models.segmenter import FOREGROUND, Prompts
 from protocols.axes import Axes
 from protocols.data_set import DataSet
-from protocols.instance_sets import axes_of
 from protocols.predictors import PROMPTS_AT_ONCE, Prediction, Predictor, predictor_of
 from protocols.prompts.random_clicks import random_clicks
 from protocols.prompts.sequences import clicked
@@ -58,7 +57,7 @@ def ask(model: Any, data: DataSet, images: Sequence[ImageInfo], advance: Callabl
     Raises:
         UnsupportedPrompt: if the model can take none of the prompts.
     """
-    axes = axes_of(data)
+    axes = data.chosen
     predictor = predictor_of(model, axes)
 
     def about(info: ImageInfo, image: np.ndarray) -> list[dict[str, object]]:

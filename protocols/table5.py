@@ -16,10 +16,10 @@ from bench.data.catalog import BOX_SETS, missing
 from bench.data.dead_leaves.detection import detection_root as micro_root
 from bench.metrics.ap import coco_ap, lvis_ap
 from bench.metrics.interval import Interval
-from protocols.axes import Axes
+from protocols.axes import Axes, most_detections
 from protocols.comparisons import over_images
 from protocols.data_set import DataSet
-from protocols.instance_sets import WORLDS, axes_of, data_notes, most_detections, open_instance_set
+from protocols.instance_sets import WORLDS, data_notes, open_instance_set
 from protocols.measured import Measured
 from protocols.plan import Plan
 from protocols.prompts.box_files import write_recorded_boxes
@@ -133,7 +133,7 @@ def score(run: CellRun, data: DataSet) -> Scores:
     """Return AP, AP_S, AP_M and AP_L in 0..1 with their intervals over the images that were asked."""
     result = _AP[data.name](
         data.source.annotation_path,
-        to_results(run.records, axes_of(data)),
+        to_results(run.records, data.chosen),
         replicates=REPLICATES,
         image_ids=run.image_ids,
     )
@@ -155,7 +155,7 @@ def comparisons(measured: Measured) -> Iterator[Comparison]:
 def footnotes(measured: Measured) -> Iterator[str]:
     """Say how many detections were asked, at most how many of an image, and whose they are."""
     data, name = measured.data, measured.data.name.upper()
-    most = most_detections(data.name, axes_of(data))
+    most = most_detections(data.name, data.chosen)
     for run in [of_seed[0] for of_seed in measured.runs.values()][:1]:
         asked = f"{len(run.records):,} boxes in {len(run.image_ids):,} images"
         yield f"{name}: {asked}, the best {most:,} of an image at most"

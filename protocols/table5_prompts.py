@@ -12,9 +12,8 @@ from pycocotools import mask as rle
 from bench.data import Annotation, DetectionBatch, Detections, ImageInfo, tight_box_xyxy
 from models.errors import MissingData
 from models.segmenter import Prompts
-from protocols.axes import Axes
+from protocols.axes import Axes, most_detections
 from protocols.data_set import DataSet
-from protocols.instance_sets import axes_of, most_detections
 from protocols.predictors import Predictor, fill_box, predictor_of
 from protocols.promptable import DETECTOR
 from protocols.shards import records_of
@@ -45,7 +44,7 @@ def ask(model: Any, data: DataSet, images: Sequence[ImageInfo], advance: Callabl
     Raises:
         MissingData: if the detector's own masks are asked for and cannot be had or scored.
     """
-    axes, boxes = axes_of(data), data.boxes
+    axes, boxes = data.chosen, data.boxes
     assert boxes is not None
     most = most_detections(data.name, axes)
     if model.name == DETECTOR:

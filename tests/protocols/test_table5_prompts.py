@@ -13,7 +13,7 @@ from pycocotools.cocoeval import COCOeval
 from bench.data import Detections, open_detections, open_instances, read_rgb
 from models.errors import MissingData
 from protocols import table5
-from protocols.axes import PAPER, Axes
+from protocols.axes import PAPER, Axes, most_detections
 from protocols.predictors import Ceiling, ModelPredictor
 from protocols.prompts.jittered_boxes import jittered_detections
 from protocols.scores import CellRun
@@ -172,7 +172,7 @@ def test_a_crowded_file_gives_pycocotools_ap_at_its_cap_of_100_an_image_and_cate
     write_coco(tmp_path, [masks])
     instances = open_instances("coco", tmp_path)
     detections = true_boxes(instances)
-    most = table5.most_detections("coco", PAPER)
+    most = most_detections("coco", PAPER)
     records = pd.DataFrame(ask(instances, Ceiling(), detections, most))
     assert len(records) == 240
     ours = table5.score(CellRun(records, "f", 0, (1,), {}), instance_data(PAPER, instances))
@@ -185,7 +185,7 @@ def test_a_crowded_file_gives_pycocotools_ap_at_its_cap_of_100_an_image_and_cate
         official.summarize()
     assert ours.intervals["coco_ap"].value == official.stats[0]
     assert 0.8 < official.stats[0] < 1, "the cap is reached"
-    capped = table5.most_detections("coco", replace(PAPER, detection_cap="image"))
+    capped = most_detections("coco", replace(PAPER, detection_cap="image"))
     few = pd.DataFrame(ask(instances, Ceiling(), detections, capped))
     assert len(few) == 100
     assert (
