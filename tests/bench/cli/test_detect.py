@@ -1,4 +1,4 @@
-"""`bench boxes`: what is written where, from which photos, and that nothing is asked twice."""
+"""`bench detect`: what is written where, from which photos, and that nothing is asked twice."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from bench import __main__ as front_door
-from bench.cli.detect import boxes
+from bench.cli.detect import detect
 from bench.data import open_coco, open_detections, open_lvis, read_rgb
 from bench.data.dead_leaves.detection import detection_root
 from models.errors import BenchError
@@ -81,7 +81,7 @@ class TestMicro:
         self, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setattr(box_files, "_AT_ONCE", 7)
-        command = ["bench", "boxes", MICRO, "--checkpoint", str(checkpoint), "--limit", "2"]
+        command = ["bench", "detect", MICRO, "--checkpoint", str(checkpoint), "--limit", "2"]
         monkeypatch.setattr(sys, "argv", command)
         front_door.main()
         path = Path("reports/out") / f"{MICRO}-coco-first-2.json"
@@ -105,18 +105,18 @@ class TestMicro:
     ) -> None:
         whole, resumed = folder / "whole.json", folder / "resumed.json"
         monkeypatch.setenv("BENCH_RUNS", str(folder / "other"))
-        boxes(MICRO, checkpoint=checkpoint, limit=18, out=whole)
+        detect(MICRO, checkpoint=checkpoint, limit=18, out=whole)
         assert asked[0] == 18
         monkeypatch.setenv("BENCH_RUNS", str(folder / "runs"))
         asked[:] = [0, 17]
         with pytest.raises(KeyboardInterrupt):
-            boxes(MICRO, checkpoint=checkpoint, limit=18, out=resumed)
+            detect(MICRO, checkpoint=checkpoint, limit=18, out=resumed)
         assert not resumed.exists()
         asked[:] = [0, 10**9]
-        boxes(MICRO, checkpoint=checkpoint, limit=18, out=resumed)
+        detect(MICRO, checkpoint=checkpoint, limit=18, out=resumed)
         assert asked[0] == 2  # sixteen were in the store
         assert resumed.read_bytes() == whole.read_bytes()
-        boxes(MICRO, checkpoint=checkpoint, limit=18, out=resumed)
+        detect(MICRO, checkpoint=checkpoint, limit=18, out=resumed)
         assert asked[0] == 2
 
 
@@ -126,15 +126,15 @@ class TestPublishedPhotos:
     ) -> None:
         root = lay_out(folder / "data", split="val2017")
         model = cheat(root)
-        boxes("vitdet-mae-b")
+        detect("vitdet-mae-b")
         path = root / "coco" / "detections" / "coco_vitdet.json"
         entries = json.loads(path.read_text())
         assert len(open_detections(path)) == len(entries) > 0
         assert set(entries[0]) == {"image_id", "category_id", "bbox", "score", "segmentation"}
         before = path.read_bytes()
         with pytest.raises(BenchError, match=r"coco_vitdet\.json is there already: move it away, or give --out"):
-            boxes("vitdet-mae-b")
-        boxes("vitdet-mae-b", out=folder / "again.json")
+            detect("vitdet-mae-b")
+        detect("vitdet-mae-b", out=folder / "again.json")
         assert (folder / "again.json").read_bytes() == path.read_bytes() == before
         assert model.asked == 4
 
@@ -143,8 +143,8 @@ class TestPublishedPhotos:
         cheat(root)
         expected = root / "coco" / "detections" / "coco_vitdet.json"
         with pytest.raises(BenchError, match="is where Table 5 expects boxes in all photos: leave out --limit"):
-            boxes("vitdet-mae-b", limit=2, out=expected)
-        boxes("vitdet-mae-b", limit=2)
+            detect("vitdet-mae-b", limit=2, out=expected)
+        detect("vitdet-mae-b", limit=2)
         assert Path("reports/out/vitdet-mae-b-coco-first-2.json").is_file()
         assert not expected.exists()
 
@@ -153,7 +153,7 @@ class TestPublishedPhotos:
     ) -> None:
         root = shared / "samples"
         cheat(root)
-        boxes("vitdet-mae-b", out=folder / "boxes.json")
+        detect("vitdet-mae-b", out=folder / "boxes.json")
         said = dict(re.findall(r"(box|mask) AP ([\d.]+)", capsys.readouterr().out))
         ids = [info.id for info in open_coco(root).images]
         results = json.loads((folder / "boxes.json").read_text())
@@ -169,7 +169,7 @@ class TestPublishedPhotos:
         root = shared / "samples"
         instances = open_lvis(root)
         cheat(root).__init__("vitdet-mae-b", instances, 3)
-        boxes("vitdet-mae-b", data="lvis", out=folder / "boxes.json")
+        detect("vitdet-mae-b", data="lvis", out=folder / "boxes.json")
         said = dict(re.findall(r"(box|mask) AP ([\d.]+)", capsys.readouterr().out))
         results = json.loads((folder / "boxes.json").read_text())
         masks = [{key: value for key, value in entry.items() if key != "bbox"} for entry in results]
@@ -180,7 +180,7 @@ class TestPublishedPhotos:
         model = cheat(lay_out(folder / "data", split="val2017"))
         model.classes = 80
         with pytest.raises(BenchError, match=r"knows 80 classes, .* has 2 categories"):
-            boxes("vitdet-mae-b")
+            detect("vitdet-mae-b")
 
     def test_a_photo_that_cannot_be_read_is_left_out_and_said(
         self, cheat: Callable[[Path], Cheat], folder: Path, capsys: pytest.CaptureFixture[str]
@@ -188,7 +188,7 @@ class TestPublishedPhotos:
         root = lay_out(folder / "data", split="val2017")
         cheat(root)
         (root / "coco" / "val2017" / "3.png").write_bytes(b"no photo")
-        boxes("vitdet-mae-b")
+        detect("vitdet-mae-b")
         printed = capsys.readouterr()
         assert "of 3 images" in printed.out
         assert "left out" in printed.err
@@ -206,13 +206,13 @@ class TestPublishedPhotos:
 )
 def test_mistakes_end_in_one_sentence(given: dict[str, Any], sentence: str) -> None:
     with pytest.raises(BenchError, match=re.escape(sentence)):
-        boxes(given.pop("detector"), **given)
+        detect(given.pop("detector"), **given)
 
 
 def test_a_cascade_on_torchvision_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_DATA", str(lay_out(folder / "data", split="val2017")))
     with pytest.raises(BenchError, match=r"cascade, .*--engine detectron2"):
-        boxes("vitdet-h", engine="torchvision")
+        detect("vitdet-h", engine="torchvision")
 
 
 def test_nothing_found_is_an_empty_file(cheat: Callable[[Path], Cheat], folder: Path) -> None:
@@ -220,5 +220,5 @@ def test_nothing_found_is_an_empty_file(cheat: Callable[[Path], Cheat], folder: 
     model = cheat(root)
     nothing = {name: value[:0] for name, value in next(iter(model._known.values()))._asdict().items()}
     model._known = {photo: said._replace(**nothing) for photo, said in model._known.items()}
-    boxes("vitdet-mae-b")
+    detect("vitdet-mae-b")
     assert len(open_detections(root / "coco" / "detections" / "coco_vitdet.json")) == 0

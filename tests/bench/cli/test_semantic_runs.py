@@ -16,7 +16,6 @@ from safetensors.torch import load_file
 pytest.importorskip("mmseg", reason="the extra `semantic` is not installed")
 
 from bench import __main__ as front_door
-from bench.cli import makers
 from bench.cli.micro_runs import WEIGHTS, Job
 from bench.cli.semantic_runs import trained_mask2former
 from bench.cli.train import export
@@ -28,6 +27,7 @@ from models import row_cards
 from models.errors import BenchError
 from models.mask2former import cards
 from models.training.micro import MICRO_RUNS
+from protocols import table3
 from tests.bench.cli.driver import finish, kill_in_the_middle, start
 from tests.bench.data.ade20k_files import scene_pairs, write_ade20k
 
@@ -93,7 +93,7 @@ def test_table_3_measures_what_is_trained_and_says_what_is_not(
 ) -> None:
     """The command as a user types it, with weights of one row."""
     world = write_ade20k(tmp_path / "world", scene_pairs(3), names=NAMES)
-    monkeypatch.setattr(makers, "ade20k_root", lambda: world)
+    monkeypatch.setattr(table3, "micro_root", lambda: world)
     monkeypatch.setattr(row_cards, "PACKAGED", tmp_path / "weights")
     export(MICRO_RUNS[NAME].build(), tmp_path / "weights" / f"{NAME}.safetensors", {"model": NAME})
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""`bench speed sami`: what the masked-query decoder saves, as ratios of times measured in turn on this machine."""
+"""What the masked-query decoder saves: ratios of times measured in turn. Run `python benchmarks/sami_step.py`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Literal
 
 import torch
+import tyro
 from rich.console import Console
 from rich.table import Table
 from timm.models.vision_transformer import Block, VisionTransformer
@@ -26,9 +27,7 @@ TARGET_DIM = 256
 Step = Callable[[], Tensor]
 
 
-def speed(
-    what: Literal["sami"] = "sami", /, size: Literal["ti", "s", "b"] = "ti", batch: int = 32, repeats: int = 5
-) -> None:
+def main(size: Literal["ti", "s", "b"] = "ti", batch: int = 32, repeats: int = 5) -> None:
     """Time a SAMI training step against the same step with all tokens decoded, and against timm's blocks.
 
     Student only: forward, loss, backward and AdamW at 224 px, mask ratio 0.75, fp32 on the CPU. Steps take turns, so
@@ -38,7 +37,6 @@ def speed(
     no more than 1.25 times the FLOPs (ViT-Tiny).
 
     Args:
-        what: What to time.
         size: Of the encoder: ViT-Tiny, -Small or -Base.
         batch: Images a step.
         repeats: Timed steps of each kind.
@@ -53,7 +51,7 @@ def speed(
     steps["timm, visible tokens, same FLOPs"] = timm = _timm_step(size, batch, flops[first])
     flops["timm, visible tokens, same FLOPs"] = _flops(timm)
     seconds = _in_turn(steps, repeats)
-    table = Table(title=f"One {what} step, ViT-{size.title()}, {batch} images, {torch.get_num_threads()} threads")
+    table = Table(title=f"One SAMI step, ViT-{size.title()}, {batch} images, {torch.get_num_threads()} threads")
     for heading in ("step", "median ms", "fastest ms", "GFLOP", "GFLOP/s", f"time over '{first}'"):
         table.add_column(heading, justify="left" if heading == "step" else "right")
     for name, times in seconds.items():
@@ -127,3 +125,7 @@ def _in_turn(steps: dict[str, Step], repeats: int) -> dict[str, list[float]]:
                 seconds[name].append(time.perf_counter() - started)
                 advance(1)
     return {name: sorted(times) for name, times in seconds.items()}
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
