@@ -1,4 +1,4 @@
-"""Checkpoint files: where they are, whether they are the published ones, and how they get into a network.
+"""Checkpoint files: where they are, whether they match the published hashes, and how they get into a network.
 
 A file that is missing, cut short, altered, quantised, of another model or full of NaN, or one that asks to run code,
 is refused with one sentence that says what to do; nothing is ever loaded partly.

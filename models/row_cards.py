@@ -1,4 +1,4 @@
-"""Cards of tables whose rows are models of one task: whose weights anyone can have, and where they are found.
+"""Cards of tables whose rows are models of one task: which have public weights, and where these are found.
 
 Nothing is downloaded: a user puts the authors' file into the weights folder, or passes its path. The weights of micro
 models are inside this package.

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from bench.metrics.random_effects import crossed_mean
+from bench.metrics.random_effects import random_effects_mean
 from bench.processes import this_process
 from models.errors import BenchError
 from protocols.comparisons import METHOD, compared_over_seeds, difference, seeds_of, too_few
@@ -85,7 +85,7 @@ def _cell(table: ModuleType, variant: Variant, records: Records) -> Cell:
     if variant.run not in records:
         why = f"no record of {variant.run}: train it with {train_command(table.NAME)}"
         return Cell(variant.label, COLUMN.key, "not trained yet", paper, why=why)
-    mean = crossed_mean(seeds_of(records[variant.run]))
+    mean = random_effects_mean(seeds_of(records[variant.run]))
     return Cell(
         variant.label,
         COLUMN.key,

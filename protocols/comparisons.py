@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.metrics.interval import Interval
-from bench.metrics.random_effects import CrossedMean, crossed_mean, crossed_statistic
+from bench.metrics.random_effects import RandomEffectsMean, random_effects_mean, random_effects_of_statistic
 from protocols.measured import Measured
 from protocols.paper import paper_difference
 from protocols.results import Column, Comparison
@@ -70,7 +70,7 @@ def over_seeds(table: ModuleType, measured: Measured) -> Iterator[Comparison]:
                 continue
             ours_of = [table.sampled(one[seed])[column.key] for seed in shared]
             theirs = [table.sampled(other[seed])[column.key] for seed in shared]
-            mean = crossed_statistic(
+            mean = random_effects_of_statistic(
                 np.array([a.value - b.value for a, b in zip(ours_of, theirs, strict=True)]),
                 np.stack([a.draws - b.draws for a, b in zip(ours_of, theirs, strict=True)]),
                 images=ours_of[0].images,
@@ -104,13 +104,13 @@ def seeds_of(records: Mapping[int, TrainingRecord]) -> np.ndarray:
     return np.stack([records[seed].correct for seed in sorted(records)]).astype(np.float64)
 
 
-def difference(records: Records, first: str, second: str) -> CrossedMean | None:
+def difference(records: Records, first: str, second: str) -> RandomEffectsMean | None:
     """Return the mean difference of two runs over the seeds that both have, None if they share none."""
     one, other = records.get(first, {}), records.get(second, {})
     shared = sorted(one.keys() & other.keys())
     if not shared:
         return None
-    return crossed_mean(seeds_of({s: one[s] for s in shared}) - seeds_of({s: other[s] for s in shared}))
+    return random_effects_mean(seeds_of({s: one[s] for s in shared}) - seeds_of({s: other[s] for s in shared}))
 
 
 def too_few(seeds: int) -> str:
@@ -140,7 +140,7 @@ def compared(first: str, second: str, column: str, paper: float | None, ours: In
 
 
 def compared_over_seeds(
-    first: str, second: str, column: str, paper: float | None, ours: CrossedMean | None, *, count: bool = False
+    first: str, second: str, column: str, paper: float | None, ours: RandomEffectsMean | None, *, count: bool = False
 ) -> Comparison:
     """Say the same of trainings, with the p-value and, if asked, how many; one alone decides nothing about a method."""
     if ours is None:

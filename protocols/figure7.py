@@ -7,7 +7,7 @@ from types import ModuleType
 
 import numpy as np
 
-from bench.metrics.random_effects import CrossedMean, crossed_mean, ratio_values
+from bench.metrics.random_effects import RandomEffectsMean, random_effects_mean, ratio_values
 from bench.processes import this_process
 from models.errors import BenchError
 from protocols.ablation_table import PAIRING, TAKES, train_command
@@ -91,7 +91,7 @@ def _cell(curves: Curves, epochs: float, column: str) -> Cell:
     if not of_seed:
         why = f"no record of {MODELS[column]}: train it with {train_command(NAME)}"
         return Cell(label_of(epochs), column, "not trained yet", paper, why=why)
-    mean = crossed_mean(_values(of_seed, epochs))
+    mean = random_effects_mean(_values(of_seed, epochs))
     count = sum(len(record.image_id) for record in of_seed.values())
     return Cell(
         label_of(epochs), column, "measured", paper, mean.value, mean.low, mean.high, count, too_few(mean.seeds)
@@ -104,10 +104,10 @@ def _gains(curves: Curves) -> Iterator[Comparison]:
         yield compared_over_seeds(claim.first, claim.second, claim.column, claim.claimed, ours)
 
 
-def _gain(curves: Curves, column: str, first: str, second: str) -> CrossedMean | None:
+def _gain(curves: Curves, column: str, first: str, second: str) -> RandomEffectsMean | None:
     named = {label_of(epochs): epochs for epochs in EPOCHS}
     of_seed = _reached(curves, column, named[first], named[second])
-    return crossed_mean(_values(of_seed, named[first]) - _values(of_seed, named[second])) if of_seed else None
+    return random_effects_mean(_values(of_seed, named[first]) - _values(of_seed, named[second])) if of_seed else None
 
 
 def _notes(curves: Curves) -> Iterator[str]:

@@ -150,7 +150,7 @@ def make_plan(table: ModuleType, settings: Settings) -> Plan:
     for bound in [card for card in cards.values() if card.scale == "any" and card.paper_row is None]:
         if not wanted or bound.name in wanted:
             subjects.append(Subject(bound.name, bound))
-            rows.append(Row(bound.name, bound.name, "frame", bound.note))
+            rows.append(Row(bound.name, bound.name, "bound", bound.note))
     scales = {world.data, *(subject.card.scale for subject in subjects)} - {"any"}
     return Plan(
         scale=world.data if len(scales) == 1 else "mixed",

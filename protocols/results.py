@@ -48,7 +48,7 @@ class Row:
     """As the paper prints it."""
     model: str | None
     """Name of the model that was measured, None if nothing was."""
-    kind: Literal["paper", "frame", "extra"] = "paper"
+    kind: Literal["paper", "bound", "extra"] = "paper"
     note: str = ""
     """What a reader must know about this row: custom checkpoint, micro model, not SAMI-pretrained, ..."""
 

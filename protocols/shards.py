@@ -1,4 +1,4 @@
-"""Records of images, shard by shard in the run store: what is there is not made again, and processes share the rest."""
+"""Records of images, shard by shard in the run store: finished shards are reused, and processes share the rest."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from bench.data.catalog import FOLDER_SETS
 from bench.data.dead_leaves.imagenet import imagenet_root as micro_root
 from bench.data.imagenet import NUMBERS, open_imagenet
 from bench.metrics.interval import Interval, mean_interval, paired_mean_interval
-from bench.metrics.random_effects import CrossedMean
+from bench.metrics.random_effects import RandomEffectsMean
 from models.errors import BenchError
 from protocols.comparisons import METHOD, compared, compared_over_seeds, difference
 from protocols.data_set import DataSet, spread
@@ -199,7 +199,7 @@ def comparisons(measured: Measured) -> Iterator[Comparison]:
         yield compared(first, second, key, paper, ours)
 
 
-def _over_trainings(measured: Measured) -> dict[tuple[str, str], CrossedMean]:
+def _over_trainings(measured: Measured) -> dict[tuple[str, str], RandomEffectsMean]:
     """Return what pairs of measured rows differ by over several trainings, where these are recorded."""
     data, plan = measured.data, measured.plan
     if not data.whole:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pycocotools import mask as rle
 
-from bench.data import Annotation, DetectionBatch, Detections, ImageInfo, tight_box_xyxy
+from bench.data import Annotation, Detections, ImageDetections, ImageInfo, tight_box_xyxy
 from models.errors import MissingData
 from models.segmenter import Prompts
 from protocols.axes import Axes, most_detections
@@ -132,12 +132,12 @@ def detector_records(info: ImageInfo, detections: Detections, most: int) -> list
     ]
 
 
-def _best(found: DetectionBatch, most: int) -> np.ndarray:
+def _best(found: ImageDetections, most: int) -> np.ndarray:
     """Return the places of the best detections; of equals the first."""
     return np.argsort(-found.scores, kind="stable")[:most]
 
 
-def _detection(found: DetectionBatch, index: int) -> dict[str, object]:
+def _detection(found: ImageDetections, index: int) -> dict[str, object]:
     """Return the fields of a record that are the detector's."""
     return {
         "detection_id": int(found.detection_id[index]),

@@ -122,7 +122,7 @@ def _best(column: list[Line]) -> set[str]:
     Frames do not compete; a column with a single competitor has no best, nor has one whose values are no
     percentages, because which way is good is then unknown.
     """
-    competing = [x for x in column if x.kind != "frame" and x.percent and not math.isnan(x.measured)]
+    competing = [x for x in column if x.kind != "bound" and x.percent and not math.isnan(x.measured)]
     if len(competing) < 2:
         return set()
     highest = number(max(x.measured for x in competing))

@@ -124,7 +124,7 @@ def _body(result: TableResult, frame: pd.DataFrame, word: str) -> Iterator[str]:
     letters, table = wording.note_letters(result.rows), by_row(frame)
     for i, row in enumerate(result.rows):
         if i:
-            framed = [near.kind == "frame" for near in result.rows[i - 1 : i + 1]]
+            framed = [near.kind == "bound" for near in result.rows[i - 1 : i + 1]]
             yield r"\addlinespace" if framed[0] == framed[1] else r"\midrule"
         cells = table[row.label]
         label = escape(row.label) + (rf"\textsuperscript{{{letters[row.note]}}}" if row.note else "")

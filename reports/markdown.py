@@ -63,7 +63,7 @@ def _group(result: TableResult, frame: pd.DataFrame, columns: Sequence[Column]) 
     table, body = by_row(frame), []
     for row in result.rows:
         mark = f"<sup>{letters[row.note]}</sup>" if row.note else ""
-        entries = [("_{}_" if row.kind == "frame" else "{}").format(escape(row.label)) + mark]
+        entries = [("_{}_" if row.kind == "bound" else "{}").format(escape(row.label)) + mark]
         keys = {column.key for column in columns}
         for line in table[row.label]:
             if line.column in keys:

@@ -57,8 +57,8 @@ def draw_panel(axes: Axes, column: Sequence[Line], result: TableResult, theme: T
     Artists carry a gid: 'measured', 'interval', 'paper', 'rank measured', 'rank paper', 'frame <row>',
     'frames beyond', 'reason'.
     """
-    methods = [line for line in column if line.kind != "frame"]
-    frames = [line for line in column if line.kind == "frame"]
+    methods = [line for line in column if line.kind != "bound"]
+    frames = [line for line in column if line.kind == "bound"]
     group, unit = column[0].group, " (%)" if column[0].percent else ""
     heading = wording.group_name(result, group), column[0].label
     axes.set_title(" · ".join(part for part in heading if part))

@@ -100,7 +100,7 @@ def _height(result: TableResult, panels: int) -> float:
     small = 0.13 * len(_small_print(result)) + 0.5
     if result.x:
         return panels * CURVE_HEIGHT + small
-    methods = sum(row.kind != "frame" for row in result.rows)
+    methods = sum(row.kind != "bound" for row in result.rows)
     panel = 0.9 + 0.25 * methods if result.comparable else 1.2 + 0.3 * methods
     return panels * panel + small
 
@@ -130,7 +130,7 @@ def _handles(result: TableResult, theme: Theme) -> list[Line2D]:
         Line2D([], [], marker="o", color=theme.measured, ms=5, lw=1.4, label=f"{word}, 95 % interval"),
         Line2D([], [], marker="D", ls="", mfc=theme.background, mec=theme.paper, ms=4.2, label="paper"),
     ]
-    frames = [row.label for row in result.rows if row.kind == "frame"]
+    frames = [row.label for row in result.rows if row.kind == "bound"]
     handles += [
         Line2D([], [], color=theme.muted, lw=0.9, ls=DASHES[i % len(DASHES)], label=label)
         for i, label in enumerate(frames)

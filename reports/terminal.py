@@ -71,7 +71,7 @@ def _pieces(result: TableResult, width: int) -> Iterator[RenderableType]:
     labels, whole = _labels(result), _triples(result, frame, brackets=True)
     brackets = fits(labels, whole, width)
     triples = whole if brackets else _triples(result, frame, brackets=False)
-    kinds = [row.kind == "frame" for row in result.rows]
+    kinds = [row.kind == "bound" for row in result.rows]
     breaks = frozenset(i for i, (this, below) in enumerate(pairwise(kinds)) if this != below)
     for group, table in blocks(labels, triples, width, breaks=breaks):
         yield Text(f"\n{group}", style="bold")
@@ -95,7 +95,7 @@ def _heading(result: TableResult) -> Iterator[Text]:
 def _labels(result: TableResult) -> list[Text]:
     letters = wording.note_letters(result.rows)
     return [
-        Text(row.label + (f" ({letters[row.note]})" if row.note else ""), "dim" if row.kind == "frame" else "")
+        Text(row.label + (f" ({letters[row.note]})" if row.note else ""), "dim" if row.kind == "bound" else "")
         for row in result.rows
     ]
 
@@ -132,7 +132,7 @@ def _measured(cells: list[Line], brackets: bool) -> list[Text]:
 
 
 def _style(line: Line) -> str:
-    return "bold" if line.best else "dim" if line.kind == "frame" else ""
+    return "bold" if line.best else "dim" if line.kind == "bound" else ""
 
 
 def _difference(line: Line) -> Text:

@@ -1,4 +1,4 @@
-"""`bench weights`: which checkpoints the zoo knows, which are here, and whether they are the published."""
+"""`bench weights`: which checkpoints the zoo knows, which are here, and whether they match the published hashes."""
 
 from __future__ import annotations
 

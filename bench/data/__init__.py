@@ -1,7 +1,7 @@
 """Data sets as their publishers lay them out: photos, annotated instances, detectors' boxes; no torch."""
 
 from bench.data.boxes import tight_box_xyxy
-from bench.data.detections import DetectionBatch, Detections, open_detections
+from bench.data.detections import Detections, ImageDetections, open_detections
 from bench.data.images import read_rgb
 from bench.data.instances import Annotation, ImageInfo, Instances, open_coco, open_instances, open_lvis
 from bench.data.problems import Problem
@@ -9,8 +9,8 @@ from bench.data.verify import VerifyReport, is_published_boxes, is_published_set
 
 __all__ = [
     "Annotation",
-    "DetectionBatch",
     "Detections",
+    "ImageDetections",
     "ImageInfo",
     "Instances",
     "Problem",

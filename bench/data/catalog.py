@@ -1,4 +1,4 @@
-"""What the publishers of the data sets published: files, counts, hashes and where they are to be had."""
+"""What the publishers of the data sets published: files, counts, hashes and download URLs."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def missing(path: Path, root: Path, downloads: tuple[Download, ...], *, or_else:
     Args:
         path: what is not there.
         root: the data root.
-        downloads: where it is to be had.
+        downloads: its download URLs.
         or_else: another way to get it, if there is one.
     """
     ways = [", ".join(download.sentence(root) for download in downloads), or_else, "or use --scale micro"]

@@ -35,7 +35,7 @@ _BOX = pa.list_(pa.float64(), 4)
 _SIZE = pa.list_(pa.int64(), 2)
 
 
-class DetectionBatch(NamedTuple):
+class ImageDetections(NamedTuple):
     """The D detections of one image, in file order."""
 
     detection_id: np.ndarray
@@ -91,7 +91,7 @@ class Detections:
     problems: tuple[Problem, ...]
     """What is odd about them; nothing is skipped."""
     _image_id: np.ndarray = field(repr=False, compare=False)
-    _columns: DetectionBatch = field(repr=False, compare=False)
+    _columns: ImageDetections = field(repr=False, compare=False)
     _masks: Masks | None = field(repr=False, compare=False)
     mask_problem: str = ""
     """Why there are no masks that could be scored, naming the first entry at fault; empty if all are sound."""
@@ -132,7 +132,7 @@ class Detections:
                 f"got box {boxes[wrong][0].tolist()} and score {values[wrong][0]}"
             )
         order = np.argsort(images, kind="stable")
-        columns = DetectionBatch(order, categories[order], boxes[order], values[order])
+        columns = ImageDetections(order, categories[order], boxes[order], values[order])
         return cls(name, sha256, _odd(boxes), images[order], columns, None, f"{name}: {NO_MASKS}")
 
     @property
@@ -145,10 +145,10 @@ class Detections:
         """Whether the detector gave every box a mask of its own."""
         return self._masks is not None
 
-    def for_image(self, image_id: int) -> DetectionBatch:
+    def for_image(self, image_id: int) -> ImageDetections:
         """Return an image's detections, none if the file has none; the arrays are the caller's own."""
         first, last = np.searchsorted(self._image_id, [image_id, image_id + 1])
-        return DetectionBatch(*(column[first:last].copy() for column in self._columns))
+        return ImageDetections(*(column[first:last].copy() for column in self._columns))
 
     def counts(self, image_ids: Sequence[int]) -> np.ndarray:
         """Return how many detections each image has, int64 [N]."""
@@ -214,7 +214,7 @@ def open_detections(path: Path | str) -> Detections:
         sha256=sha256,
         problems=tuple(Problem(kind, count, tuple(examples)) for kind, count, examples in notes["problems"]),
         _image_id=numbers(table, "image_id"),
-        _columns=DetectionBatch(
+        _columns=ImageDetections(
             numbers(table, "detection_id"),
             numbers(table, "category_id"),
             numbers(table, "box_xyxy").reshape(-1, 4),

@@ -17,7 +17,7 @@ from bench.metrics.interval import LEVEL
 from models.errors import BenchError
 
 
-class CrossedMean(NamedTuple):
+class RandomEffectsMean(NamedTuple):
     """A mean over seeds and images with its interval, and the p-value of its being 0."""
 
     value: float
@@ -29,7 +29,7 @@ class CrossedMean(NamedTuple):
     images: int
 
 
-def crossed_mean(values: np.ndarray, *, level: float = LEVEL) -> CrossedMean:
+def random_effects_mean(values: np.ndarray, *, level: float = LEVEL) -> RandomEffectsMean:
     """Return the mean of values float [S, N], S seeds by N images, with its interval and p-value.
 
     The variance is the sum of the three components, none below 0; degrees of freedom are Satterthwaite's, at least
@@ -40,7 +40,7 @@ def crossed_mean(values: np.ndarray, *, level: float = LEVEL) -> CrossedMean:
     Raises:
         BenchError: if a value is not finite or there are none.
 
-    >>> crossed_mean(np.array([[0.0, 1.0], [1.0, 1.0]])).value
+    >>> random_effects_mean(np.array([[0.0, 1.0], [1.0, 1.0]])).value
     0.75
     """
     values = np.asarray(values, dtype=np.float64)
@@ -57,7 +57,9 @@ def crossed_mean(values: np.ndarray, *, level: float = LEVEL) -> CrossedMean:
     return _with_interval(float(values.mean()), spread, seeds, images, level)
 
 
-def crossed_statistic(values: np.ndarray, draws: np.ndarray, *, images: int, level: float = LEVEL) -> CrossedMean:
+def random_effects_of_statistic(
+    values: np.ndarray, draws: np.ndarray, *, images: int, level: float = LEVEL
+) -> RandomEffectsMean:
     """Return the mean over seeds of a statistic that is no mean over images (AP, mean IoU), likewise.
 
     How it varies with the images is told by bootstrap samples of them, the same for all seeds.
@@ -103,14 +105,14 @@ def _variance(values: np.ndarray) -> float:
     return float(values.var(ddof=1)) if len(values) > 1 else 0.0
 
 
-def _with_interval(mean: float, spread: _Spread, seeds: int, images: int, level: float) -> CrossedMean:
+def _with_interval(mean: float, spread: _Spread, seeds: int, images: int, level: float) -> RandomEffectsMean:
     if images < 2:
-        return CrossedMean(mean, float("nan"), float("nan"), float("nan"), seeds, images)
+        return RandomEffectsMean(mean, float("nan"), float("nan"), float("nan"), seeds, images)
     variance, freedom = _combined(spread, seeds, images)
     error = float(np.sqrt(variance))
     reach = float(stats.t.ppf((1 + level) / 2, freedom)) * error
     p = float(2 * stats.t.sf(abs(mean) / error, freedom)) if error else float(mean == 0)
-    return CrossedMean(mean, mean - reach, mean + reach, p, seeds, images)
+    return RandomEffectsMean(mean, mean - reach, mean + reach, p, seeds, images)
 
 
 def _combined(spread: _Spread, seeds: int, images: int) -> tuple[float, float]:
@@ -126,7 +128,7 @@ def _combined(spread: _Spread, seeds: int, images: int) -> tuple[float, float]:
 
 
 def ratio_values(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return values float [S, N] whose mean over images is the mean over objects, for `crossed_mean`.
+    """Return values float [S, N] whose mean over images is the mean over objects, for `random_effects_mean`.
 
     Objects of one image share its difficulty, so images are what is drawn; an image with more objects weighs more.
     The ratio of sums is linearised around its value.

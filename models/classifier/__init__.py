@@ -1,1 +1,1 @@
-"""Classifiers of Table 1: a ViT with a head, and whose weights anyone can have."""
+"""Classifiers of Table 1: a ViT with a head, and which have public weights."""

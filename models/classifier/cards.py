@@ -1,4 +1,4 @@
-"""The classifiers of Table 1: whose weights anyone can have, and what it means that the others have none.
+"""The classifiers of Table 1: which have public weights, and what it means that the others have none.
 
 Nothing is downloaded: a user puts the authors' file into the weights folder, or passes its path.
 """

@@ -1,4 +1,4 @@
-"""The models of Table 3: nobody can have the paper's, this project's micro ones stand in for four of them."""
+"""The models of Table 3: none of the paper's has public weights; micro models stand in for four of them."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from bench.metrics.interval import Interval
-from bench.metrics.random_effects import CrossedMean
+from bench.metrics.random_effects import RandomEffectsMean
 from protocols.comparisons import compared, compared_over_seeds
 
 PAIR = ("a", "b", "top1")
@@ -27,12 +27,12 @@ def test_what_was_not_measured_has_no_verdict():
 
 
 def test_over_seeds_a_verdict_carries_its_p_value():
-    ours = CrossedMean(0.02, -0.01, 0.05, 0.1834, 3, 100)
+    ours = RandomEffectsMean(0.02, -0.01, 0.05, 0.1834, 3, 100)
     assert compared_over_seeds(*PAIR, 0.02, ours).verdict == "not decided (p = 0.18)"
 
 
 def test_one_seed_decides_nothing_however_sure_its_images_are():
-    ours = CrossedMean(0.02, 0.01, 0.03, 1e-9, 1, 100)
+    ours = RandomEffectsMean(0.02, 0.01, 0.03, 1e-9, 1, 100)
     assert compared_over_seeds(*PAIR, 0.02, ours).verdict == "not decided (1 seed)"
 
 

@@ -28,10 +28,10 @@ TITLES = {
     "table5": "Table 5: zero-shot instance segmentation with ViTDet boxes",
 }
 FRAMES = {
-    "table4": (Row("floor", "floor", "frame", "the box filled, or a disc around the click"), 0.52),
-    "table5": (Row("floor", "floor", "frame", "the detector's box filled"), 0.191),
+    "table4": (Row("floor", "floor", "bound", "the box filled, or a disc around the click"), 0.52),
+    "table5": (Row("floor", "floor", "bound", "the detector's box filled"), 0.191),
 }
-CEILING = Row("ceiling", "ceiling", "frame", "the ground truth through the same resize and encode")
+CEILING = Row("ceiling", "ceiling", "bound", "the ground truth through the same resize and encode")
 COMPARED = (
     ("SAM", "EfficientSAM-S"),
     ("EfficientSAM-S", "EfficientSAM-Ti"),

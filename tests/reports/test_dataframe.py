@@ -64,7 +64,7 @@ def test_numbers_that_print_alike_share_the_best_place(with_cell: Callable[..., 
 def test_frames_never_are_the_best(table4: TableResult) -> None:
     frame = to_frame(table4)
     assert frame.loc[frame["row"] == "ceiling", "measured"].min() > frame.loc[frame["best"], "measured"].max()
-    assert not frame.loc[frame["kind"] == "frame", "best"].any()
+    assert not frame.loc[frame["kind"] == "bound", "best"].any()
 
 
 def test_a_column_with_one_competitor_has_no_best(table4: TableResult) -> None:

@@ -48,7 +48,7 @@ def test_there_is_a_panel_a_column_with_the_methods_in_order(table5: TableResult
     assert [axes.get_title(loc="left") for axes in found] == [
         f"{column.group} · {column.label}" for column in table5.columns
     ]
-    methods = [row.label for row in table5.rows if row.kind != "frame"]
+    methods = [row.label for row in table5.rows if row.kind != "bound"]
     assert [label.get_text() for label in found[0].get_yticklabels()] == methods
     assert found[0].yaxis_inverted()
 
@@ -56,7 +56,7 @@ def test_there_is_a_panel_a_column_with_the_methods_in_order(table5: TableResult
 def test_markers_stand_at_the_numbers_in_percent(table4: TableResult) -> None:
     frame = to_frame(table4)
     for column, axes in zip(table4.columns, panels(figure_of(table4)), strict=True):
-        methods = [x for x in lines(frame) if x.column == column.key and x.kind != "frame"]
+        methods = [x for x in lines(frame) if x.column == column.key and x.kind != "bound"]
         np.testing.assert_allclose(markers(axes, "measured"), [100 * x.measured for x in methods])
         np.testing.assert_allclose(markers(axes, "paper"), [100 * x.paper for x in methods])
 
