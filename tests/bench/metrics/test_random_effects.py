@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from bench.metrics import random_effects as crossed
+from bench.metrics import random_effects
 from bench.metrics.interval import image_weights, mean_interval
 from bench.metrics.random_effects import random_effects_mean, random_effects_of_statistic, ratio_values
 from models.errors import BenchError
@@ -18,7 +18,7 @@ from models.errors import BenchError
 TABLES = arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(2, 9)), elements=st.integers(-1, 1))
 
 
-@pytest.mark.parametrize("module", [crossed, verdicts])
+@pytest.mark.parametrize("module", [random_effects, comparisons])
 def test_examples_in_docstrings_are_true(module):
     assert doctest.testmod(module) == (0, doctest.testmod(module).attempted)
 
