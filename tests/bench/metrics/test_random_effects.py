@@ -14,6 +14,7 @@ from bench.metrics import random_effects
 from bench.metrics.interval import image_weights, mean_interval
 from bench.metrics.random_effects import random_effects_mean, random_effects_of_statistic, ratio_values
 from models.errors import BenchError
+from protocols import comparisons
 
 TABLES = arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(2, 9)), elements=st.integers(-1, 1))
 
