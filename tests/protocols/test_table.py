@@ -142,6 +142,28 @@ def test_edgesam_asks_lvis_about_the_images_of_val2017_alone(make, tmp_path):
     assert "LVIS: 3 images" in make("table4").world
 
 
+def test_tables_of_one_command_load_a_model_once_and_embed_an_image_once(make, monkeypatch, tmp_path):
+    loaded, embedded = [], []
+    load, embed = zoo.load, DiscModel.embed
+
+    def counting_load(name, **how):
+        loaded.append(name)
+        return load(name, **how)
+
+    def counting_embed(model, images):
+        embedded.extend(model.name for _ in images)
+        return embed(model, images)
+
+    monkeypatch.setattr(zoo, "load", counting_load)
+    monkeypatch.setattr(DiscModel, "embed", counting_embed)
+    together = make("table4", "table5", models=("sam-micro", "mobilesam-micro"))
+    assert sorted(loaded) == ["mobilesam-micro", "sam-micro"]
+    assert {name: embedded.count(name) for name in loaded} == dict.fromkeys(loaded, 3)
+    shutil.rmtree(tmp_path / "runs")
+    apart = [make(name, models=("sam-micro", "mobilesam-micro")) for name in ("table4", "table5")]
+    assert [result.cells for result in together] == [result.cells for result in apart]
+
+
 def test_a_limited_run_says_so(make):
     result = make("table4", limit=2)
     assert any("limited run: the first 2 images" in note for note in result.footnotes)

@@ -18,7 +18,7 @@ PRINTED = 0.05 + 1e-9
 """Half of the last printed digit of a percentage."""
 
 
-@pytest.mark.parametrize("module", ["wording", "pairs", "write", "markdown", "latex"])
+@pytest.mark.parametrize("module", ["wording", "comparisons", "write", "markdown", "latex"])
 def test_examples_in_docstrings_are_true(module: str) -> None:
     outcome = doctest.testmod(importlib.import_module(f"reports.{module}"))
     assert outcome.attempted > 0
