@@ -41,6 +41,8 @@ OBJECTS = {
     "labels": np.array([1, 2, 1]),
     "masks": _RNG.random((3, SIDE, SIDE)) < 0.5,
 }
+FEATURES = _RNG.standard_normal((2, (SIDE // 16) ** 2, 8)).astype(np.float16)
+ERASED = _RNG.standard_normal(IMAGES.shape).astype(np.float32)
 FOUND = {
     "image": np.array([0, 0, 1]),
     "boxes": _RNG.uniform(0.3, 0.6, (3, 4)).astype(np.float32),
@@ -104,7 +106,7 @@ def masked(device: str, name: str, **changes: Any) -> Training:
     batch: dict[str, Any] = {"images": IMAGES}
     target = TARGETS[name](device) if name != "cached" else None
     if target is None:
-        batch["features"] = _RNG.standard_normal((2, (SIDE // 16) ** 2, 8)).astype(np.float16)
+        batch["features"] = FEATURES
     width = 8 if target is None else target.width
     decoder = {"decoder": recipe.decoder, "decoder_dim": 16, "decoder_depth": 1, "decoder_heads": 2}
     network = MaskedAutoencoder(ViTEncoder(**VIT), target_dim=width, **decoder)
@@ -157,7 +159,7 @@ STAGES: dict[str, Callable[[str], Training]] = {
     "classify": classify,
     "classify, mixed": lambda device: classify(device, mixup=0.8, cutmix=1.0, drop_path=0.5, precision="bf16"),
     "classify, layer decay": lambda device: classify(device, **LAYER_DECAY),
-    "classify, erased": lambda device: classify(device, _RNG.standard_normal(IMAGES.shape).astype(np.float32)),
+    "classify, erased": lambda device: classify(device, ERASED),
     "detect": detect,
     "detect, as published": lambda device: detect(
         device, decayed="all but norms and positions", precision="bf16", clip_norm=None, **LAYER_DECAY

@@ -13,9 +13,9 @@ from accelerate.state import AcceleratorState
 from models.training import loop
 from tests.gpu.conftest import check
 from tests.gpu.stages import STAGES
-from tests.pretend_gpu import on_gpu, pretend_gpu, to_cpu
+from tests.pretend_gpu import on_gpu, pretend_gpu
 
-STEPS = 3
+STEPS = 2
 
 
 class Always:
@@ -42,7 +42,7 @@ class Watched:
         if len(self.losses) == self.stop_at:
             raise Stopped
         losses = self.stage(network, *given)
-        self.losses.append({name: float(loss.detach().to("cpu")) for name, loss in losses.items()})
+        self.losses.append({name: loss.detach().clone() for name, loss in losses.items()})
         for parameter in network.parameters():
             if parameter.requires_grad:
                 parameter.register_hook(lambda gradient: self.see(gradient))
@@ -61,11 +61,11 @@ def _new_accelerator():
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
-def trained(name: str, device: str, out: Path, stop_at: int | None = None) -> tuple[Watched, dict[str, torch.Tensor]]:
+def trained(name: str, device: str, out: Path, stop_after: int | None = None) -> tuple[Watched, dict[str, torch.Tensor]]:
     """Train for a few steps, after a resume if there is something to resume."""
     torch.manual_seed(0)
     network, stage, recipe, batch = STAGES[name](device)
-    watched = Watched(stage, stop_at)
+    watched = Watched(stage, None if stop_after is None else stop_after * recipe.accumulate)
     few = replace(recipe, steps=STEPS, warmup_steps=0, checkpoint_every=1)
     with _new_accelerator():
         made = network
@@ -73,7 +73,7 @@ def trained(name: str, device: str, out: Path, stop_at: int | None = None) -> tu
             made = loop.train(network, watched, Always(batch), few, out)
         except Stopped:
             pass
-    return watched, to_cpu(dict(made.state_dict()))
+    return watched, dict(made.state_dict())
 
 
 def as_on_a_gpu() -> Any:
@@ -87,7 +87,7 @@ def test_a_stage_trains_to_the_bits_of_the_cpu_through_a_stop(name, tmp_path) ->
     with as_on_a_gpu():
         expected, weights = trained(name, "cpu", tmp_path / "cpu")
     with pretend_gpu() as memory:
-        before, _ = trained(name, "cuda", tmp_path / "gpu", stop_at=2)
+        before, _ = trained(name, "cuda", tmp_path / "gpu", stop_after=1)
         after, found = trained(name, "cuda", tmp_path / "gpu")
     assert before.losses + after.losses == expected.losses
     assert before.there

@@ -75,11 +75,7 @@ class Names(TorchFunctionMode):
         return made
 
     def _to(self, x: Tensor, *args: Any, copy: bool = False, **kwargs: Any) -> Tensor:
-        if args and isinstance(args[0], Tensor):
-            other, args = args[0], args[1:]
-            device, dtype, form = CUDA if self.memory.holds(other) else _device(other), other.dtype, None
-        else:
-            device, dtype, _, form = torch._C._nn._parse_to(*args, **kwargs)
+        device, dtype, _, form = torch._C._nn._parse_to(*args, **kwargs)
         if device is not None and device.type == "meta" or x.is_meta:
             return x.to(device, dtype)
         return self._moved(x, self.memory.holds(x) if device is None else device.type == "cuda", dtype, form, copy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -54,7 +55,7 @@ class Operators(TorchDispatchMode):
             return self._run(func, args, kwargs or {})
 
     def _run(self, func: Any, args: Any, kwargs: Any) -> Any:
-        if func.namespace == "aten" and func._can_decompose():  # in inference mode it arrives whole
+        if _is_only_made_of_others(func):  # it arrives whole in inference mode
             return self._take_apart(func, args, kwargs)
         given = list(tensors_in((args, kwargs)))
         there = [self.memory.holds(x) for x in given]
@@ -115,6 +116,12 @@ class Operators(TorchDispatchMode):
             for x in tensors_in(args[1]):
                 if x.dtype in (torch.bool, torch.uint8) and self.memory.holds(x):
                     self.memory.wait("nonzero")
+
+
+@functools.cache
+def _is_only_made_of_others(func: Any) -> bool:
+    made = func.namespace == "aten" and func._can_decompose()
+    return made and not torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CPU")
 
 
 def _fills(indices: Any, value: Tensor) -> bool:

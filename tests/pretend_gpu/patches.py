@@ -43,11 +43,23 @@ def patches(memory: Memory) -> Iterator[Any]:
         own = {name: check for name, check in _CHECKS.items() if name in vars(module)}
         if own:
             yield mock.patch.multiple(module, **own)
+    yield mock.patch("torch._C._nn._parse_to", _parsing(memory))
     yield mock.patch("torch._C._group_tensors_by_device_and_dtype", _grouping(memory))
     yield mock.patch("torch.autograd._engine_run_backward", _backward(memory))
     yield mock.patch.object(torch.autocast, "__init__", _autocast())
     for name in ("is_autocast_enabled", "get_autocast_dtype"):
         yield mock.patch(f"torch.{name}", _of_cpu(getattr(torch, name)))
+
+
+def _parsing(memory: Memory) -> Any:
+    real = torch._C._nn._parse_to
+
+    def parsed(*args: Any, **kwargs: Any) -> Any:
+        """Return device, dtype, non_blocking and memory format of what `to` is given, a module's `to` too."""
+        device, *rest = real(*args, **kwargs)
+        return (CUDA if any(map(memory.holds, tensors_in((args, kwargs)))) else device, *rest)
+
+    return parsed
 
 
 def _grouping(memory: Memory) -> Any:
