@@ -39,9 +39,11 @@ class Names(TorchFunctionMode):
         }
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
+        kwargs = kwargs or {}
         if func in self._answers:
             return self._answers[func](*args, **kwargs)
+        if func.__name__ == "__get__":  # a shape or the like
+            return func(*args)
         device = kwargs.get("device")
         if device is not None and torch.device(device).type != "meta":
             return self._placed(func, args, kwargs)
@@ -52,13 +54,14 @@ class Names(TorchFunctionMode):
             made = func(*args, **kwargs)
         finally:
             self.memory.made_here = before
-        if getattr(func, "__name__", "").startswith("new_"):
+        if func.__name__.startswith("new_"):
             self.memory.put(made, self.memory.holds(args[0]))
         return made
 
     def _placed(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Make what a device is named for."""
-        there = torch.device(kwargs.pop("device")).type == "cuda"
+        there = torch.device(kwargs["device"]).type == "cuda"
+        kwargs = {name: value for name, value in kwargs.items() if name != "device"}
         if func in _OF_DATA and isinstance(args[0], Tensor):
             return self._to(args[0], CUDA if there else "cpu", dtype=kwargs.get("dtype"), copy=func is torch.tensor)
         if there and kwargs.get("generator") is not None:

@@ -6,6 +6,7 @@ import functools
 from typing import Any
 
 import torch
+import torchvision  # noqa: F401, registers its operators
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -28,16 +29,16 @@ _TAKE_A_NUMBER = {
 }
 """Operators that take a number of the CPU's, a tensor of no dimension, beside those "pointwise"."""
 _WAITS = {
-    "aten._local_scalar_dense.default": "item",
-    "aten.equal.default": "equal",
-    "aten.nonzero.default": "nonzero",
-    "aten.masked_select.default": "masked_select",
-    "aten._unique2.default": "unique",
-    "aten.unique_dim.default": "unique",
-    "aten.unique_consecutive.default": "unique",
-    "aten.bincount.default": "bincount",
-    "aten._linalg_check_errors.default": "linalg",
-    "torchvision.nms.default": "nms",
+    _aten._local_scalar_dense.default: "item",
+    _aten.equal.default: "equal",
+    _aten.nonzero.default: "nonzero",
+    _aten.masked_select.default: "masked_select",
+    _aten._unique2.default: "unique",
+    _aten.unique_dim.default: "unique",
+    _aten.unique_consecutive.default: "unique",
+    _aten.bincount.default: "bincount",
+    _aten._linalg_check_errors.default: "linalg",
+    torch.ops.torchvision.nms.default: "nms",
 }
 """Operators that the CPU has to wait for: for a value, or for how many results there are."""
 
@@ -57,16 +58,16 @@ class Operators(TorchDispatchMode):
     def _run(self, func: Any, args: Any, kwargs: Any) -> Any:
         if _is_only_made_of_others(func):  # it arrives whole in inference mode
             return self._take_apart(func, args, kwargs)
-        given = list(tensors_in((args, kwargs)))
-        there = [self.memory.holds(x) for x in given]
-        if any(there):
-            self._check(func, args, kwargs, given)
+        given = tensors_in((args, kwargs))
+        away = [x for x in given if not self.memory.holds(x)]
+        some_there = len(away) < len(given)
+        if some_there:
+            self._check(func, args, kwargs, away)
             self._count(func, args, kwargs)
         made = func(*args, **kwargs)
-        if any(there) or (not given and self.memory.made_here):
-            stays = [x for x, on_gpu in zip(given, there, strict=True) if not on_gpu]
+        if some_there or (not given and self.memory.made_here):
             for x in tensors_in(made):
-                if not any(x is one for one in stays):
+                if not any(x is one for one in away):
                     self.memory.put(x)
         return made
 
@@ -80,11 +81,11 @@ class Operators(TorchDispatchMode):
         finally:
             self._cast = before
 
-    def _check(self, func: Any, args: Any, kwargs: Any, given: list[Tensor]) -> None:
-        """Raise as torch does on a GPU."""
+    def _check(self, func: Any, args: Any, kwargs: Any, away: list[Tensor]) -> None:
+        """Raise as torch does on a GPU, of whose inputs some are not there."""
         if any(isinstance(x, torch.Generator) for x in (*args, *kwargs.values())):
             raise RuntimeError(f"{func}: Expected a 'cuda' device type for generator but found 'cpu'")
-        if func in _COPIES:
+        if not away or func in _COPIES:
             return
         holds = self.memory.holds
         if func in _INDEXED:
@@ -92,19 +93,19 @@ class Operators(TorchDispatchMode):
                 raise RuntimeError(
                     f"{func}: indices should be either on cpu or on the same device as the indexed tensor"
                 )
-            given = list(tensors_in((args[0], args[2:])))
+            away = [x for x in tensors_in((args[0], args[2:])) if not holds(x)]
         numbers = func in _TAKE_A_NUMBER or torch.Tag.pointwise in func.tags
-        changed = args[0] if func._schema.is_mutable and isinstance(args[0], Tensor) else None
-        for x in given:
-            if x.device.type == "cpu" and not holds(x) and (x.ndim or not numbers or x is changed):
+        changed = args[0] if func._schema.is_mutable else None
+        for x in away:
+            if x.device.type == "cpu" and (x.ndim or not numbers or x is changed):
                 raise RuntimeError(
                     f"{func}: Expected all tensors to be on the same device, but found at least two devices, "
                     "cuda:0 and cpu!"
                 )
 
     def _count(self, func: Any, args: Any, kwargs: Any) -> None:
-        if str(func) in _WAITS:
-            self.memory.wait(_WAITS[str(func)])
+        if func in _WAITS:
+            self.memory.wait(_WAITS[func])
         elif func is _aten.repeat_interleave.Tensor and kwargs.get("output_size") is None:
             self.memory.wait("repeat_interleave")
         elif func in _COPIES:
