@@ -11,7 +11,7 @@ import torch
 from accelerate.state import AcceleratorState
 
 from models.training import loop
-from tests.gpu.conftest import check
+from tests.gpu.compare import assert_same, stated
 from tests.gpu.stages import STAGES
 from tests.pretend_gpu import on_gpu, pretend_gpu
 
@@ -89,9 +89,7 @@ def test_a_stage_trains_to_the_bits_of_the_cpu_through_a_stop(name, tmp_path) ->
     with pretend_gpu() as memory:
         before, _ = trained(name, "cuda", tmp_path / "gpu", stop_after=1)
         after, found = trained(name, "cuda", tmp_path / "gpu")
-    assert before.losses + after.losses == expected.losses
+    assert_same([before.losses + after.losses, found], [expected.losses, weights])
     assert before.there
     assert after.there
-    assert weights.keys() == found.keys()
-    assert all(torch.equal(weights[key], found[key]) for key in weights)
-    check(memory)
+    stated(memory)

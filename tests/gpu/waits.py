@@ -7,8 +7,8 @@ _ULTRALYTICS = "ultralytics' assignment of objects to cells"
 STATED: dict[str, str] = {
     "models/sam/segmenter.py:segment item": _NAN,
     "models/efficientsam/segmenter.py:segment item": _NAN,
-    "protocols/answers.py:_answer to cpu": "the masks; and confidence with choice in one copy",
-    "protocols/answers.py:_pick to cpu": "all candidates, where boxes or the truth choose among them",
+    "protocols/predictors.py:_answer to cpu": "the masks; and confidence with choice in one copy",
+    "protocols/predictors.py:_pick to cpu": "all candidates, where boxes or the truth choose among them",
     "models/training/loop.py:_step tolist": "once a step: a loss that is not finite must not reach the weights",
     "models/training/loop.py:_save to cpu": "a checkpoint",
     "models/vitdet/network.py:forward nonzero": _FOUND,

@@ -26,6 +26,8 @@ class Memory:
         """How often the CPU waited for a result, by function of ours ("module:function") and operator."""
         self.made_here = False
         """Whether what torch itself makes of nothing, such as zeros in a derivative, is on the GPU."""
+        self.mixed = False
+        """Whether mixed precision is on, which operators cannot ask."""
         self._storages: dict[int, StorageWeakRef] = {}  # a weak reference keeps the address from being used again
         self._put = 0
 

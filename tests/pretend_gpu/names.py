@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, is_autocast_enabled
 from torch.overrides import TorchFunctionMode
 from torch.utils._device import _device_constructors
 
@@ -44,6 +44,7 @@ class Names(TorchFunctionMode):
             return self._answers[func](*args, **kwargs)
         if func.__name__ == "__get__":  # a shape or the like
             return func(*args)
+        self.memory.mixed = is_autocast_enabled("cpu")
         device = kwargs.get("device")
         if device is not None and torch.device(device).type != "meta":
             return self._placed(func, args, kwargs)

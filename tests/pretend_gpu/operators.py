@@ -49,7 +49,6 @@ class Operators(TorchDispatchMode):
     def __init__(self, memory: Memory) -> None:
         super().__init__()
         self.memory = memory
-        self._cast = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         with torch._C.DisableTorchFunction():
@@ -72,14 +71,14 @@ class Operators(TorchDispatchMode):
         return made
 
     def _take_apart(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """Run the operators that one is made of, in mixed precision unless that has seen the whole one."""
-        before = self._cast
-        self._cast = before or torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "AutocastCPU")
+        """Run the operators that one is made of, in mixed precision if it is on and has not seen the whole one."""
+        before = self.memory.mixed
+        self.memory.mixed &= not torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "AutocastCPU")
         try:
-            with torch._C._SetExcludeDispatchKeyGuard(torch._C.DispatchKey.AutocastCPU, self._cast), self:
-                return func.decompose(*args, **kwargs)
+            with torch._C._SetExcludeDispatchKeyGuard(torch._C.DispatchKey.AutocastCPU, not self.memory.mixed), self:
+                return func._op_dk(torch._C.DispatchKey.CompositeImplicitAutograd, *args, **kwargs)
         finally:
-            self._cast = before
+            self.memory.mixed = before
 
     def _check(self, func: Any, args: Any, kwargs: Any, away: list[Tensor]) -> None:
         """Raise as torch does on a GPU, of whose inputs some are not there."""
@@ -121,8 +120,11 @@ class Operators(TorchDispatchMode):
 
 @functools.cache
 def _is_only_made_of_others(func: Any) -> bool:
-    made = func.namespace == "aten" and func._can_decompose()
-    return made and not torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CPU")
+    """Whether the CPU has no kernel of its own for an operator; not `_can_decompose`, which is for compilers too."""
+    made, of_cpu = (
+        torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key) for key in ("CompositeImplicitAutograd", "CPU")
+    )
+    return made and not of_cpu
 
 
 def _fills(indices: Any, value: Tensor) -> bool:
