@@ -31,13 +31,13 @@ class Memory:
         self._storages: dict[int, StorageWeakRef] = {}  # a weak reference keeps the address from being used again
         self._put = 0
 
-    def holds(self, tensor: Tensor) -> bool:
-        """Whether a tensor is on the GPU."""
-        return tensor.untyped_storage()._cdata in self._storages
+    def holds(self, tensor: Tensor | torch.UntypedStorage) -> bool:
+        """Whether a tensor, or a storage, is on the GPU."""
+        return _storage(tensor)._cdata in self._storages
 
-    def put(self, tensor: Tensor, there: bool = True) -> None:
-        """Say where a tensor is that nothing else shares its storage with."""
-        storage = tensor.untyped_storage()
+    def put(self, tensor: Tensor | torch.UntypedStorage, there: bool = True) -> None:
+        """Say where a tensor is that nothing else shares its storage with, or a storage."""
+        storage = _storage(tensor)
         if not there:
             self._storages.pop(storage._cdata, None)
         elif storage._cdata not in self._storages:
@@ -74,3 +74,7 @@ def _asker() -> str:
             return f"{Path(code.co_filename).relative_to(_ROOT)}:{code.co_name}"
         frame = frame.f_back  # type: ignore[assignment]
     return "a library"
+
+
+def _storage(tensor: Tensor | torch.UntypedStorage) -> torch.UntypedStorage:
+    return tensor if isinstance(tensor, torch.UntypedStorage) else tensor.untyped_storage()

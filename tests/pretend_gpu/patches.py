@@ -20,6 +20,9 @@ _ASKED = {
     "torch.cuda.is_bf16_supported": lambda *a, **k: True,
     "torch.cuda.get_device_capability": lambda *a: (9, 0),
     "torch.cuda.get_device_name": lambda *a: "pretended",
+    "torch.cuda.get_device_properties": lambda *a: SimpleNamespace(
+        name="pretended", total_memory=1 << 33, major=9, minor=0
+    ),
     "torch.cuda.get_rng_state": lambda *a: torch.zeros(16, dtype=torch.uint8),
     "torch.cuda.set_rng_state": lambda *a: None,
     "torch.cuda.get_rng_state_all": lambda: [torch.zeros(16, dtype=torch.uint8)],
@@ -47,6 +50,8 @@ def patches(memory: Memory) -> Iterator[Any]:
     yield mock.patch("torch._C._group_tensors_by_device_and_dtype", _grouping(memory))
     yield mock.patch("torch.autograd._engine_run_backward", _backward(memory))
     yield mock.patch.object(torch.autocast, "__init__", _autocast())
+    yield mock.patch.object(torch.UntypedStorage, "clone", _cloning(memory))
+    yield mock.patch.object(torch.UntypedStorage, "to", _moving(memory))
     for name in ("is_autocast_enabled", "get_autocast_dtype"):
         yield mock.patch(f"torch.{name}", _of_cpu(getattr(torch, name)))
 
@@ -74,6 +79,29 @@ def _grouping(memory: Memory) -> Any:
         return {(CUDA if True in there else key[0], key[1]): value for key, value in found.items()}
 
     return grouped
+
+
+def _cloning(memory: Memory) -> Any:
+    def clone(self: torch.UntypedStorage) -> torch.UntypedStorage:
+        """Copy a storage to where it is, as a deep copy does with a tensor's."""
+        made = torch.UntypedStorage(self.nbytes())
+        memory.put(made, memory.holds(self))
+        return made.copy_(self)
+
+    return clone
+
+
+def _moving(memory: Memory) -> Any:
+    def to(self: torch.UntypedStorage, *, device: torch.device, non_blocking: bool = False) -> torch.UntypedStorage:
+        """Copy a storage to a device, as `torch.load` does where `map_location` says so."""
+        there = torch.device(device).type == "cuda"
+        if there == memory.holds(self):
+            return self
+        made = torch.UntypedStorage(self.nbytes())
+        memory.put(made, there)
+        return made.copy_(self)
+
+    return to
 
 
 def _backward(memory: Memory) -> Any:
