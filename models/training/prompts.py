@@ -1,6 +1,7 @@
 """Prompts drawn from ground-truth masks for training: boxes with noise and uniform random clicks.
 
-Points are where the masks are, labels on the CPU: a prompt encoder asks what kinds there are, and waits for no GPU then.
+Points are where the masks are, labels on the CPU: a prompt encoder asks which kinds there are, and waits for no GPU
+then.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ def detect(device: str, **changes: Any) -> Training:
 
 
 def distill(device: str, **changes: Any) -> Training:
-    student, teacher = EncoderTrainer(small_mobilesam().image_encoder), small_sam().to(device)
+    student, teacher = EncoderTrainer(small_mobilesam().image_encoder), small_sam()  # as loaded: on the CPU
     recipe = replace(recipes.DISTILL_MICRO, **changes)
     return Training(student, distill_stage(teacher), recipe, {"images": IMAGES})
 

@@ -97,6 +97,7 @@ def test_a_detector_finds_the_same() -> None:
 
 def test_fastsam_chooses_the_same() -> None:
     pytest.importorskip("ultralytics")
+
     def choose(device: str) -> Any:
         model = zoo.load("fastsam-micro", device=device)
         predictor = ModelPredictor(model, Axes())

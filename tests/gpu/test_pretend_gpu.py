@@ -41,7 +41,7 @@ MIXED = {
 
 @pytest.mark.parametrize("mix", MIXED)
 def test_what_mixes_devices_raises(gpu, mix) -> None:
-    with pytest.raises(RuntimeError, match="devices|indices should be|generator"):
+    with pytest.raises(RuntimeError, match=r"devices|indices should be|generator"):
         MIXED[mix](on_cuda())
 
 

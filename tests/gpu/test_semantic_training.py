@@ -14,7 +14,6 @@ from tests.gpu.test_training import Stopped, as_on_a_gpu
 from tests.models.mask2former.toys import toy_batches, toy_network, toy_photos, toy_recipe
 from tests.pretend_gpu import on_gpu, pretend_gpu
 
-
 STEP = "models/mask2former/train.py:run item"
 
 

@@ -1,6 +1,7 @@
 """Every training stage on the pretended GPU: the bits of the CPU, after a stop and a resume too."""
 
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ class Watched:
         self.losses.append({name: loss.detach().clone() for name, loss in losses.items()})
         for parameter in network.parameters():
             if parameter.requires_grad:
-                parameter.register_hook(lambda gradient: self.see(gradient))
+                parameter.register_hook(self.see)
         self.there &= on_gpu([losses, *network.parameters(), *network.buffers()])
         return losses
 
@@ -54,32 +55,32 @@ class Watched:
 
 
 @contextmanager
-def _new_accelerator():
+def new_accelerator() -> Iterator[None]:
     """Accelerate remembers its device for as long as a process lives."""
     AcceleratorState._reset_state(reset_partial_state=True)
     yield
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
-def trained(name: str, device: str, out: Path, stop_after: int | None = None) -> tuple[Watched, dict[str, torch.Tensor]]:
+def trained(
+    name: str, device: str, out: Path, stop_after: int | None = None
+) -> tuple[Watched, dict[str, torch.Tensor]]:
     """Train for a few steps, after a resume if there is something to resume."""
     torch.manual_seed(0)
     network, stage, recipe, batch = STAGES[name](device)
     watched = Watched(stage, None if stop_after is None else stop_after * recipe.accumulate)
     few = replace(recipe, steps=STEPS, warmup_steps=0, checkpoint_every=1)
-    with _new_accelerator():
+    with new_accelerator():
         made = network
-        try:
+        with suppress(Stopped):
             made = loop.train(network, watched, Always(batch), few, out)
-        except Stopped:
-            pass
     return watched, dict(made.state_dict())
 
 
 def as_on_a_gpu() -> Any:
     """Let optimisers on the CPU group their tensors, as they do on a GPU where sums have another order."""
-    supported = ["cuda", "cpu"]
-    return mock.patch("torch.optim.optimizer._get_foreach_kernels_supported_devices", lambda: supported)
+    name = "torch.optim.optimizer._get_foreach_kernels_supported_devices"
+    return mock.patch(name, return_value=["cuda", "cpu"])
 
 
 @pytest.mark.parametrize("name", STAGES)

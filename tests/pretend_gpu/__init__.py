@@ -15,16 +15,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch.utils._pytree import tree_iter, tree_map
+from torch.utils._pytree import tree_iter
 
 from tests.pretend_gpu.memory import CUDA, Memory
 from tests.pretend_gpu.names import Names
 from tests.pretend_gpu.operators import Operators
 from tests.pretend_gpu.patches import patches
 
-__all__ = ["CUDA", "Memory", "on_gpu", "pretend_gpu", "to_gpu"]
+__all__ = ["CUDA", "Memory", "on_gpu", "pretend_gpu"]
 
 
 @contextmanager
@@ -43,13 +42,3 @@ def on_gpu(value: Any) -> bool:
     """Whether every tensor in a nest of tuples, lists and dicts is on the GPU, and there is one."""
     tensors = [x for x in tree_iter(value) if isinstance(x, Tensor)]
     return bool(tensors) and all(x.device == CUDA for x in tensors)
-
-
-def to_gpu(value: Any) -> Any:
-    """Move every tensor of a nest."""
-    return tree_map(lambda x: x.to(CUDA) if isinstance(x, Tensor) else x, value)
-
-
-def to_cpu(value: Any) -> Any:
-    """Return copies of the tensors of a nest, on the CPU."""
-    return tree_map(lambda x: x.detach().to("cpu", copy=True) if isinstance(x, torch.Tensor) else x, value)

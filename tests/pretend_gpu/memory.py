@@ -23,7 +23,8 @@ class Memory:
 
     def __init__(self) -> None:
         self.waits: Counter[tuple[str, str]] = Counter()
-        """How often the CPU waited for a result, by function of ours ("module:function") and operator."""
+        """How often the CPU waited for a result, by function of ours ("module:function") and operator. Copies to the
+        GPU are not counted, though torch waits for those too where memory is not pinned."""
         self.made_here = False
         """Whether what torch itself makes of nothing, such as zeros in a derivative, is on the GPU."""
         self.mixed = False

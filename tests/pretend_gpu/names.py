@@ -23,9 +23,9 @@ class Names(TorchFunctionMode):
         super().__init__()
         self.memory = memory
         self._answers = {
-            Tensor.device.__get__: lambda x: CUDA if memory.holds(x) else _device(x),
+            Tensor.device.__get__: lambda x: CUDA if memory.holds(x) else x.device,
             Tensor.is_cuda.__get__: memory.holds,
-            Tensor.is_cpu.__get__: lambda x: _device(x).type == "cpu" and not memory.holds(x),
+            Tensor.is_cpu.__get__: lambda x: x.is_cpu and not memory.holds(x),
             Tensor.get_device: lambda x: 0 if memory.holds(x) else -1,
             Tensor.to: self._to,
             Tensor.cuda: lambda x, *args, **kwargs: self._moved(x, True),
@@ -80,7 +80,7 @@ class Names(TorchFunctionMode):
 
     def _to(self, x: Tensor, *args: Any, copy: bool = False, **kwargs: Any) -> Tensor:
         device, dtype, _, form = torch._C._nn._parse_to(*args, **kwargs)
-        if device is not None and device.type == "meta" or x.is_meta:
+        if x.is_meta or (device is not None and device.type == "meta"):
             return x.to(device, dtype)
         return self._moved(x, self.memory.holds(x) if device is None else device.type == "cuda", dtype, form, copy)
 
@@ -125,7 +125,3 @@ def _moved(x: Tensor, memory: Memory, there: bool, dtype: Any, form: Any) -> Ten
         made = x.to(dtype=dtype, memory_format=form, copy=True)
         memory.put(made, there)
         return made
-
-
-def _device(x: Tensor) -> torch.device:
-    return x.device

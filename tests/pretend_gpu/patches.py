@@ -34,7 +34,9 @@ _ASKED = {
     "torch.cuda.empty_cache": lambda: None,
 }
 """Random numbers of "the GPU" come from the CPU's generator, whose state is kept with the CPU's."""
-_CHECKS = {name: lambda *a: False for name in ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")}
+_CHECKS = {
+    name: lambda *a: False for name in ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
+}
 
 
 def patches(memory: Memory) -> Iterator[Any]:
