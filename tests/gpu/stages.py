@@ -136,14 +136,15 @@ def everything(device: str, **changes: Any) -> Training:
     return Training(network, everything_stage(network, recipe), recipe, {"images": IMAGES, **FOUND})
 
 
-LAYER_DECAY = {"layer_decay": 0.7, "muon_learning_rate": None}
+ADAMW_ALONE = {"muon_learning_rate": None}
+LAYER_DECAY = {"layer_decay": 0.7, **ADAMW_ALONE}
 STAGES: dict[str, Callable[[str], Training]] = {
-    "promptable, SAM": lambda device: promptable(device, small_sam),
-    "promptable, one mask": lambda device: promptable(device, small_sam, single_mask_share=1.0),
-    "promptable, EfficientSAM": lambda device: promptable(device, small_efficientsam),
-    "promptable, MobileSAM": lambda device: promptable(device, small_mobilesam),
-    "promptable, AdamW alone": lambda device: promptable(device, small_efficientsam, muon_learning_rate=None),
-    "promptable, bf16": lambda device: promptable(device, small_efficientsam, precision="bf16"),
+    "promptable": lambda device: promptable(device, small_efficientsam),
+    "promptable, SAM": lambda device: promptable(device, small_sam, **ADAMW_ALONE),
+    "promptable, MobileSAM, one mask": lambda device: promptable(
+        device, small_mobilesam, single_mask_share=1.0, **ADAMW_ALONE
+    ),
+    "promptable, bf16": lambda device: promptable(device, small_efficientsam, precision="bf16", **ADAMW_ALONE),
     "sami": lambda device: masked(device, "sam"),
     "sami, two micro-batches a step": lambda device: masked(device, "sam", accumulate=2),
     "sami, bf16": lambda device: masked(device, "sam", precision="bf16"),
@@ -165,7 +166,6 @@ STAGES: dict[str, Callable[[str], Training]] = {
         device, decayed="all but norms and positions", precision="bf16", clip_norm=None, **LAYER_DECAY
     ),
     "distill": distill,
-    "distill, bf16": lambda device: distill(device, precision="bf16"),
+    "distill, bf16": lambda device: distill(device, precision="bf16", **ADAMW_ALONE),
     "everything": everything,
-    "everything, bf16": lambda device: everything(device, precision="bf16"),
 }

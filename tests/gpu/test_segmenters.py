@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.efficientsam import EfficientSamSegmenter, efficientsam, efficientsam_ti
+from models.efficientsam import EfficientSamSegmenter, efficientsam
 from models.micro import DECODER
 from models.mobilesam.build import mobilesam
 from models.sam.build import sam
@@ -114,9 +114,25 @@ def test_mixed_precision_is_of_the_gpu() -> None:
     assert [one.dtype for one in seen] == [torch.bfloat16]
 
 
-def test_the_published_size_is_no_other_code() -> None:
-    with pretend_gpu():
-        model = EfficientSamSegmenter(efficientsam_ti().to("cuda"), name="efficientsam-ti")
-        (embedding,) = model.embed([PHOTO])
-        assert embedding.features.shape == (256, 64, 64)
-        assert on_gpu([embedding.features, *model.segment(embedding, BOXES)])
+LIMITS = (
+    "sam.image_encoder._BIAS_BUDGET",
+    "sam.segmenter._FEATURES_AT_ONCE",
+    "sam.segmenter._MASKS_AT_ONCE",
+    "sam.mask_decoder._PATCHES_AT_ONCE",
+    "efficientsam.segmenter._TOKENS_AT_ONCE",
+    "efficientsam.segmenter._MASKS_AT_ONCE",
+)
+"""Of memory; at the published size what is larger is computed in slices."""
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_slices_as_at_the_published_size(name, monkeypatch) -> None:
+    for limit in LIMITS:
+        monkeypatch.setattr(f"models.{limit}", 1)
+
+    def answer(device: str) -> Any:
+        predictor = ModelPredictor(segmenter(name, device), Axes())
+        predictor.set_image(PHOTO)
+        return predictor.predict(BOXES, None)
+
+    same_bits(answer)

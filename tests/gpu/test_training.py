@@ -69,7 +69,7 @@ def trained(
     torch.manual_seed(0)
     network, stage, recipe, batch = STAGES[name](device)
     watched = Watched(stage, None if stop_after is None else stop_after * recipe.accumulate)
-    few = replace(recipe, steps=STEPS, warmup_steps=0, checkpoint_every=1)
+    few = replace(recipe, steps=STEPS, warmup_steps=0, checkpoint_every=STEPS if device == "cpu" else 1)
     with new_accelerator():
         made = network
         with suppress(Stopped):

@@ -14,6 +14,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 CUDA = torch.device("cuda", 0)
 _ROOT = Path(__file__).parents[2]
 _OURS = tuple(f"{_ROOT / package}/" for package in ("models", "bench", "protocols"))
+_PLAIN = {int, float, bool, str, type(None), torch.dtype, torch.device}
 _FORGET_AFTER = 4096
 """Storages put on the GPU between two looks at which of them are gone."""
 
@@ -57,6 +58,8 @@ def tensors_in(nest: Any) -> list[Tensor]:
     found, left = [], [nest]
     while left:
         value = left.pop()
+        if type(value) in _PLAIN:
+            continue
         if isinstance(value, Tensor):
             found.append(value)
         elif isinstance(value, (list, tuple)):
