@@ -13,7 +13,9 @@ from models.classifier import cards as classifiers
 from models.vitdet import cards as detectors
 from protocols import table1, table2, table3, table4_prompts, table5_prompts
 from protocols.axes import Axes
+from protocols.data_set import DataSet
 from protocols.prompts.jittered_boxes import jittered_detections
+from protocols.shards import asked_about
 from tests.gpu.compare import same_bits
 from tests.protocols.fakes import disc, write_coco
 
@@ -85,7 +87,17 @@ def test_tables_4_and_5(name, instances) -> None:
         pytest.importorskip("ultralytics")
     axes = Axes(refinement=1, clicks="ritm") if name == "sam-micro" else Axes()
     boxes = jittered_detections(instances, instances.images)
-    data = SimpleNamespace(name="coco", source=instances, axes=axes, boxes=boxes)
+    asked = asked_about(instances.images)
+    data = DataSet(
+        name="coco",
+        source=instances,
+        sha256=instances.sha256,
+        truth={},
+        asked=asked,
+        of_images=len(asked.images),
+        axes=axes,
+        boxes=boxes,
+    )
 
     def records(device: str) -> Any:
         model = zoo.load(name, device=device)
