@@ -48,7 +48,7 @@ class EfficientSamNetwork(nn.Module):
         Args:
             features: [B, C, h, h].
             points: [B, P, K, 2], (x, y) in pixels of the network input; K at most 6.
-            labels: [B, P, K]: 1 foreground, 2 / 3 box corners, -1 padding; 0 was never trained.
+            labels: [B, P, K]: 1 foreground, 2 / 3 box corners, -1 padding; 0 was never trained; may be on the CPU.
             multimask: three candidate masks, or else the single-mask token, which the release left untrained.
             mask_logits: must be None.
 

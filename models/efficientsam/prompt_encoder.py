@@ -48,7 +48,7 @@ class PromptEncoder(nn.Module):
         Raises:
             BenchError: if there are more than six points a prompt.
         """
-        missing = MAX_POINTS - labels.shape[-1]
+        missing, labels = MAX_POINTS - labels.shape[-1], labels.to(points.device)
         if missing < 0:
             raise BenchError(f"EfficientSAM takes at most {MAX_POINTS} points a prompt, got {labels.shape[-1]}")
         points = torch.where((points < 0) | (labels == -1)[..., None], _NOWHERE, points)

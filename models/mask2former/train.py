@@ -210,9 +210,15 @@ def _step_hook(recipe: SemanticRecipe, out: Path, advance: Callable[[int], None]
             checkpoint["message_hub"]["log_scalars"] = {}
             checkpoint["message_hub"]["runtime_info"].pop("eta", None)
 
+        def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+            # mmengine loads all of it onto the GPU, where AdamW would wait for every parameter's count of steps.
+            for state in checkpoint.get("optimizer", {}).get("state", {}).values():
+                state["step"] = state["step"].cpu()
+
         def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
             advance(1)
-            losses = {name: float(value.detach()) for name, value in outputs.items() if name in LOGGED}
+            named = {name: value.detach().double() for name, value in outputs.items() if name in LOGGED}
+            losses = dict(zip(named, torch.stack(list(named.values())).tolist(), strict=True))  # one wait for a GPU
             if not math.isfinite(losses["loss"]):
                 raise diverged(batch_idx, out)
             if self.log and (batch_idx % loop.LOG_EVERY == 0 or batch_idx == recipe.steps - 1):

@@ -15,14 +15,15 @@ from models.training.promptable import normalise
 def distill_stage(teacher: nn.Module) -> Callable[[nn.Module, Any, torch.Generator], dict[str, Tensor]]:
     """Return the squared error between the student's image embedding and the teacher's on a batch of images.
 
-    The mask decoder is not touched: the student takes the teacher's over as it is.
+    The mask decoder is not touched: the student takes the teacher's over as it is. The teacher follows the student to
+    its device.
     """
     teacher.eval().requires_grad_(False)
 
     def losses(student: nn.Module, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
         pixels = normalise(batch["images"], next(student.parameters()).device)
         with torch.no_grad():
-            target = teacher.encode(pixels)  # type: ignore[operator]
+            target = teacher.to(pixels.device).encode(pixels)  # type: ignore[operator]
         return {"loss": F.mse_loss(student(pixels).float(), target.float())}
 
     return losses

@@ -136,7 +136,7 @@ def _step(
     step: int,
 ) -> dict[str, float]:
     """Do one optimiser step and return its mean losses on this process."""
-    totals: dict[str, float] = {}
+    sums: dict[str, Tensor] = {}
     for part in range(recipe.accumulate):
         micro = (step * recipe.accumulate + part) * accelerator.num_processes + accelerator.process_index
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + micro)
@@ -144,7 +144,9 @@ def _step(
             losses = stage(model, batches[micro], generator)
         accelerator.backward(losses["loss"] / recipe.accumulate)
         for name, value in losses.items():
-            totals[name] = totals.get(name, 0.0) + float(value.detach()) / recipe.accumulate
+            share = value.detach().double() / recipe.accumulate
+            sums[name] = sums[name] + share if name in sums else share
+    totals = dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))  # one wait for a GPU
     if not math.isfinite(totals["loss"]):
         raise BenchError(
             f"the loss is {totals['loss']} at step {step}: lower the recipe's learning_rate and start again"

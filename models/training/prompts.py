@@ -1,4 +1,8 @@
-"""Prompts drawn from ground-truth masks for training: boxes with noise and uniform random clicks."""
+"""Prompts drawn from ground-truth masks for training: boxes with noise and uniform random clicks.
+
+Points are where the masks are, labels on the CPU: a prompt encoder asks which kinds there are, and waits for no GPU
+then.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +34,7 @@ def noisy_boxes(masks: Tensor, generator: torch.Generator) -> tuple[Tensor, Tens
     most = MOST_BOX_NOISE * side
     noise = torch.randn(corners.shape, generator=generator).to(corners) * (BOX_NOISE * sides).clamp(max=most)
     points = (corners + noise.clamp(-most, most)).clamp(0, side).unflatten(-1, (2, 2))
-    return points, torch.tensor([2, 3], device=masks.device).expand(points.shape[:3])
+    return points, torch.tensor([2, 3]).expand(points.shape[:3])
 
 
 def random_clicks(masks: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -50,4 +54,4 @@ def random_clicks(masks: Tensor, count: int, generator: torch.Generator) -> tupl
     rank = (share * reached[..., -1:]).int().clamp(max=reached[..., -1:] - 1)  # [B, P, count], from 0
     pixels = torch.searchsorted(reached, rank, right=True)
     points = torch.stack([pixels % width, pixels // width], dim=-1).float()  # [B, P, count, 2]
-    return points, torch.ones(points.shape[:3], dtype=torch.long, device=masks.device)
+    return points, torch.ones(points.shape[:3], dtype=torch.long)
