@@ -8,6 +8,7 @@ from pathlib import Path
 import tyro
 
 from bench import data, paths
+from bench.cli.as_json import AsJson, print_json
 from bench.data.dead_leaves import world_root
 from bench.data.dead_leaves.ade20k import ade20k_root
 from bench.data.dead_leaves.detection import detection_root
@@ -15,18 +16,23 @@ from bench.data.dead_leaves.imagenet import imagenet_root
 from models.errors import BenchError, printable, unknown_name
 
 
-def verify(names: tyro.conf.Positional[tuple[str, ...]] = ("coco", "lvis"), root: Path | None = None) -> None:
+def verify(
+    names: tyro.conf.Positional[tuple[str, ...]] = ("coco", "lvis"), root: Path | None = None, as_json: AsJson = False
+) -> None:
     """Check data sets: layout, counts, image files, and hashes where any were published.
 
     Args:
         names: coco, lvis, coco-boxes, lvis-boxes, ade20k, imagenet or sa1b.
         root: Folder of the data sets; $BENCH_DATA if not given.
+        as_json: Print what was found as JSON.
     """
     folder = root or paths.data_root()
     if folder is None:
         raise BenchError("no data folder: set BENCH_DATA or give --root; `bench run --scale micro` needs none")
     reports = [data.verify(name, folder) for name in names]
-    for report in reports:
+    if as_json:
+        print_json(reports)
+    for report in reports if not as_json else []:
         word = "complete" if report.complete else "usable" if report.ok else "NOT USABLE"
         print(f"{report.name}: {word}")
         for line in report.lines:

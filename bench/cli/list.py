@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +17,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from bench import paths
+from bench.cli.as_json import AsJson, print_json
 from bench.data import open_instances
 from bench.data.catalog import BOX_SETS, FOLDER_SETS, INSTANCE_SETS
 from models import checkpoints, row_cards, zoo
@@ -47,7 +47,7 @@ class Entry:
     """How to get what is missing."""
 
 
-def list_all(as_json: bool = False) -> None:
+def list_all(as_json: AsJson = False) -> None:
     """Say which tables, models and data are here, and for each missing file its name, size and the way to get it.
 
     Args:
@@ -56,7 +56,7 @@ def list_all(as_json: bool = False) -> None:
     entries = [*_models(), *_cascades(), *_data_sets()]
     entries = [*_tables(entries), *entries]
     if as_json:
-        print(json.dumps([asdict(entry) for entry in entries], indent=1))
+        print_json(entries)
         return
     console = Console()
     console = console if console.is_terminal else Console(file=console.file, width=max(WIDTH, console.width))

@@ -11,6 +11,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from bench.cli.as_json import AsJson, print_json
 from bench.data.dead_leaves.imagenet import CLASSES, VAL_IMAGES, VAL_SEED, draw_object_scene, labelled_images
 from bench.data.training.crops import Images
 from bench.metrics.interval import mean_interval
@@ -50,6 +51,7 @@ def probe(
     data: Path | None = None,
     batch: int = 64,
     device: str = "cpu",
+    as_json: AsJson = False,
 ) -> None:
     """Score frozen features by DINO's weighted nearest neighbours and by logistic regression; a quick look.
 
@@ -62,6 +64,7 @@ def probe(
         data: Folder with imagenet/train and imagenet/val; without it, dead leaves.
         batch: Images in one forward pass.
         device: As torch names it.
+        as_json: Print the scores as JSON.
     """
     network = load_encoder(encoder, heads=heads)
     known, asked = (
@@ -72,11 +75,16 @@ def probe(
         with progress(title, total=len(some), unit="images") as advance:
             features.append(frozen_features(network, some, pool=pool, batch=batch, device=device, advance=advance))
     truth, images = asked.labels[asked.chosen], np.arange(len(asked))
-    table = Table("probe", "top-1 [95 %]", "top-5", box=None)
+    table, rows = Table("probe", "top-1 [95 %]", "top-5", box=None), []
     for name, ask in (("k-NN (k = 20, T = 0.07)", knn_probe), ("linear (L-BFGS)", linear_probe)):
         right = ask(features[0], known.labels[known.chosen], features[1]) == truth[:, None]  # [M, 5]
         top1 = mean_interval(right[:, 0].astype(float), images)
-        table.add_row(name, f"{top1.value:.1%} [{top1.low:.1%}, {top1.high:.1%}]", f"{right.any(1).mean():.1%}")
+        top5 = float(right.any(1).mean())
+        rows.append({"probe": name, "top1": top1.value, "low": top1.low, "high": top1.high, "top5": top5})
+        table.add_row(name, f"{top1.value:.1%} [{top1.low:.1%}, {top1.high:.1%}]", f"{top5:.1%}")
+    if as_json:
+        print_json(rows)
+        return
     console = Console()
     world = "dead leaves, micro scale" if data is None else str(data)
     console.print(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -11,10 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from bench import store
+from bench.cli.as_json import AsJson, print_json
 from models.errors import printable
 
 
-def list_runs(as_json: bool = False) -> None:
+def list_runs(as_json: AsJson = False) -> None:
     """List the runs of the store (./runs or $BENCH_RUNS), the newest first.
 
     Args:
@@ -22,7 +21,7 @@ def list_runs(as_json: bool = False) -> None:
     """
     found = store.list_runs()
     if as_json:
-        print(json.dumps([asdict(run) for run in found], indent=1, default=str))
+        print_json(found)
         return
     table = Table("run", "what", "shards", "size", "last write", box=None)
     for run in found:

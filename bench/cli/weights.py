@@ -9,19 +9,24 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bench.cli.as_json import AsJson, print_json
 from models import checkpoints, download, zoo
 from models.cards import ModelCard
 from models.errors import BenchError, printable, refused
 from models.files.hashes import forget_hash
 
 
-def list_weights() -> None:
-    """Print every model with its checkpoint, its licence and whether it can be loaded here."""
+def list_weights(as_json: AsJson = False) -> None:
+    """Print every model with its checkpoint, its licence and whether it can be loaded here.
+
+    Args:
+        as_json: Print them as JSON.
+    """
     table = Table(box=None)
     for heading in ("model", "scale", "size", "licence", "here"):
         table.add_column(heading, no_wrap=True)
     table.add_column("checkpoint", overflow="fold")
-    reasons = []
+    reasons, rows = [], []
     for name in zoo.names():
         card, path = zoo.card(name), checkpoints.checkpoint_path(zoo.card(name))
         try:
@@ -31,7 +36,12 @@ def list_weights() -> None:
         here = Text("yes", "green") if usable else Text("no", "red" if found else "")
         texts = [Text(printable(entry)) for entry in (name, card.scale, size, card.licence)]
         table.add_row(*texts, here, Text(printable(path.name if path else "")))
+        what = {"model": name, "scale": card.scale, "size": size, "licence": card.licence}
+        rows.append({**what, "here": usable, "checkpoint": path and str(path), "why": why})
         reasons += [why] if found and not usable else []
+    if as_json:
+        print_json(rows)
+        return
     console = Console()
     console.print(table)
     for line in (f"weights folder: {checkpoints.weights_root()}", *reasons, *zoo.broken_plugins()):

@@ -1,6 +1,7 @@
 """`bench list`, `runs` and `weights list` survive whatever is wrong with one entry, and print names as they are."""
 
 import io
+import json
 import os
 from pathlib import Path
 
@@ -100,3 +101,14 @@ def test_every_data_set_is_verified_whatever_the_others_are_like(
     with pytest.raises(SystemExit):
         data.verify(("coco", "lvis", "imagenet"))
     assert capsys.readouterr().out.count("NOT USABLE") == 3
+
+
+def test_what_is_listed_can_be_had_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    listing.list_all(as_json=True)
+    entries = json.loads(capsys.readouterr().out)
+    assert {entry["name"] for entry in entries if entry["group"] == "tables"} >= {"table1", "table5", "figure7"}
+    RunStore().open({"protocol": "table4", "model": {"name": "m"}, "data": {"name": "coco"}}, 1)
+    runs.list_runs(as_json=True)
+    assert json.loads(capsys.readouterr().out)[0]["identity"]["protocol"] == "table4"
+    weights.list_weights(as_json=True)
+    assert {"model": "sam-micro", "here": True}.items() <= json.loads(capsys.readouterr().out)[8].items()
