@@ -8,7 +8,7 @@ from typing import Any
 
 import tyro
 
-from bench.cli import data, finetune, listing, pretrain, probe, run, speed, train, train_all, weights
+from bench.cli import data, listing, probe, run, speed, train, weights
 from bench.cli import detect as boxes
 from models.files.folders import expanded
 
@@ -18,21 +18,16 @@ GROUPS: dict[str, dict[str, Callable[..., Any]]] = {
         "fetch": weights.fetch_weights,
         "verify": weights.verify_weights,
     },
-    "data": {"verify": data.verify, "render": data.render},
+    "data": {"verify": data.verify, "render": data.render, "cache-features": data.cache_features},
 }
 COMMANDS: dict[str, Callable[..., Any]] = {
     "run": run.run,
     "boxes": boxes.boxes,
     "list": listing.list_all,
     "runs": listing.list_runs,
-    "pretrain": pretrain.pretrain,
-    "finetune": finetune.finetune,
     "probe": probe.probe,
     "speed": speed.speed,
     "train": train.train,
-    "train-micro": train_all.train_micro,
-    "train-ablations": train_all.train_ablations,
-    "micro-features": train.micro_features,
 }
 DESCRIPTION = (
     "Every table of EfficientSAM (arXiv 2312.00863), one command each, for any efficient segment-anything model. "

@@ -87,7 +87,7 @@ def run(
 
 
 def _train(table: str) -> None:
-    from bench.cli.train_all import train_table  # training's imports take a second
+    from bench.training.all import train_table  # training's imports take a second
 
     train_table(MAKERS[table].trained_with or table)
 

@@ -21,7 +21,7 @@ from models.sami.encoder import ViTEncoder
 from models.training.augment import augmentation
 from models.training.classify import classify_stage, layer_decay_groups
 from models.training.loop import train
-from models.training.promptable import normalise
+from models.preprocessing import normalise
 from models.training.recipes import ClassifyRecipe
 
 CLASSES = 5

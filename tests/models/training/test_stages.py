@@ -25,7 +25,8 @@ from models.errors import BenchError
 from models.sam.segmenter import PIXEL_MEAN, PIXEL_STD
 from models.training.distill import EncoderTrainer, distill_stage
 from models.training.micro import MICRO_RUNS
-from models.training.promptable import PromptableTrainer, normalise, promptable_stage
+from models.preprocessing import normalise
+from models.training.promptable import PromptableTrainer, promptable_stage
 from models.training.recipes import PROMPTABLE_MICRO, DistillRecipe, PromptableRecipe
 
 RECIPE = replace(PROMPTABLE_MICRO, masks_per_prompt=1)

@@ -17,7 +17,7 @@ from bench.data.dead_leaves.training import TRAINING_SEED, training_scenes
 from models import zoo
 from models.errors import BenchError
 from models.training.micro import MICRO_RUNS
-from tests.bench.cli.driver import finish, kill_in_the_middle, start
+from tests.bench.training.driver import finish, kill_in_the_middle, start
 from tests.models.recipe import image
 
 NAME = "fastsam-micro"

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 
 from bench.cli.train_all import TOGETHER, schedule, tasks
 from models.training.micro import MICRO_RUNS, VARIANTS
-from tests.bench.cli.driver import finish, kill_in_the_middle, start
+from tests.bench.training.driver import finish, kill_in_the_middle, start
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -28,7 +28,7 @@ from models import row_cards
 from models.errors import BenchError
 from models.mask2former import cards
 from models.training.micro import MICRO_RUNS
-from tests.bench.cli.driver import finish, kill_in_the_middle, start
+from tests.bench.training.driver import finish, kill_in_the_middle, start
 from tests.bench.data.ade20k_files import scene_pairs, write_ade20k
 
 NAME = "mask2former-mae-ti-micro"

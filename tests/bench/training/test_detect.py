@@ -20,8 +20,8 @@ from models.sami.encoder import ViTEncoder
 from models.training.micro import MICRO_RUNS
 from protocols import table2
 from protocols.saved_predictions import read_recordings
-from tests.bench.cli.driver import finish, kill_in_the_middle
-from tests.bench.cli.driver import start as start_driver
+from tests.bench.training.driver import finish, kill_in_the_middle
+from tests.bench.training.driver import start as start_driver
 
 RUN = "vitdet-sami-ti-micro"
 WEIGHTS = Path(__file__).resolve().parents[3] / "models" / "weights"
