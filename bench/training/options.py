@@ -149,7 +149,8 @@ def adapted(run: TrainingRun, options: Options, *, images: int) -> Any:
     recipe: Recipe = run.recipe
     batch = options.images_per_step or recipe.images_per_step
     share, steps, muon = batch / recipe.images_per_step, options.steps or recipe.steps, recipe.muon_learning_rate
-    if run.data.epochs and not options.steps:
+    as_published = (images, batch) == (run.data.images, recipe.images_per_step)
+    if run.data.epochs and not options.steps and not as_published:
         epochs = round(recipe.steps * recipe.images_per_step / run.data.images)
         steps = max(1, epochs * images // batch)
     recipe = replace(
