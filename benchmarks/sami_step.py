@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -64,7 +63,7 @@ def main(size: Literal["ti", "s", "b"] = "ti", batch: int = 32, repeats: int = 5
 
 
 def _sami_step(size: str, decoder: Literal["masked", "all"], batch: int) -> Step:
-    network: MaskedAutoencoder = masked_autoencoder(size, replace(SAMI_PAPER, decoder=decoder), TARGET_DIM)
+    network: MaskedAutoencoder = masked_autoencoder(size, decoder=decoder, target_dim=TARGET_DIM)
     pixels, target = torch.randn(batch, 3, 224, 224), torch.randn(batch, network.encoder.tokens, TARGET_DIM)
     masking = mask_patches(torch.rand(batch, network.encoder.tokens), SAMI_PAPER.mask_ratio)
     return _step(network, lambda: reconstruction_loss(network(pixels, masking), target))

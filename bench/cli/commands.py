@@ -39,6 +39,7 @@ GROUPS: dict[str, dict[str, Command]] = {
     "data": {
         "verify": Command("bench.cli.data:verify", "check data sets: layout, counts, files, hashes"),
         "render": Command("bench.cli.data:render", "draw the dead leaves, the micro scale's data"),
+        "cache-features": Command("bench.cli.data:cache_features", "keep what a teacher says of every crop"),
     },
 }
 DESCRIPTION = (

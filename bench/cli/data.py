@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import tyro
 
@@ -61,3 +62,19 @@ def render(names: tyro.conf.Positional[tuple[str, ...]] = tuple(WORLDS)) -> None
         raise unknown_name("world", strangers[0], WORLDS)
     for name in names:
         print(WORLDS[name]())
+
+
+def cache_features(
+    teacher: tyro.conf.Positional[str], /, out: Path = Path("training"), weights: Path | None = None
+) -> None:
+    """Cache a micro teacher's features for every crop of pretraining; training reads them instead of asking it.
+
+    Args:
+        teacher: sam-micro or clip-micro.
+        out: Folder of all trainings; the features go to <out>/features-<teacher>.
+        weights: Folder of the committed weights, if not this package's.
+    """
+    from bench.training import features, options  # training's imports take a second
+
+    own: dict[str, Any] = {} if weights is None else {"weights": weights}
+    features.cache_features(teacher, options.Options(out=out, **own))

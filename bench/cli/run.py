@@ -180,7 +180,7 @@ def _report(result: TableResult, out: Path) -> None:
 
 
 def _train(modules: Sequence[ModuleType]) -> None:
-    from bench.cli.train_all import train_table  # training's imports take a second
+    from bench.training.all import train_table  # training's imports take a second
 
     for table in modules:
         train_table(getattr(table, "TRAINED_WITH", "") or table.NAME)

@@ -15,10 +15,9 @@ import timm
 from torch import Tensor, nn
 
 from models import checkpoints, row_cards
-from models.classifier.network import CROP_SHARE, predict
+from models.classifier.network import CROP_SHARE, micro_classifier, predict
 from models.errors import BenchError
 from models.row_cards import RowCard
-from models.training.micro import MICRO_RUNS
 
 _FACEBOOK = "https://dl.fbaipublicfiles.com"
 
@@ -129,7 +128,7 @@ def _build(found: ClassifierCard, state: Mapping[str, Tensor]) -> nn.Module:
         BenchError: if it is not known how.
     """
     if found.scale == "micro":
-        return MICRO_RUNS[found.name].build()
+        return micro_classifier(found.paper_row.rpartition("-")[2].lower())
     if found.timm is None:
         raise BenchError(f"how '{found.paper_row}' is built is not known here: load its weights as another row's model")
     pool: dict[str, Any] = {"global_pool": "avg"} if "fc_norm.weight" in state else {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -13,13 +13,17 @@ from timm.data.transforms_factory import create_transform
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from models.checkpoints import check_numbers
 from models.errors import BenchError
+from models.sami.build import MICRO_SIZES, SIZES
 from models.sami.encoder import ViTEncoder
 
 ANSWERS = 5
 """Classes named for each photo, the likeliest first."""
 CROP_SHARE = 0.875
 """Side of the centre crop over the shorter side of the photo: 224 of 256 px."""
+MICRO_CLASSES = 16
+"""Of dead leaves as ImageNet."""
 HEAD_STD = 2e-5
 """Of the weights of an untrained head (MAE's finetuning): every class starts equally likely."""
 
@@ -71,6 +75,40 @@ class Classifier(VisionTransformer):  # type: ignore[misc]
         taken = {name: value for name, value in encoder.state_dict().items() if name in own}
         self.load_state_dict({**own, **taken})
         nn.init.trunc_normal_(self.head.weight, std=HEAD_STD)  # type: ignore[arg-type]
+
+
+def paper_classifier(size: str, *, classes: int = 1000, drop_path: float = 0.0) -> Classifier:
+    """Build an untrained classifier of size "ti", "s" or "b"."""
+    return Classifier(ViTEncoder(**SIZES[size]), classes, drop_path=drop_path)
+
+
+def micro_classifier(size: str, *, classes: int = MICRO_CLASSES, drop_path: float = 0.0) -> Classifier:
+    """Build an untrained micro classifier of size "ti" or "s"."""
+    return Classifier(ViTEncoder(**MICRO_SIZES[size]), classes, drop_path=drop_path)
+
+
+def start_from_encoder(network: Classifier, encoder_state: Mapping[str, Tensor], name: str) -> None:
+    """Load a pretrained `ViTEncoder` into a classifier, whose head and its norm stay as they are.
+
+    Args:
+        network: changed in place.
+        encoder_state: the encoder's entries.
+        name: what the error calls it.
+
+    Raises:
+        BenchError: if it is of another size.
+    """
+    own = network.state_dict()
+    given = {entry: value for entry, value in encoder_state.items() if not entry.startswith("norm.")}
+    wanted = {entry for entry in own if not entry.startswith(("head.", "fc_norm."))}
+    wrong = sorted(wanted ^ set(given)) or [entry for entry in sorted(given) if given[entry].shape != own[entry].shape]
+    if wrong:
+        raise BenchError(
+            f"the encoder of {name} does not fit a classifier of {network.embed_dim} x {len(network.blocks)}: "
+            f"'{wrong[0]}' has another shape or is missing, take the encoder of its size"
+        )
+    check_numbers(given, own, f"the encoder of {name}")
+    network.load_state_dict({**own, **given})
 
 
 def evaluate_classifier(

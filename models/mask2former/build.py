@@ -17,11 +17,15 @@ ADE20K_CLASSES = 150
 TI = Mask2FormerSizes(embed_dim=192, depth=12, num_heads=3, classes=ADE20K_CLASSES)
 S = replace(TI, embed_dim=384, num_heads=6)
 B = replace(TI, embed_dim=768, num_heads=12)
+SIZES = {"ti": TI, "s": S, "b": B}
 PAPER_CROP = 512
 """Side of training crops, px (section 4.2)."""
+MICRO_CROP = 256
+MICRO_CLASSES = 17
+"""Of dead leaves as ADE20K."""
 
 
-def mask2former(sizes: Mask2FormerSizes, *, crop: int = PAPER_CROP) -> nn.Module:
+def mask2former(sizes: Mask2FormerSizes, *, crop: int = PAPER_CROP, classes: int | None = None) -> nn.Module:
     """Build an untrained Mask2Former as mmsegmentation's EncoderDecoder, its heads initialised as mmdet does.
 
     Random numbers come from torch's global generator.
@@ -29,10 +33,12 @@ def mask2former(sizes: Mask2FormerSizes, *, crop: int = PAPER_CROP) -> nn.Module
     Args:
         sizes: TI, S, B or a user's own.
         crop: side of the training crops, px.
+        classes: of the data set, if not those of the sizes.
 
     Raises:
         BenchError: if mmsegmentation cannot be used here.
     """
+    sizes = sizes if classes is None else replace(sizes, classes=classes)
     registry = _registry()
     from mmengine import ConfigDict  # mmdet reads settings as attributes
 
@@ -41,6 +47,29 @@ def mask2former(sizes: Mask2FormerSizes, *, crop: int = PAPER_CROP) -> nn.Module
         network.init_weights()  # mmengine's Runner would, after pretrained weights are loaded; a second call is void
     network.sizes = sizes
     return network  # type: ignore[no-any-return]
+
+
+def mask2former_micro(
+    *, embed_dim: int, depth: int, num_heads: int, crop: int = MICRO_CROP, classes: int = MICRO_CLASSES
+) -> nn.Module:
+    """Build a micro Mask2Former behind a ViT of this size, for two CPU cores; see `mask2former`."""
+    sizes = Mask2FormerSizes(
+        embed_dim=embed_dim,
+        depth=depth,
+        num_heads=num_heads,
+        classes=classes,
+        channels=48,
+        heads=4,
+        groups=8,
+        pixel_layers=1,
+        decoder_layers=3,
+        queries=20,
+        pixel_hidden=96,
+        decoder_hidden=96,
+        points=784,
+        test_shorter_side=crop,
+    )
+    return mask2former(sizes, crop=crop)
 
 
 @contextmanager

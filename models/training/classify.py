@@ -14,7 +14,7 @@ from timm.optim import param_groups_layer_decay, param_groups_weight_decay  # ty
 from torch import Tensor, nn
 
 from models.errors import BenchError
-from models.training.promptable import normalise
+from models.preprocessing import normalise
 from models.training.recipes import ClassifyRecipe
 
 

@@ -9,8 +9,8 @@ import torch
 from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 
+from models.preprocessing import normalise
 from models.training.classify import torch_seeded_by
-from models.training.promptable import normalise
 from models.training.recipes import DetectRecipe
 
 LOSSES = ("rpn_class", "rpn_box", "class", "box", "mask")

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.training.promptable import normalise
+from models.preprocessing import normalise
 
 
 def distill_stage(teacher: nn.Module) -> Callable[[nn.Module, Any, torch.Generator], dict[str, Tensor]]:

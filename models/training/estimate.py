@@ -1,4 +1,4 @@
-"""What a pretraining will cost, before it is started: floating-point operations, counted, and the hours they take.
+"""What a training will cost, before it is started: floating-point operations, counted, and the hours they take.
 
 One image goes forward and backward under torch's counter of operations. On the meta device nothing is computed, so
 the largest networks need neither memory nor weights. Matrix products, convolutions and attention are counted, a
@@ -10,23 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.sami.network import MaskedAutoencoder
-from models.training.masked import masked_stage
-from models.training.recipes import MaskedRecipe
+from models.training.loop import Stage
+from models.training.recipes import Recipe
 
 SECONDS_AN_HOUR = 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Cost of a pretraining."""
+    """Cost of a training."""
 
     steps: int
     """Optimiser steps."""
@@ -35,7 +34,7 @@ class Estimate:
     samples: int
     """Images that the student sees."""
     parameters: int
-    """Of the student, its decoder included."""
+    """Of the network that is trained, in pretraining with its decoder."""
     student_flops_per_image: int
     """Forward and backward."""
     teacher_flops_per_image: int
@@ -53,30 +52,30 @@ class Estimate:
 
 
 def estimate(
-    network: MaskedAutoencoder,
-    recipe: MaskedRecipe,
-    teacher: Callable[[Tensor], Tensor] | None = None,
+    network: nn.Module,
+    recipe: Recipe,
+    student_flops: int,
+    teacher_flops: int = 0,
     *,
     images: int,
     processes: int,
     tflops: float,
     cached_views: int | None = None,
 ) -> Estimate:
-    """Count what a recipe costs.
+    """Return what a recipe costs.
 
     Args:
-        network: the student, on the meta device or on the CPU.
+        network: the student.
         recipe: its steps and images a step.
-        teacher: makes features [B, N, C] of pixels [B, 3, S, S]; on the same device as the student.
+        student_flops: of one image, see `student_flops`.
+        teacher_flops: of one image, see `teacher_flops`.
         images: in the data set.
         processes: GPUs that share the work.
         tflops: what one GPU is assumed to achieve, 1e12 operations a second.
         cached_views: crops of each image whose features are made once and kept; None asks the teacher every time.
     """
     samples = recipe.steps * recipe.images_per_step
-    student_flops = _student_flops(network, recipe)
-    teacher_flops = 0 if teacher is None else _teacher_flops(network, teacher)
-    teacher_images = 0 if teacher is None else samples if cached_views is None else images * cached_views
+    teacher_images = 0 if not teacher_flops else samples if cached_views is None else images * cached_views
     total = float(student_flops) * samples + float(teacher_flops) * teacher_images
     gpu_hours = total / (tflops * 1e12) / SECONDS_AN_HOUR
     return Estimate(
@@ -94,22 +93,22 @@ def estimate(
     )
 
 
-def _student_flops(network: MaskedAutoencoder, recipe: MaskedRecipe) -> int:
-    """Return the operations of one image's forward and backward pass, its target being there already."""
-    size, tokens, width = network.encoder.img_size, network.encoder.tokens, network.decoder_pred.out_features
-    batch = {
-        "images": np.zeros((1, 3, size, size), np.uint8),
-        "features": np.zeros((1, tokens, width), np.float16),
-    }
-    stage = masked_stage(recipe, None)
+def student_flops(trainer: nn.Module, stage: Stage, batch: Any) -> int:
+    """Return the operations of one image's forward and backward pass.
+
+    Args:
+        trainer: the module that is trained.
+        stage: its losses.
+        batch: of images, whatever they show.
+    """
     with _counting() as counter:
-        stage(network, batch, torch.Generator().manual_seed(0))["loss"].backward()
-    network.zero_grad(set_to_none=True)
-    return counter.get_total_flops()
+        stage(trainer, batch, torch.Generator().manual_seed(0))["loss"].backward()
+    trainer.zero_grad(set_to_none=True)
+    return counter.get_total_flops() // len(batch["images"])
 
 
-def _teacher_flops(network: MaskedAutoencoder, teacher: Callable[[Tensor], Tensor]) -> int:
-    size, device = network.encoder.img_size, network.mask_token.device
+def teacher_flops(teacher: Callable[[Tensor], Tensor], size: int, device: str | torch.device = "meta") -> int:
+    """Return the operations of a teacher's forward pass on one image [1, 3, size, size]."""
     with torch.no_grad(), _counting() as counter:
         teacher(torch.zeros(1, 3, size, size, device=device))
     return counter.get_total_flops()

@@ -1,4 +1,4 @@
-"""The `everything` stage: YOLOv8-seg learns to find all objects of an image at once, of one class, as FastSAM does.
+"""The `fastsam` stage: YOLOv8-seg learns to find all objects of an image at once, of one class, as FastSAM does.
 
 Network, assignment of objects to cells and losses are `ultralytics`'; the loop is ours (models/training/loop.py), so
 that a killed run goes on in the same bits and nothing is written but the run's folder.
@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.training.recipes import EverythingRecipe
+from models.training.recipes import FastSamRecipe
 
 TERMS = {"box": "box_loss", "mask": "seg_loss", "class": "cls_loss", "distribution": "dfl_loss"}
 """Our name of each loss, and ultralytics'."""
 
 
-def everything_stage(
-    network: Any, recipe: EverythingRecipe
+def fastsam_stage(
+    network: Any, recipe: FastSamRecipe
 ) -> Callable[[nn.Module, Any, torch.Generator], dict[str, Tensor]]:
     """Return the losses of a batch for a `models.fastsam.yolo.fastsam_micro`, which is told the recipe's gains.
 

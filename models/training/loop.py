@@ -264,10 +264,8 @@ def seconds_trained(out: Path) -> int:
 
 
 def plain_recipe(recipe: Recipe) -> dict[str, Any]:
-    """Return a recipe as JSON holds it, without the words that tables say of it: they train nothing."""
-    plain: dict[str, Any] = json.loads(json.dumps(asdict(recipe)))
-    del plain["declared"]
-    return plain
+    """Return a recipe as JSON holds it."""
+    return dict(json.loads(json.dumps(asdict(recipe))))
 
 
 def _flat(recipe: dict[str, Any]) -> dict[str, Any]:

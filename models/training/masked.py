@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.preprocessing import normalise
 from models.sami.network import mask_patches, reconstruction_loss
 from models.sami.targets import Target
-from models.training.promptable import normalise
 from models.training.recipes import MaskedRecipe
 
 

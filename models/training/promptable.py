@@ -5,21 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.sam.segmenter import PIXEL_MEAN, PIXEL_STD
+from models.preprocessing import normalise
 from models.training.losses import best_of_candidates_loss
 from models.training.prompts import noisy_boxes, random_clicks
 from models.training.recipes import PromptableRecipe
-
-
-def normalise(images: np.ndarray, device: torch.device) -> Tensor:
-    """Turn images uint8 [B, 3, S, S] into network input [B, 3, S, S] with SAM's constants (ImageNet's x 255)."""
-    mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (PIXEL_MEAN, PIXEL_STD))
-    return (torch.from_numpy(images).to(device) - mean) / std
 
 
 def promptable_stage(

@@ -15,6 +15,8 @@ SIZES: dict[str, dict[str, Any]] = {
     "h": {"embed_dim": 1280, "depth": 32, "num_heads": 16},
 }
 """The ViTs of Table 2, and the two larger ones of Li et al. 2022, whose detector gives Table 5 its boxes."""
+MICRO_CLASSES = 16
+"""Of dead leaves to detect."""
 MICRO: dict[str, Any] = {
     "channels": 48,
     "box_convolutions": 2,
@@ -36,6 +38,9 @@ def vitdet(size: str, *, img_size: int = 1024, classes: int = 80, drop_path: flo
     return VitDet(Backbone(img_size=img_size, drop_path=drop_path, **SIZES[size]), classes=classes, **heads)
 
 
-def vitdet_micro(encoder: dict[str, Any], *, classes: int, img_size: int = 256) -> VitDet:
-    """Build an untrained micro ViTDet around an encoder of `models.training.micro.ENCODERS`."""
-    return VitDet(Backbone(img_size=img_size, window_size=8, **encoder), classes=classes, **MICRO)
+def vitdet_micro(
+    encoder: dict[str, Any], *, classes: int = MICRO_CLASSES, img_size: int = 256, drop_path: float = 0.0
+) -> VitDet:
+    """Build an untrained micro ViTDet around an encoder such as those of `models.sami.build.MICRO_SIZES`."""
+    backbone = Backbone(img_size=img_size, window_size=8, drop_path=drop_path, **encoder)
+    return VitDet(backbone, classes=classes, **MICRO)

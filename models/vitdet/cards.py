@@ -14,9 +14,8 @@ import numpy as np
 from models import checkpoints, row_cards
 from models.errors import BenchError
 from models.row_cards import RowCard
-from models.training.micro import MICRO_RUNS
-from models.training.recipes import DETECT_MICRO, DETECT_PAPER
-from models.vitdet.build import vitdet
+from models.sami.build import MICRO_SIZES
+from models.vitdet.build import vitdet, vitdet_micro
 from models.vitdet.checkpoint import read_detector
 from models.vitdet.detector import Found, detect
 from models.vitdet.network import VitDet
@@ -111,11 +110,7 @@ def card(name: str) -> DetectorCard:
 
 def build(found: DetectorCard) -> VitDet:
     """Return the untrained network of a card."""
-    if found.scale == "paper":
-        return vitdet(found.size)
-    network = MICRO_RUNS[found.name].build()
-    assert isinstance(network, VitDet)
-    return network
+    return vitdet(found.size) if found.scale == "paper" else vitdet_micro(MICRO_SIZES[found.size])
 
 
 def _without(paper_row: str, why: str) -> DetectorCard:
@@ -125,7 +120,7 @@ def _without(paper_row: str, why: str) -> DetectorCard:
         paper_row=paper_row,
         scale="paper",
         size=size,
-        note=f"{why}; {DETECT_PAPER.declared}",
+        note=f"{why}; {_RECIPE}",
     )
 
 
@@ -138,10 +133,18 @@ def _micro(paper_row: str) -> DetectorCard:
         size=paper_row.rpartition("-")[2].lower(),
         filename=f"{name}.safetensors",
         threads=1,
-        note=f"{row_cards.MICRO_NOTE}; {DETECT_MICRO.declared}",
+        note=f"{row_cards.MICRO_NOTE}; {_MICRO_RECIPE}",
     )
 
 
+_RECIPE = (
+    "a training here follows detectron2's mask_rcnn_vitdet_b in all sizes where the paper is silent (layer decay 0.7, "
+    "weight decay on all but norms of the ViT and positions, drop path 0.1, zeros beside photos)"
+)
+_MICRO_RECIPE = (
+    "trained with one learning rate for all blocks, weight decay on matrices alone and grey beside photos, unlike "
+    "detectron2's ViTDet"
+)
 _NEVER_RELEASED = "the paper's authors released neither pretrained encoder nor detector"
 _BACKBONE_ONLY = "the pretrained backbone alone is public, and the printed number is that of finetuning it"
 _FILE = "model_final_61ccd1.pkl"

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from models.training.promptable import normalise
+from models.preprocessing import normalise
 from models.vitdet.network import VitDet
 from models.vitdet.pooling import paste
 

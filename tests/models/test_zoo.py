@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 
+from bench.training.runs import RUNS
 from models import checkpoints, micro, zoo
 from models.cards import CARDS, ModelCard, resolve
 from models.errors import BenchError
 from models.plugins import installed
 from models.segmenter import Prompts, Segmenter
-from models.training.micro import MICRO_RUNS
 from tests.models.recipe import fill, image
 
 NAME = "efficientsam-ti-micro"
@@ -238,5 +238,5 @@ def test_all_committed_weights_are_less_than_20_mb_and_every_committed_run_has_i
     """A clone stays small; what is missing would be noticed by whoever runs its table."""
     folder = Path(zoo.__file__).parent / "weights"
     found = {path.stem: path.stat().st_size for path in folder.glob("*.safetensors")}
-    assert found.keys() == {name for name, run in MICRO_RUNS.items() if run.committed}
+    assert found.keys() == {name for name, run in RUNS.items() if run.committed}
     assert sum(found.values()) < 20_000_000

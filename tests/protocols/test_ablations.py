@@ -101,5 +101,5 @@ def test_records_of_paper_scale_come_first_and_are_comparable(tmp_path):
 
 
 def test_paper_scale_without_records_is_refused(tmp_path):
-    with pytest.raises(BenchError, match="bench pretrain"):
+    with pytest.raises(BenchError, match="bench train"):
         made(table6, tmp_path, scale="paper")

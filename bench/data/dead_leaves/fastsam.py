@@ -13,7 +13,7 @@ MASK_STRIDE = 4
 """Pixels a side that one value of a mask stands for: the stride of YOLOv8-seg's prototypes."""
 
 
-class EverythingBatch(TypedDict):
+class FastSamBatch(TypedDict):
     """What one step sees: B scenes and the N objects in all of them."""
 
     images: np.ndarray
@@ -26,7 +26,7 @@ class EverythingBatch(TypedDict):
     """float32 [N, SIZE / 4, SIZE / 4]: share of the object in each 4 x 4 pixels."""
 
 
-class EverythingBatches:
+class FastSamBatches:
     """Batch `step` of a training run: the same for the same seed, whatever came before, so resuming is exact.
 
     Scenes have no up or down: each is seen turned and mirrored at random. Parts are objects beside the leaves that
@@ -36,7 +36,7 @@ class EverythingBatches:
     def __init__(self, scenes: TrainingScenes, *, images: int, seed: int) -> None:
         self.scenes, self.images, self.seed = scenes, images, seed
 
-    def __getitem__(self, step: int) -> EverythingBatch:
+    def __getitem__(self, step: int) -> FastSamBatch:
         turns = np.random.default_rng((self.seed, 1, step))
         images, counts, boxes, masks = [], [], [], []
         for scene in self.scenes.chosen(step, images=self.images, seed=self.seed):

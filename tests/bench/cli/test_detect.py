@@ -18,8 +18,8 @@ from bench import __main__ as front_door
 from bench.cli.detect import detect
 from bench.data import open_coco, open_detections, open_lvis, read_rgb
 from bench.data.dead_leaves.detection import detection_root
+from bench.training.runs import RUNS
 from models.errors import BenchError
-from models.training.micro import MICRO_RUNS
 from models.vitdet import cards as detectors
 from models.vitdet import cascades as box_detectors
 from protocols.prompts import box_files
@@ -43,7 +43,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "micro.safetensors"
-    save_file(fill(MICRO_RUNS[MICRO].build()).state_dict(), path)
+    save_file(fill(RUNS[MICRO].build()).state_dict(), path)
     return path
 
 

@@ -12,10 +12,10 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from bench.training.runs import RUNS
 from models.classifier import cards as classifiers
 from models.classifier.network import evaluate_classifier
 from models.errors import BenchError
-from models.training.micro import MICRO_RUNS
 
 MICRO = "mae-ti-micro-classify"
 PAPER = [card for card in classifiers.CARDS if card.scale == "paper"]
@@ -32,7 +32,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A micro classifier that gives different answers to different photos."""
     torch.manual_seed(0)
-    network = MICRO_RUNS[MICRO].build()
+    network = RUNS[MICRO].build()
     torch.nn.init.normal_(network.head.weight)  # type: ignore[arg-type, union-attr]
     path = tmp_path_factory.mktemp("weights") / "mine.safetensors"
     save_file({name: value.half() for name, value in network.state_dict().items()}, path)
@@ -108,13 +108,13 @@ class TestLoading:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("models.checkpoints.fitting_model", lambda state: None)  # builds the whole zoo
-        state = {n: v for n, v in MICRO_RUNS[MICRO].build().state_dict().items() if not n.startswith("head")}
+        state = {n: v for n, v in RUNS[MICRO].build().state_dict().items() if not n.startswith("head")}
         save_file(state, tmp_path / "headless.safetensors")
         with pytest.raises(BenchError, match=r"2 missing: head\.weight, head\.bias"):
             classifiers.load(MICRO, tmp_path / "headless.safetensors")
 
     def test_nan_weights_are_refused(self, checkpoint: Path, tmp_path: Path) -> None:
-        state = MICRO_RUNS[MICRO].build().state_dict()
+        state = RUNS[MICRO].build().state_dict()
         state["head.bias"][0] = torch.nan
         save_file(state, tmp_path / "nan.safetensors")
         with pytest.raises(BenchError, match="NaN"):

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from models.classifier.network import Classifier, evaluate_classifier, input_side, predict, to_input
 from models.errors import BenchError
+from models.preprocessing import normalise
 from models.sami.encoder import ViTEncoder
-from models.training.promptable import normalise
 
 
 def tiny_encoder() -> ViTEncoder:

@@ -9,11 +9,11 @@ from torch import nn
 
 mmseg = pytest.importorskip("mmseg", reason="the extra `semantic` is not installed")
 
-from models.mask2former.build import TI, B, S  # noqa: E402
+from bench.training.runs import MICRO, RUNS  # noqa: E402
+from models.mask2former.build import MICRO_CLASSES, TI, B, S, mask2former_micro  # noqa: E402  # noqa: E402
 from models.mask2former.config import BACKBONE_FIXED, network_config, optimizer_config  # noqa: E402
-from models.mask2former.micro import CLASSES, mask2former_micro  # noqa: E402
+from models.sami.build import MICRO_SIZES  # noqa: E402
 from models.sami.encoder import ViTEncoder  # noqa: E402
-from models.training.micro import ENCODERS, MICRO_RUNS  # noqa: E402
 from models.training.recipes import SEMANTIC_MICRO, SEMANTIC_PAPER, SemanticRecipe  # noqa: E402
 
 OURS = {("backbone",), ("decode_head", "in_channels")}
@@ -116,12 +116,12 @@ def test_paper_sizes_are_those_of_the_vits() -> None:
 def test_micro_runs_start_from_encoders_of_their_size_with_equal_budgets() -> None:
     from models.mask2former.backbone import load_pretrained
 
-    runs = {name: run for name, run in MICRO_RUNS.items() if name.startswith("mask2former-")}
+    runs = {name: run for name, run in RUNS.items() if name.startswith("mask2former-") and run.scale is MICRO}
     assert set(runs) == {f"mask2former-{e}-micro" for e in ("mae-ti", "sami-ti", "mae-s", "sami-s")}
     for name, run in runs.items():
         assert run.start == name.removeprefix("mask2former-")
         assert run.recipe is SEMANTIC_MICRO
         network = run.build()
-        assert network.sizes.classes == CLASSES
+        assert network.sizes.classes == MICRO_CLASSES
         size = "ti" if "-ti-" in name else "s"
-        load_pretrained(network.backbone, ViTEncoder(**ENCODERS[size]).state_dict(), name=name)
+        load_pretrained(network.backbone, ViTEncoder(**MICRO_SIZES[size]).state_dict(), name=name)

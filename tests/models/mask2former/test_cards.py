@@ -9,11 +9,11 @@ import pytest
 
 pytest.importorskip("mmseg", reason="the extra `semantic` is not installed")
 
-from bench.cli.train import export
+from bench.training.runs import RUNS
+from bench.training.train import export
 from models import row_cards
 from models.errors import BenchError
 from models.mask2former import cards
-from models.training.micro import MICRO_RUNS
 
 MICRO = "mask2former-sami-ti-micro"
 
@@ -21,7 +21,7 @@ MICRO = "mask2former-sami-ti-micro"
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory):
     path = tmp_path_factory.mktemp("weights") / "mine.safetensors"
-    export(MICRO_RUNS[MICRO].build(), path, {"model": MICRO})
+    export(RUNS[MICRO].build(), path, {"model": MICRO})
     return path
 
 

@@ -56,7 +56,7 @@ def main(photos: Path, out: Path) -> None:
     recipe = replace(
         SAMI_PAPER, steps=1, images_per_step=4, accumulate=2 // processes.num_processes, warmup_steps=0, precision="no"
     )
-    network = masked_autoencoder("ti", recipe, target_dim=256)
+    network = masked_autoencoder("ti", decoder=recipe.decoder, target_dim=256)
     before = [p.detach().clone() for p in network.parameters()]
     batches = CropBatches(Photos(photos, 4), size=224, images_per_batch=2, seed=0, scale=recipe.crop_scale)
     loop.AdamW = Watched  # type: ignore[misc]

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from bench.data.training.classification import AugmentedBatches
 from models.classifier.network import Classifier, evaluate_classifier
 from models.errors import BenchError
+from models.preprocessing import normalise
 from models.sami.encoder import ViTEncoder
 from models.training.augment import augmentation
 from models.training.classify import classify_stage, layer_decay_groups
 from models.training.loop import train
-from models.training.promptable import normalise
 from models.training.recipes import ClassifyRecipe
 
 CLASSES = 5

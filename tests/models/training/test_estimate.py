@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from models.sami.encoder import ViTEncoder
 from models.sami.network import MaskedAutoencoder
-from models.training.estimate import Estimate, estimate
+from models.training.estimate import Estimate, estimate, student_flops, teacher_flops
+from models.training.masked import masked_stage
 from models.training.recipes import SAMI_PAPER
 
 C, DEPTH, D, DECODER_DEPTH, WIDTH, N, V, PATCH = 24, 2, 32, 3, 10, 16, 4, 16
@@ -30,8 +32,13 @@ def network(decoder: Any = "masked") -> MaskedAutoencoder:
     )
 
 
-def cost(**settings: Any) -> Estimate:
-    return estimate(**{"network": network(), "recipe": RECIPE, "images": 200, "processes": 4, "tflops": 2, **settings})
+def cost(student: MaskedAutoencoder | None = None, recipe: Any = RECIPE, teacher: Any = None, **more: Any) -> Estimate:
+    student = student or network()
+    size, device = 4 * PATCH, student.mask_token.device
+    batch = {"images": np.zeros((1, 3, size, size), np.uint8), "features": np.zeros((1, N, WIDTH), np.float16)}
+    flops = student_flops(student, masked_stage(recipe, None), batch)
+    of_teacher = teacher_flops(teacher, size, device) if teacher else 0
+    return estimate(student, recipe, flops, of_teacher, images=200, processes=4, tflops=2, **more)
 
 
 def linear(tokens: int, wide: int, out: int) -> int:
@@ -56,7 +63,7 @@ def by_hand(decoder: str) -> int:
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 @pytest.mark.parametrize("decoder", ["masked", "all"])
 def test_a_student_costs_what_its_layers_cost(device: str, decoder: str) -> None:
-    found = cost(network=network(decoder).to(device), recipe=replace(RECIPE, decoder=decoder))
+    found = cost(student=network(decoder).to(device), recipe=replace(RECIPE, decoder=decoder))
     assert found.student_flops_per_image == by_hand(decoder)
     assert found.teacher_flops_per_image == found.teacher_images == 0
 
@@ -69,14 +76,14 @@ def test_a_teacher_costs_one_forward_pass(device: str) -> None:
         patches = F.unfold(pixels, PATCH, stride=PATCH).mT @ weight  # [B, N, 7]
         return F.scaled_dot_product_attention(patches[:, None], patches[:, None], patches[:, None])[:, 0]
 
-    found = cost(network=network().to(device), teacher=teacher)
+    found = cost(student=network().to(device), teacher=teacher)
     assert found.teacher_flops_per_image == linear(N, 3 * PATCH**2, 7) + 2 * linear(N, 7, N)
     assert found.teacher_images == 600
     total = 600 * (found.student_flops_per_image + found.teacher_flops_per_image)
     assert found.total_flops == total
     assert found.gpu_hours == pytest.approx(total / 2e12 / 3600)
     assert found.hours == pytest.approx(found.gpu_hours / 4)
-    cached = cost(network=network().to(device), teacher=teacher, cached_views=2)
+    cached = cost(student=network().to(device), teacher=teacher, cached_views=2)
     assert cached.teacher_images == 400
     assert cached.total_flops == pytest.approx(total - 200 * found.teacher_flops_per_image)
 
@@ -89,5 +96,5 @@ def test_a_run_is_described_by_its_recipe() -> None:
 
 def test_counting_leaves_no_gradients() -> None:
     counted = network()
-    cost(network=counted)
+    cost(counted)
     assert all(p.grad is None for p in counted.parameters())

@@ -1,4 +1,4 @@
-"""The `everything` stage: what its losses are told, and that they teach."""
+"""The `fastsam` stage: what its losses are told, and that they teach."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from bench.data.dead_leaves import draw_scene
 from bench.data.dead_leaves.fastsam import boxes_of, shares_of
 from bench.data.dead_leaves.training import TRAINING_SEED
 from models.fastsam.yolo import fastsam_micro
-from models.training.fastsam import everything_stage
-from models.training.recipes import EVERYTHING_MICRO
+from models.training.fastsam import fastsam_stage
+from models.training.recipes import FASTSAM_MICRO
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("ultralytics") is None, reason="the extra `fastsam` is not installed"
@@ -33,7 +33,7 @@ def batch(*scenes: int):
 
 
 def ask(network, data, **gains):
-    stage = everything_stage(network, replace(EVERYTHING_MICRO, **gains))
+    stage = fastsam_stage(network, replace(FASTSAM_MICRO, **gains))
     return stage(network, data, torch.Generator())
 
 
@@ -50,7 +50,7 @@ def network():
 def test_the_loss_is_the_sum_of_its_terms_and_gains_weigh_them(network) -> None:
     once = numbers(ask(network, batch(0)))
     assert once["loss"] == pytest.approx(sum(value for name, value in once.items() if name != "loss"), rel=1e-5)
-    twice = numbers(ask(network, batch(0), class_gain=2 * EVERYTHING_MICRO.class_gain))
+    twice = numbers(ask(network, batch(0), class_gain=2 * FASTSAM_MICRO.class_gain))
     assert twice["class"] == pytest.approx(2 * once["class"], rel=1e-5)
     assert twice["mask"] == pytest.approx(once["mask"], rel=1e-5)
 

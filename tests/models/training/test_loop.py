@@ -19,10 +19,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.training.runs import RUNS
 from models.errors import BenchError
 from models.training import loop
 from models.training.loop import seconds_trained, steps_done, train
-from models.training.micro import MICRO_RUNS
 from models.training.recipes import MAE_PAPER, Recipe
 from models.training.whole import seal
 from tests.models.hostile import KINDS, hostile
@@ -209,10 +209,10 @@ class TestArithmetic:
             published = step / 40 if step < 40 else 0.5 * (1.0 + math.cos(math.pi * (step - 40) / (400 - 40)))
             assert loop._rate(step, recipe) == pytest.approx(published, abs=1e-12)
 
-    @pytest.mark.parametrize("name", [name for name, run in MICRO_RUNS.items() if run.committed])
+    @pytest.mark.parametrize("name", [name for name, run in RUNS.items() if run.committed])
     def test_recipes_of_committed_weights_are_those_they_were_trained_with(self, name: str) -> None:
         recorded = json.loads((ROOT / "models" / "weights" / f"{name}.json").read_text())["recipe"]
-        recipe = loop.plain_recipe(MICRO_RUNS[name].recipe)
+        recipe = loop.plain_recipe(RUNS[name].recipe)
         assert {key: recipe[key] for key in recorded} == recorded
         assert recipe["warmup_ahead"] == 1
         if "padding" in recipe:

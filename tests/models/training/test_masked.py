@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from models.preprocessing import normalise
 from models.sami.encoder import ViTEncoder
 from models.sami.network import MaskedAutoencoder, mask_patches, reconstruction_loss
 from models.sami.targets import pixel_target
 from models.training.masked import masked_stage
-from models.training.promptable import normalise
 from models.training.recipes import MAE_MICRO, MAE_PAPER, SAMI_MICRO, SAMI_PAPER, MaskedRecipe
 
 

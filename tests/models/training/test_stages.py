@@ -8,6 +8,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,18 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bench.cli import micro_runs
-from bench.cli import train as command
 from bench.data.dead_leaves import draw_scene
 from bench.data.dead_leaves.training import TRAINING_SEED, MaskBatch
+from bench.training import data
+from bench.training import train as command
+from bench.training.options import Options
+from bench.training.runs import RUNS
 from models import micro, zoo
 from models.errors import BenchError
+from models.preprocessing import normalise
 from models.sam.segmenter import PIXEL_MEAN, PIXEL_STD
 from models.training.distill import EncoderTrainer, distill_stage
-from models.training.micro import MICRO_RUNS
-from models.training.promptable import PromptableTrainer, normalise, promptable_stage
+from models.training.promptable import PromptableTrainer, promptable_stage
 from models.training.recipes import PROMPTABLE_MICRO, DistillRecipe, PromptableRecipe
 
 RECIPE = replace(PROMPTABLE_MICRO, masks_per_prompt=1)
@@ -195,31 +198,30 @@ class TestCommand:
     @pytest.fixture(autouse=True)
     def _small(self, batch: MaskBatch, monkeypatch: pytest.MonkeyPatch) -> None:
         """Two steps a model, on one scene, in the precision torch had."""
-        for name, run in MICRO_RUNS.items():
+        for name, run in RUNS.items():
             few: dict[str, Any] = {"steps": 2, "images_per_step": 1}
             if isinstance(run.recipe, PromptableRecipe):
                 few["masks_per_prompt"] = 1
-            monkeypatch.setitem(MICRO_RUNS, name, replace(run, recipe=replace(run.recipe, **few)))
-        monkeypatch.setattr(micro_runs, "training_scenes", lambda count: None)
-        monkeypatch.setattr(micro_runs, "MaskBatches", lambda scenes, masks, **rest: Repeated(batch, masks))
-        monkeypatch.setattr(command, "exact_engine", lambda: {"float32_matmul_precision": "highest"})
+            monkeypatch.setitem(RUNS, name, replace(run, recipe=replace(run.recipe, **few)))
+        monkeypatch.setattr(data, "training_scenes", lambda count: SimpleNamespace(first=lambda count: None))
+        monkeypatch.setattr(data, "MaskBatches", lambda scenes, masks, **rest: Repeated(batch, masks))
 
     def test_a_student_takes_over_its_teachers_decoder(self, tmp_path: Path) -> None:
-        command.train("sam-micro", out=tmp_path / "out", weights=tmp_path)
-        command.train("mobilesam-micro", out=tmp_path / "out", weights=tmp_path)
+        command.train("sam-micro", Options(out=tmp_path / "out", weights=tmp_path))
+        command.train("mobilesam-micro", Options(out=tmp_path / "out", weights=tmp_path))
         teacher, student = (load_file(tmp_path / f"{name}-micro.safetensors") for name in ("sam", "mobilesam"))
         taken = [name for name in teacher if not name.startswith("image_encoder.")]
         assert taken
         assert all(torch.equal(student[name], teacher[name]) for name in taken)
-        assert isinstance(MICRO_RUNS["mobilesam-micro"].recipe, DistillRecipe)
+        assert isinstance(RUNS["mobilesam-micro"].recipe, DistillRecipe)
         zoo.load("mobilesam-micro", checkpoint=tmp_path / "mobilesam-micro.safetensors")
 
     def test_a_student_without_its_teacher_says_how_to_get_one(self, tmp_path: Path) -> None:
         with pytest.raises(BenchError, match=r"no weights of sam-micro at .*bench train sam-micro"):
-            command.train("mobilesam-micro", out=tmp_path, weights=tmp_path)
+            command.train("mobilesam-micro", Options(out=tmp_path, weights=tmp_path))
 
     def test_weights_come_with_the_record_of_how_they_were_made(self, tmp_path: Path) -> None:
-        command.train("sam-micro", out=tmp_path / "out", weights=tmp_path)
+        command.train("sam-micro", Options(out=tmp_path / "out", weights=tmp_path))
         record = json.loads((tmp_path / "sam-micro.json").read_text())
         assert record["command"] == "python -m bench train sam-micro"
         assert (record["recipe"]["steps"], record["last_log_line"]["step"]) == (2, 1)
@@ -227,25 +229,25 @@ class TestCommand:
         assert record["made_with"]["versions"]["torch"]
 
     def test_a_finished_run_keeps_its_record(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        """Starting a run again, as every resumed `train-micro` does, must not say that it took no time."""
-        command.train("sam-micro", out=tmp_path / "out", weights=tmp_path)
+        """Starting a run again, as every resumed `train --all micro` does, must not say that it took no time."""
+        command.train("sam-micro", Options(out=tmp_path / "out", weights=tmp_path))
         record = tmp_path / "sam-micro.json"
         before, own = record.read_bytes(), tmp_path / "out" / "sam-micro" / "weights.json"
         assert json.loads(before) == json.loads(own.read_text())
-        command.train("sam-micro", out=tmp_path / "out", weights=tmp_path)
+        command.train("sam-micro", Options(out=tmp_path / "out", weights=tmp_path))
         assert record.read_bytes() == before
         assert "trained before" in capsys.readouterr().err
 
     def test_weights_can_be_written_again_without_training(self, tmp_path: Path) -> None:
-        command.train("sam-micro", out=tmp_path / "out", weights=tmp_path / "first")
-        command.train("sam-micro", out=tmp_path / "out", weights=tmp_path / "again", export_only=True)
+        command.train("sam-micro", Options(out=tmp_path / "out", weights=tmp_path / "first"))
+        command.train("sam-micro", Options(out=tmp_path / "out", weights=tmp_path / "again", export_only=True))
         first, again = ((tmp_path / w / "sam-micro.safetensors").read_bytes() for w in ("first", "again"))
         assert first == again
 
     def test_a_model_whose_pretraining_is_not_there_says_which(self, tmp_path: Path) -> None:
         with pytest.raises(BenchError, match=r"no weights of sami-ti-micro at .*bench train sami-ti-micro"):
-            command.train(TI, out=tmp_path, weights=tmp_path)
+            command.train(TI, Options(out=tmp_path, weights=tmp_path))
 
     def test_a_model_that_cannot_be_trained_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(BenchError, match="sam-micr"):
-            command.train("sam-mikro", out=tmp_path, weights=tmp_path)
+            command.train("sam-mikro", Options(out=tmp_path, weights=tmp_path))

@@ -28,8 +28,8 @@ from bench.cli.detect import boxes
 from bench.data import open_detections, read_rgb
 from models.cards import ModelCard
 from models.errors import BenchError
+from models.sami.build import MICRO_SIZES
 from models.training.loop import _optimizers, _rate
-from models.training.micro import ENCODERS
 from models.training.recipes import DETECT_PAPER
 from models.vitdet import build, detector
 from models.vitdet import cascades as box_detectors
@@ -68,7 +68,7 @@ def shapes(network: torch.nn.Module | dict[str, torch.Tensor]) -> dict[str, tupl
 
 NETWORKS = {
     "ti": lambda: vitdet("ti", img_size=128, score_threshold=0.01, proposals_after_nms=(100, 60)),
-    "micro": lambda: vitdet_micro(ENCODERS["ti"], classes=5),
+    "micro": lambda: vitdet_micro(MICRO_SIZES["ti"], classes=5),
     "no relative positions": lambda: VitDet(
         build.Backbone(
             img_size=96, embed_dim=32, depth=6, num_heads=2, window_size=4, relative_positions=False

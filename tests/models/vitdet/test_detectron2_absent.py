@@ -11,9 +11,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from bench.training.runs import RUNS
 from models import row_cards
 from models.errors import BenchError
-from models.training.micro import ENCODERS, MICRO_RUNS
+from models.sami.build import MICRO_SIZES
 from models.vitdet import cascades as box_detectors
 from models.vitdet.build import vitdet_micro
 from models.vitdet.convert import from_detectron2, to_detectron2
@@ -82,7 +83,7 @@ class TestConversion:
     def test_heads_of_any_depth_go_to_detectron2_and_back(self) -> None:
         """Bit for bit, but for the background's box and mask, which nothing reads and detectron2 has not."""
         torch.manual_seed(0)
-        state = vitdet_micro(ENCODERS["ti"], classes=3).state_dict()
+        state = vitdet_micro(MICRO_SIZES["ti"], classes=3).state_dict()
         theirs = to_detectron2(state)
         assert "roi_heads.box_head.fc1.weight" in theirs
         assert "roi_heads.box_head.conv2.norm.weight" in theirs
@@ -96,5 +97,5 @@ class TestConversion:
     def test_the_torchvision_engine_reads_what_was_converted(self, tmp_path: Path) -> None:
         name = "vitdet-sami-ti-micro"
         torch.manual_seed(0)
-        save_file(to_detectron2(MICRO_RUNS[name].build().state_dict()), tmp_path / "theirs.safetensors")
+        save_file(to_detectron2(RUNS[name].build().state_dict()), tmp_path / "theirs.safetensors")
         assert box_detectors.load(name, "coco", tmp_path / "theirs.safetensors").name == name

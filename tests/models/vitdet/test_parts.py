@@ -16,15 +16,16 @@ from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.beit import Beit
 from torchvision.models.detection.image_list import ImageList
 
+from bench.training.runs import RUNS
 from models.cards import ModelCard
 from models.errors import BenchError
+from models.sami.build import MICRO_SIZES
 from models.sami.encoder import ViTEncoder
-from models.training.micro import DETECTED_CLASSES, ENCODERS, MICRO_RUNS
 from models.vitdet import backbone as module
 from models.vitdet import cards as detectors
 from models.vitdet import detector
 from models.vitdet.backbone import Backbone, start_from_encoder
-from models.vitdet.build import SIZES, vitdet, vitdet_micro
+from models.vitdet.build import MICRO_CLASSES, SIZES, vitdet, vitdet_micro
 from models.vitdet.checkpoint import read_detector
 from models.vitdet.convert import to_detectron2
 from models.vitdet.detector import detect
@@ -133,11 +134,11 @@ class TestBackbone:
             start_from_encoder(ours, ViTEncoder(**{**TINY, **change}).state_dict(), "it")
         assert all(torch.equal(before[name], value) for name, value in ours.state_dict().items())
 
-    @pytest.mark.parametrize("size", ENCODERS)
+    @pytest.mark.parametrize("size", MICRO_SIZES)
     def test_micro_detectors_take_the_micro_encoders(self, size: str) -> None:
-        network = MICRO_RUNS[f"vitdet-sami-{size}-micro"].build()
-        start_from_encoder(network.backbone, ViTEncoder(**ENCODERS[size]).state_dict(), "it")
-        assert network.classes == DETECTED_CLASSES
+        network = RUNS[f"vitdet-sami-{size}-micro"].build()
+        start_from_encoder(network.backbone, ViTEncoder(**MICRO_SIZES[size]).state_dict(), "it")
+        assert network.classes == MICRO_CLASSES
 
 
 class TestGeometry:
@@ -173,7 +174,7 @@ class TestGeometry:
 @pytest.fixture(scope="module")
 def micro():
     torch.manual_seed(0)
-    return vitdet_micro(ENCODERS["ti"], classes=3).eval()
+    return vitdet_micro(MICRO_SIZES["ti"], classes=3).eval()
 
 
 class TestTraining:
@@ -187,7 +188,7 @@ class TestTraining:
     def test_every_weight_gets_a_gradient_with_and_without_objects(self, objects: int) -> None:
         """What jitter leaves of a photo may hold no object; distributed training needs all gradients then too."""
         torch.manual_seed(0)
-        network = vitdet_micro(ENCODERS["ti"], classes=3).train()
+        network = vitdet_micro(MICRO_SIZES["ti"], classes=3).train()
         losses = network(torch.randn(1, 3, 256, 256), self.targets(objects))
         assert set(losses) == {"rpn_class", "rpn_box", "class", "box", "mask"}
         torch.stack(list(losses.values())).sum().backward()
@@ -195,7 +196,7 @@ class TestTraining:
 
     def test_boxes_keep_their_precision_in_mixed_precision(self) -> None:
         torch.manual_seed(0)
-        network = vitdet_micro(ENCODERS["ti"], classes=3).train()
+        network = vitdet_micro(MICRO_SIZES["ti"], classes=3).train()
         proposed: list[torch.Tensor] = []
         network.rpn.register_forward_hook(lambda module, given, said: proposed.extend(said[0]))
         with torch.autocast("cpu", torch.bfloat16):
@@ -290,9 +291,9 @@ class TestRegistry:
         name = "vitdet-mae-ti-micro"
         torch.manual_seed(0)
         path = tmp_path / "own.safetensors"
-        save_file(MICRO_RUNS[name].build().half().state_dict(), path)
+        save_file(RUNS[name].build().half().state_dict(), path)
         model = detectors.load(name, path)
-        assert (model.name, model.custom, model.classes) == (name, True, DETECTED_CLASSES)
+        assert (model.name, model.custom, model.classes) == (name, True, MICRO_CLASSES)
         (found,) = model.detect([np.zeros((60, 80, 3), np.uint8)])
         assert found.masks.shape[1:] == (60, 80)
 

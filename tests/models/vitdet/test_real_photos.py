@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 
 from bench.data.instances import Instances, open_coco
 from bench.data.training.detection import CocoPhotos, DetectionBatches
+from models.sami.build import MICRO_SIZES
 from models.training.detect import detect_stage
 from models.training.loop import train
-from models.training.micro import ENCODERS
 from models.training.recipes import DETECT_MICRO, DETECT_PAPER
 from models.vitdet.backbone import start_from_encoder
 from models.vitdet.build import vitdet, vitdet_micro
@@ -88,7 +88,7 @@ def test_four_photos_are_learned_by_heart(samples: Instances, tmp_path: Path) ->
     """Losses, targets, conversion of boxes and masks, and evaluation agree, or this cannot come near 1."""
     torch.manual_seed(0)
     four = some(samples, LARGE)
-    network = vitdet_micro(ENCODERS["s"], classes=80)
+    network = vitdet_micro(MICRO_SIZES["s"], classes=80)
     state = {name: value.float() for name, value in load_file(WEIGHTS / "sami-s-micro.safetensors").items()}
     start_from_encoder(network.backbone, state, "sami-s-micro")
     recipe = replace(DETECT_MICRO, steps=400, jitter=(1.0, 1.0), warmup_steps=20, checkpoint_every=400)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench.data.dead_leaves import SIZE, draw_scene
-from bench.data.dead_leaves.fastsam import MASK_STRIDE, EverythingBatches, boxes_of, shares_of
+from bench.data.dead_leaves.fastsam import MASK_STRIDE, FastSamBatches, boxes_of, shares_of
 from bench.data.dead_leaves.training import TRAINING_SEED, TrainingScenes, training_scenes
 
 COUNT = 6
@@ -36,7 +36,7 @@ def test_every_leaf_and_part_is_an_object_once(scenes: TrainingScenes) -> None:
 
 def test_objects_belong_to_their_images(scenes: TrainingScenes) -> None:
     """In an epoch of one batch: the areas of each image's objects are those of one scene, which it shows."""
-    batch = EverythingBatches(scenes, images=COUNT, seed=0)[0]
+    batch = FastSamBatches(scenes, images=COUNT, seed=0)[0]
     cells = batch["masks"].sum((1, 2)) * MASK_STRIDE**2
     of_scene = {tuple(np.sort(scenes.all_masks(i).sum((1, 2)))): scenes.images[i] for i in range(COUNT)}
     for place in range(COUNT):
@@ -47,7 +47,7 @@ def test_objects_belong_to_their_images(scenes: TrainingScenes) -> None:
 def test_masks_and_images_are_turned_alike(scenes: TrainingScenes) -> None:
     """Masks of a scene painted with its own leaf numbers are where the numbers are, whatever the turn."""
     numbered = np.repeat(scenes.maps[:, :1].transpose(0, 2, 3, 1), 3, axis=3)
-    batches = EverythingBatches(TrainingScenes(numbered, scenes.maps, scenes.objects), images=2, seed=3)
+    batches = FastSamBatches(TrainingScenes(numbered, scenes.maps, scenes.objects), images=2, seed=3)
     for step in range(8):
         batch = batches[step]
         for image, mask in zip(batch["image"], batch["masks"], strict=True):
@@ -75,9 +75,9 @@ def test_a_value_of_a_mask_is_the_share_of_its_pixels(scenes: TrainingScenes) ->
 
 
 def test_a_batch_depends_on_seed_and_step_alone(scenes: TrainingScenes) -> None:
-    visited = EverythingBatches(scenes, images=2, seed=0)
+    visited = FastSamBatches(scenes, images=2, seed=0)
     for step in (2, 0, 5, 2):
-        fresh, again = EverythingBatches(scenes, images=2, seed=0)[step], visited[step]
+        fresh, again = FastSamBatches(scenes, images=2, seed=0)[step], visited[step]
         assert all((fresh[name] == again[name]).all() for name in fresh)
-    other = EverythingBatches(scenes, images=2, seed=1)[2]
+    other = FastSamBatches(scenes, images=2, seed=1)[2]
     assert other["images"].tobytes() != visited[2]["images"].tobytes()

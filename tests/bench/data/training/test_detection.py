@@ -17,7 +17,7 @@ from bench.data.dead_leaves.detection import DETECTION_SEED, NAMES, detection_sc
 from bench.data.instances import open_coco, open_coco_train
 from bench.data.training.detection import CocoPhotos, DetectionBatches
 from models.errors import BenchError
-from models.training.micro import DETECTED_CLASSES
+from models.vitdet.build import MICRO_CLASSES
 
 SQUARE = [[2.0, 2.0, 12.0, 2.0, 12.0, 12.0, 2.0, 12.0]]
 
@@ -156,7 +156,7 @@ class TestDeadLeaves:
             np.testing.assert_array_equal(photo.image, scene.image)
             assert photo.labels.tolist() == [one["category_id"] for one in written]
             assert photo.masks.sum(axis=(1, 2)).tolist() == [one["area"] for one in written]
-            assert len(content["categories"]) == DETECTED_CLASSES
+            assert len(content["categories"]) == MICRO_CLASSES
 
     def test_no_scene_is_one_of_the_held_out_world_or_of_other_trainings(self) -> None:
         others = {render.VAL_SEED, training.TRAINING_SEED, imagenet.PRETRAINING_SEED, imagenet.TRAINING_SEED}

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.data.training.jitter import LabelledPhoto, large_scale_jitter
-from models.training.promptable import normalise
+from models.preprocessing import normalise
 
 SIDE = 64
 

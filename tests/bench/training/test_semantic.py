@@ -11,27 +11,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from accelerate import PartialState
 from safetensors.torch import load_file
 
 pytest.importorskip("mmseg", reason="the extra `semantic` is not installed")
 
 from bench import __main__ as front_door
-from bench.cli.micro_runs import WEIGHTS, Job
-from bench.cli.semantic_runs import trained_mask2former
-from bench.cli.train import export
-from bench.cli.train_all import OF_TABLE, tasks
 from bench.data.ade20k import open_ade20k
 from bench.data.dead_leaves.ade20k import NAMES
 from bench.metrics.miou import mean_iou
+from bench.training import data
+from bench.training.all import tasks, trainings_of
+from bench.training.job import Job, prepare
+from bench.training.options import Options
+from bench.training.runs import RUNS
+from bench.training.stages import parts
+from bench.training.train import export
 from models import row_cards
 from models.errors import BenchError
 from models.mask2former import cards
-from models.training.micro import MICRO_RUNS
 from protocols import table3
-from tests.bench.cli.driver import finish, kill_in_the_middle, start
 from tests.bench.data.ade20k_files import scene_pairs, write_ade20k
+from tests.bench.training.driver import finish, kill_in_the_middle, start
 
 NAME = "mask2former-mae-ti-micro"
+WEIGHTS = Path(__file__).resolve().parents[3] / "models" / "weights"
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 on this system")
@@ -61,31 +65,31 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     assert (model.network.state_dict()["backbone.pos_embed"].half() == half).all()
 
 
-def job(tmp_path: Path, **changes) -> Job:
-    return Job(NAME, replace(MICRO_RUNS[NAME], **changes), 0, tmp_path, WEIGHTS)
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: Path = WEIGHTS, **changes: str) -> Job:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("bench.data.dead_leaves.training.drawn", lambda draw, count: map(draw, range(count)))
+    monkeypatch.setattr(data, "SEMANTIC_SCENES", 4)
+    options = Options(out=tmp_path, weights=weights)
+    return prepare(replace(RUNS[NAME], **changes), options, PartialState(cpu=True))
 
 
-def test_a_pretrained_encoder_of_another_width_is_an_error(tmp_path: Path) -> None:
-    wrong = job(tmp_path, start="sami-s-micro")
+def test_a_pretrained_encoder_of_another_width_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = job(tmp_path, monkeypatch, start="sami-s-micro")
     with pytest.raises(BenchError, match="the encoder sami-s-micro does not fit the backbone, whose ViT is 4 blocks"):
-        trained_mask2former(wrong, wrong.run.build(), processes=1, train_on=True)
+        parts(wrong)
 
 
-def test_the_encoder_must_be_pretrained_first(tmp_path: Path) -> None:
-    wanting = replace(job(tmp_path), weights=tmp_path)
+def test_the_encoder_must_be_pretrained_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BenchError, match=r"no weights of mae-ti-micro .*bench train mae-ti-micro"):
-        trained_mask2former(wanting, wanting.run.build(), processes=1, train_on=True)
-
-
-def test_several_processes_are_an_error(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="is trained by one process, got 2"):
-        trained_mask2former(job(tmp_path), None, processes=2, train_on=True)  # type: ignore[arg-type]
+        job(tmp_path, monkeypatch, weights=tmp_path)
 
 
 def test_each_run_comes_after_its_committed_encoder() -> None:
     todo = tasks([("mask2former-mae-ti-micro", 1)])
     assert todo["mask2former-mae-ti-micro-seed1"].needs == ("mae-ti-micro",)
-    assert {name for name, _ in OF_TABLE["table3"]} == {name for name in MICRO_RUNS if name.startswith("mask2former")}
+    assert {name for name, _ in trainings_of("table3")} == {
+        n for n in RUNS if n.startswith("mask2former") and "micro" in n
+    }
 
 
 def test_table_3_measures_what_is_trained_and_says_what_is_not(
@@ -95,7 +99,7 @@ def test_table_3_measures_what_is_trained_and_says_what_is_not(
     world = write_ade20k(tmp_path / "world", scene_pairs(3), names=NAMES)
     monkeypatch.setattr(table3, "micro_root", lambda: world)
     monkeypatch.setattr(row_cards, "PACKAGED", tmp_path / "weights")
-    export(MICRO_RUNS[NAME].build(), tmp_path / "weights" / f"{NAME}.safetensors", {"model": NAME})
+    export(RUNS[NAME].build(), tmp_path / "weights" / f"{NAME}.safetensors", {"model": NAME})
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BENCH_DATA", raising=False)
     monkeypatch.setattr(sys, "argv", ["bench", "run", "table3"])

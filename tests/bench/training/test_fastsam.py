@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli import train as command
-from bench.cli import train_all
-from bench.cli.train_all import OF_TABLE, run_all, tasks
 from bench.data.dead_leaves.training import TRAINING_SEED, training_scenes
+from bench.training import all as group
+from bench.training.all import run_all, tasks, trainings_of
+from bench.training.options import Options
+from bench.training.runs import RUNS
+from bench.training.train import train
 from models import zoo
 from models.errors import BenchError
-from models.training.micro import MICRO_RUNS
-from tests.bench.cli.driver import finish, kill_in_the_middle, start
+from tests.bench.training.driver import finish, kill_in_the_middle, start
 from tests.models.recipe import image
 
 NAME = "fastsam-micro"
@@ -66,20 +67,20 @@ def without_ultralytics(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("without_ultralytics")
 def test_without_the_package_training_says_what_to_install_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=r'pip install "efficientsam-bench\[fastsam\]"'):
-        command.train(NAME, out=tmp_path / "out", weights=tmp_path / "weights", records=tmp_path / "records")
+        train(NAME, Options(out=tmp_path / "out", weights=tmp_path / "weights", records=tmp_path / "records"))
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.usefixtures("without_ultralytics")
 def test_without_the_package_no_run_of_many_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train_all, "schedule", lambda *_: pytest.fail("a run began"))
+    monkeypatch.setattr(group, "schedule", lambda *_: pytest.fail("a run began"))
     todo = tasks([("sam-micro", 0), (NAME, 0)])
     with pytest.raises(BenchError, match=r"efficientsam-bench\[fastsam\]"):
-        run_all(todo, tmp_path, tmp_path, tmp_path)
+        run_all(todo, Options(out=tmp_path, weights=tmp_path, records=tmp_path))
 
 
 def test_it_is_committed_and_one_of_table_5() -> None:
-    assert MICRO_RUNS[NAME].committed
-    assert (NAME, 0) in OF_TABLE["table5"]
-    assert (NAME, 0) not in OF_TABLE["table4"]
+    assert RUNS[NAME].committed
+    assert (NAME, 0) in trainings_of("table5")
+    assert (NAME, 0) not in trainings_of("table4")
     assert tasks([(NAME, 0)])[NAME].needs == ()

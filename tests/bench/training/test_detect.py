@@ -10,18 +10,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import PartialState
 from safetensors.torch import load_file, save_file
 
-from bench.cli import train_all
-from bench.cli.micro_runs import Job, parts
 from bench.data.dead_leaves.detection import detection_scenes
+from bench.training import all as group
+from bench.training import data
+from bench.training.job import Job, prepare
+from bench.training.options import Options
+from bench.training.runs import RUNS
+from bench.training.stages import parts
 from models.errors import BenchError
 from models.sami.encoder import ViTEncoder
-from models.training.micro import MICRO_RUNS
 from protocols import table2
 from protocols.saved_predictions import read_recordings
-from tests.bench.cli.driver import finish, kill_in_the_middle
-from tests.bench.cli.driver import start as start_driver
+from tests.bench.training.driver import finish, kill_in_the_middle
+from tests.bench.training.driver import start as start_driver
 
 RUN = "vitdet-sami-ti-micro"
 WEIGHTS = Path(__file__).resolve().parents[3] / "models" / "weights"
@@ -54,7 +58,7 @@ def test_a_killed_detector_training_goes_on_to_the_same_weights(
     assert facts["data"] == {"world": "dead leaves to detect", "seed": 21, "scenes": 8}
     losses = [json.loads(line) for line in log.read_text().splitlines()]
     assert {"rpn_class", "rpn_box", "class", "box", "mask"} <= losses[0].keys()
-    network = MICRO_RUNS[RUN].build()
+    network = RUNS[RUN].build()
     network.load_state_dict(load_file(whole))
 
 
@@ -79,32 +83,37 @@ def test_of_a_training_that_is_not_committed_the_answers_are_kept(tmp_path: Path
     assert one[1].run.image_ids == (1, 2, 3)
 
 
-def test_an_encoder_of_another_width_is_refused(tmp_path: Path) -> None:
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("bench.data.dead_leaves.training.drawn", lambda draw, count: map(draw, range(count)))
+    monkeypatch.setattr(data, "DETECTION_SCENES", 4)
+    return prepare(RUNS[RUN], Options(out=tmp_path / "out", weights=tmp_path), PartialState(cpu=True))
+
+
+def test_an_encoder_of_another_width_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_file(ViTEncoder(embed_dim=48, depth=4, num_heads=4).state_dict(), tmp_path / "sami-ti-micro.safetensors")
-    job = Job(RUN, MICRO_RUNS[RUN], 0, tmp_path / "out", tmp_path)
     with pytest.raises(BenchError, match=r"the encoder of sami-ti-micro does not fit a ViTDet of 56 x 4: 'pos_embed'"):
-        parts(job, MICRO_RUNS[RUN].build(), processes=1)
+        parts(job(tmp_path, monkeypatch))
 
 
-def test_a_detector_without_its_encoder_says_what_to_train(tmp_path: Path) -> None:
-    job = Job(RUN, MICRO_RUNS[RUN], 0, tmp_path / "out", tmp_path)
+def test_a_detector_without_its_encoder_says_what_to_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BenchError, match=r"no weights of sami-ti-micro at .*bench train sami-ti-micro"):
-        parts(job, MICRO_RUNS[RUN].build(), processes=1)
+        job(tmp_path, monkeypatch)
 
 
 def test_table_2_trains_all_four_detectors_after_their_encoders() -> None:
-    todo = train_all.tasks(train_all.OF_TABLE["table2"])
+    todo = group.tasks(group.trainings_of("table2"))
     wanted = {f"vitdet-{name}-micro" for name in ("mae-ti", "sami-ti", "mae-s", "sami-s")}
     assert wanted <= todo.keys()
     others = {f"vitdet-{name}-ti-micro-seed{seed}" for name in ("mae", "sami") for seed in (1, 2)}
     assert others == {name for name in todo if name.startswith("vitdet-") and "seed" in name}
     assert all(todo[name].needs == (name.removeprefix("vitdet-"),) for name in wanted)
-    recipes = {MICRO_RUNS[name].recipe for name in wanted}
+    recipes = {RUNS[name].recipe for name in wanted}
     assert len(recipes) == 1  # equal budgets
 
 
 def test_seeds_of_a_detector_differ_in_their_heads_and_start_from_one_encoder() -> None:
-    todo = train_all.tasks([(RUN, 1)], have=["sami-ti-micro"])
+    todo = group.tasks([(RUN, 1)], have=["sami-ti-micro"])
     assert todo[f"{RUN}-seed1"].arguments == ("train", RUN, "--seed", "1")
     assert todo[f"{RUN}-seed1"].needs == ()
     assert list(todo) == [f"{RUN}-seed1"]
@@ -113,5 +122,5 @@ def test_seeds_of_a_detector_differ_in_their_heads_and_start_from_one_encoder() 
 
 def _seeded(seed: int) -> torch.Tensor:
     torch.manual_seed(seed)
-    weight: torch.Tensor = MICRO_RUNS[RUN].build().get_parameter("rpn.head.cls_logits.weight")
+    weight: torch.Tensor = RUNS[RUN].build().get_parameter("rpn.head.cls_logits.weight")
     return weight

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -17,25 +17,27 @@ from PIL import Image
 from safetensors.torch import load_file
 from timm.models.vision_transformer import VisionTransformer
 
-from bench.cli import pretrain, pretrain_cost
-from bench.cli.pretrain_options import Options, adapt
+from bench.cli.train import train
+from bench.training import cost, features
+from bench.training.options import Options, adapted
+from bench.training.runs import RUNS
 from models import zoo
 from models.cards import resolve
 from models.errors import BenchError
 from models.sami.encoder import ViTEncoder
 from models.sami.network import MaskedAutoencoder
-from models.training.recipes import IMAGENET_IMAGES, MAE_PAPER, SAMI_PAPER, MaskedRecipe
+from models.training.recipes import IMAGENET_IMAGES, SAMI_PAPER
 
 PHOTOS = 4
 TOY = ["--steps", "2", "--images-per-step", "2", "--precision", "no", "--workers", "0"]
 
 
-def toy(size: str, recipe: MaskedRecipe, target_dim: int) -> MaskedAutoencoder:
+def toy(*, decoder: Literal["masked", "all"], target_dim: int) -> MaskedAutoencoder:
     encoder = ViTEncoder(embed_dim=24, depth=1, num_heads=2)
     return MaskedAutoencoder(
         encoder,
         target_dim=target_dim,
-        decoder=recipe.decoder,
+        decoder=decoder,
         decoder_dim=16,
         decoder_depth=1,
         decoder_heads=2,
@@ -55,17 +57,17 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Run `bench pretrain` and return the folder it wrote to."""
+    """Run `bench train` and return the folder it wrote to."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
-    for module in (pretrain, pretrain_cost):
-        monkeypatch.setattr(module, "masked_autoencoder", toy)
+    for name in ("sami-ti", "mae-ti"):
+        monkeypatch.setitem(RUNS, name, replace(RUNS[name], build=toy))
 
-    def bench_pretrain(model: str, *arguments: str, out: str = "training") -> Path:
-        tyro.cli(pretrain.pretrain, args=[model, *TOY, "--out", out, *arguments])
+    def bench_train(model: str, *arguments: str, out: str = "training") -> Path:
+        tyro.cli(train, args=[model, *TOY, "--out", out, *arguments])
         return tmp_path / out / model
 
-    return bench_pretrain
+    return bench_train
 
 
 @pytest.fixture(autouse=True)
@@ -87,9 +89,12 @@ class TestRuns:
     def test_mae_writes_an_encoder_that_fits_a_vit_by_name(self, run: Callable[..., Path]) -> None:
         folder = run("mae-ti", "--accumulate", "2")
         vit = VisionTransformer(embed_dim=24, depth=1, num_heads=2, num_classes=0)
-        vit.load_state_dict(load_file(folder / "encoder.safetensors"))
-        record = json.loads((folder / "pretrain.json").read_text())
-        assert (record["model"], record["images"], record["teacher"]) == ("mae-ti", PHOTOS, "none")
+        vit.load_state_dict(load_file(folder / "weights.safetensors"))
+        record = json.loads((folder / "weights.json").read_text())
+        assert (record["model"], record["data"], record["teacher"]) == ("mae-ti", {"images": PHOTOS}, None)
+        assert record["command"].endswith(
+            "bench train mae-ti --steps 2 --images-per-step 2 --accumulate 2 --precision no"
+        )
         assert record["recipe"]["norm_pixels"]
         assert len(losses(folder)) == 2
 
@@ -100,14 +105,14 @@ class TestRuns:
         read = run("sami-ti", *teacher, "--features", str(features), "--workers", "2", out="cached")
         # Features are rounded to half precision, 5e-4 of their size.
         assert losses(read) == pytest.approx(losses(asked), rel=1e-3)
-        assert json.loads((read / "pretrain.json").read_text())["features_cached"]
+        assert json.loads((read / "weights.json").read_text())["features_cached"]
 
     def test_a_finished_cache_needs_no_teacher(
         self, run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         settings = ("--teacher", "sam-micro", "--features", str(tmp_path / "features"))
         first = run("sami-ti", *settings)
-        monkeypatch.setattr(pretrain, "_target", None)
+        monkeypatch.setattr(features, "_target", None)
         again = run("sami-ti", *settings, out="again")
         assert losses(again) == losses(first)
         with pytest.raises(BenchError, match=r"holds features made with teacher_sha256 .*neck.* \(not .*pre-neck"):
@@ -139,17 +144,17 @@ class TestRuns:
 @pytest.mark.parametrize(
     "model, arguments, said",
     [
-        ("sami-l", {}, "unknown pretraining 'sami-l'"),
-        ("mae-s", {"teacher": "clip"}, "leave out --teacher"),
+        ("sami-l", {}, "unknown training 'sami-l'"),
+        ("mae-s", {"teacher": "clip"}, "--teacher means nothing to mae-s: leave it out"),
         ("sami-s", {"teacher": "none"}, "take mae-s to reconstruct pixels"),
-        ("mae-s", {"features": Path("x")}, "leave out --features"),
+        ("mae-s", {"features": Path("x")}, "--features means nothing to mae-s: leave it out"),
         ("sami-s", {"steps": 0}, "--steps must be at least 1, got 0"),
         ("sami-s", {"teacher": "sam-vit-x"}, "unknown model 'sam-vit-x'"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(model: str, arguments: dict[str, Any], said: str) -> None:
     with pytest.raises(BenchError, match=said):
-        pretrain.pretrain(model, Options(**arguments))
+        train(model, options=Options(**arguments))
 
 
 def test_a_teacher_of_another_kind_is_refused(run: Callable[..., Path]) -> None:
@@ -158,12 +163,14 @@ def test_a_teacher_of_another_kind_is_refused(run: Callable[..., Path]) -> None:
 
 
 class TestRecipe:
-    @pytest.mark.parametrize("paper, teacher", [(SAMI_PAPER, "sam-vit-h"), (MAE_PAPER, "none")])
-    def test_on_imagenet_it_is_the_paper_s(self, paper: MaskedRecipe, teacher: str) -> None:
-        assert adapt(paper, teacher, Options(), images=IMAGENET_IMAGES) == paper
+    @pytest.mark.parametrize("name", RUNS)
+    def test_on_the_images_it_was_made_for_it_is_unchanged(self, name: str) -> None:
+        run = RUNS[name]
+        assert adapted(run, Options(), images=run.data.images) == run.recipe
 
     def test_smaller_steps_keep_epochs_and_the_rate_of_an_image(self) -> None:
-        recipe = adapt(SAMI_PAPER, "clip", Options(images_per_step=1024, features=Path("x"), views=3), images=10_000)
+        options = Options(images_per_step=1024, teacher="clip", features=Path("x"), views=3)
+        recipe = adapted(RUNS["sami-s"], options, images=10_000)
         changed = {"steps": 3906, "warmup_steps": 390, "images_per_step": 1024, "learning_rate": 2.4e-3 / 4}
         assert recipe == replace(SAMI_PAPER, target="clip", views=3, **changed)
 
@@ -199,5 +206,6 @@ class TestDryRun:
 
 
 def test_meta_is_where_a_dry_run_builds() -> None:
-    target = pretrain_cost._target("sam-micro", SAMI_PAPER, Options())
+    target = cost._target(RUNS["sami-ti"], Options(teacher="sam-micro"))
+    assert target
     assert target(torch.zeros(1, 3, 224, 224, device="meta")).shape == (1, 196, 96)

@@ -1,9 +1,8 @@
-"""Records of trainings that leave no weights: accuracies of ablations, mIoU on the way (Figure 7), answers."""
+"""Records of trainings that leave no weights: accuracies of ablations, mIoU by epoch (Figure 7), predictions."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +11,6 @@ import pandas as pd
 from safetensors.torch import save_file
 from torch import nn
 
-from bench.cli.micro_runs import Job
 from bench.data.ade20k import open_ade20k
 from bench.data.dead_leaves.ade20k import ade20k_root
 from bench.data.dead_leaves.crowded import world_root
@@ -23,13 +21,16 @@ from bench.data.images import read_rgb
 from bench.data.instances import open_coco
 from bench.progress import progress
 from bench.store.disk import write_whole
+from bench.training.job import Job, folder_of
+from bench.training.options import Options, command
+from bench.training.runs import FIGURE7_EPOCHS, RUNS
 from models import zoo
 from models.classifier.network import evaluate_classifier
 from models.engine import exact_engine, threads
+from models.errors import BenchError
 from models.mask2former import cards as segmenter_cards
 from models.training.loop import Visit
-from models.training.micro import FIGURE7_EPOCHS, VARIANTS
-from models.training.recipes import FINETUNE_SCENES, DetectRecipe
+from models.training.recipes import ClassifyRecipe, DetectRecipe
 from models.vitdet import cards as detectors
 from protocols import table2, table3
 from protocols.axes import PRESETS
@@ -37,19 +38,56 @@ from protocols.predictors import ModelPredictor
 from protocols.saved_predictions import write_recording
 from protocols.table4_prompts import ask_boxes
 
-RECORDS = Path(__file__).resolve().parents[2] / "protocols" / "records"
-"""Committed records."""
+
+def write_records(job: Job, network: nn.Module, weights: Path, training: dict[str, Any]) -> None:
+    """Write what the tables that are made of a training need besides its weights.
+
+    Args:
+        job: the training.
+        network: that it left.
+        weights: of that in half precision, as they would be committed.
+        training: how they were made.
+    """
+    run, folder = job.run, job.options.records
+    if _counts_top1(job):
+        _ablation_record(job, network, training, folder)
+    if "figure7" in run.tables:
+        _write_figure7(job, training, folder)
+    if {"table2", "table3"} & run.tables.keys() and not (run.committed and job.seed == 0):
+        _answers_recording(job, weights, training, folder)
 
 
-def ablation_record(job: Job, network: nn.Module, training: dict[str, Any], folder: Path) -> None:
-    """Ask a finetuned classifier about the held-out images and write down what Tables 6 and 7 are made of."""
+def check_records(job: Job) -> None:
+    """Raise now, not after hours, if what a job's record will tell of is not there."""
+    if job.as_registered and _counts_top1(job):
+        _pretraining_of(job)
+
+
+def _counts_top1(job: Job) -> bool:
+    return bool(job.run.tables) and isinstance(job.recipe, ClassifyRecipe)
+
+
+def _pretraining_of(job: Job) -> Path:
+    """Return the folder of the pretraining that a classifier's record tells of.
+
+    Raises:
+        BenchError: if its log is not there.
+    """
+    folder = folder_of(job.options, str(job.run.start), job.seed)
+    if not (log := folder / "log.jsonl").is_file():
+        way = command(RUNS[str(job.run.start)], Options(seed=job.seed))
+        raise BenchError(f"no log of {job.run.start} at {log}, which the record of this run holds: run `{way}` first")
+    return folder
+
+
+def _ablation_record(job: Job, network: nn.Module, training: dict[str, Any], folder: Path) -> None:
+    """Evaluate a finetuned classifier on the held-out images and write down what Tables 6 and 7 are made of."""
     name = job.name.removesuffix("-micro-classify")
     photos = open_imagenet(imagenet_root())
     with progress(f"{job.name} on imagenet", total=len(photos), unit="images") as advance:
         answers = evaluate_classifier(network, photos, advance=advance)
     correct = answers[:, 0] == photos.labels
-    variant = VARIANTS[name].recipe
-    pretraining = replace(job, name=str(job.run.start)).folder
+    variant, pretraining = RUNS[str(job.run.start)].recipe, _pretraining_of(job)
     record = {
         "run": name,
         "seed": job.seed,
@@ -92,15 +130,15 @@ def figure7_visits(job: Job) -> dict[int, Visit]:
 
 def _steps(job: Job) -> dict[float, int]:
     """Return the step at which each epoch of Figure 7 ends."""
-    return {epoch: round(epoch * FINETUNE_SCENES / job.recipe.images_per_step) for epoch in FIGURE7_EPOCHS}
+    return {epoch: round(epoch * job.data.images / job.recipe.images_per_step) for epoch in FIGURE7_EPOCHS}
 
 
 def _visited(job: Job, step: int) -> Path:
     return job.folder / "figure7" / f"step{step}.safetensors"
 
 
-def write_figure7(job: Job, training: dict[str, Any], folder: Path) -> None:
-    """Ask the weights kept on the way about the held-out objects, and write down each IoU of a box prompt."""
+def _write_figure7(job: Job, training: dict[str, Any], folder: Path) -> None:
+    """Evaluate the weights of several epochs on the held-out objects, and write down each IoU of a box prompt."""
     instances = open_coco(world_root())
     points = []
     with progress(f"{job.name}, Figure 7", total=len(FIGURE7_EPOCHS) * len(instances.images), unit="images") as advance:
@@ -126,15 +164,8 @@ def write_figure7(job: Job, training: dict[str, Any], folder: Path) -> None:
     _write(folder / f"figure7-{job.name}-seed{job.seed}.json", record)
 
 
-def answers_recording(job: Job, weights: Path, training: dict[str, Any], folder: Path) -> None:
-    """Ask a detector (Table 2) or segmenter (Table 3) about all held-out images, as its table does, and keep that.
-
-    Args:
-        job: the training.
-        weights: that it left, in half precision, as they would be committed.
-        training: how they were made.
-        folder: of the recordings.
-    """
+def _answers_recording(job: Job, weights: Path, training: dict[str, Any], folder: Path) -> None:
+    """Keep what a detector (Table 2) or segmenter (Table 3) predicts for all held-out images, as its table asks."""
     exact_engine()
     with threads(1):
         found = (_detections if isinstance(job.recipe, DetectRecipe) else _areas)(job, weights)

@@ -10,10 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 from bench import __main__ as front_door
-from bench.cli import micro_runs, records, semantic_runs, train
 from bench.data.dead_leaves import ade20k, detection, imagenet
-from models.mask2former import micro as mask2former
-from models.training import loop, micro
+from bench.training import data, records
+from bench.training.runs import MICRO, RUNS
+from models.mask2former import build as mask2former
+from models.training import loop
 from models.training.recipes import SemanticRecipe
 
 TINY: dict[str, Any] = {"steps": 8, "images_per_step": 4, "warmup_steps": 2, "checkpoint_every": 3}
@@ -22,14 +23,14 @@ HELD_OUT = 32
 
 def shrink() -> None:
     """Make every run eight steps of four images."""
-    for name, run in micro.MICRO_RUNS.items():
+    for name, run in RUNS.items():
         smaller = {"crop_size": 64} if isinstance(run.recipe, SemanticRecipe) else {}
-        micro.MICRO_RUNS[name] = replace(run, recipe=replace(run.recipe, **TINY, **smaller))
-    micro_runs.SCENES, micro_runs.FINETUNE_SCENES = 8, 8
-    micro_runs.DETECTION_SCENES = train.DETECTION_SCENES = 8
-    micro_runs.OBJECTS, micro_runs.CLIP_OBJECTS = 16, 8
-    semantic_runs.SEMANTIC_SCENES, mask2former.CROP = 8, 64
-    records.FINETUNE_SCENES, records.FIGURE7_EPOCHS = 16, (0.5, 2.0)
+        if run.scale is MICRO:
+            RUNS[name] = replace(run, recipe=replace(run.recipe, **TINY, **smaller))
+    data.SCENES = data.FINETUNE_SCENES = data.DETECTION_SCENES = data.SEMANTIC_SCENES = 8
+    data.OBJECTS, data.CLIP_OBJECTS = 16, 8
+    mask2former.mask2former_micro.__kwdefaults__["crop"] = 64
+    records.FIGURE7_EPOCHS = (1.0, 4.0)
     imagenet.VAL_IMAGES, imagenet.IMAGENET_SHA256 = HELD_OUT, TINY_SHA256
     detection.VAL_IMAGES, detection.DETECTION_SHA256 = 3, TINY_SHA256
     ade20k.VAL_IMAGES, ade20k.ADE20K_SHA256 = 3, TINY_SHA256

@@ -1,0 +1,248 @@
+"""`bench train ... --dry-run`: what trainings cost, counted without data, weights or GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import timm
+import torch
+from accelerate import PartialState
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from bench.data.dead_leaves.fastsam import MASK_STRIDE
+from bench.data.training.feature_cache import disk_need
+from bench.training.features import SIZE, teacher_target
+from bench.training.options import Options, adapted
+from bench.training.runs import RUNS, TrainingRun
+from models import zoo
+from models.cards import resolve
+from models.fastsam.yolo import MICRO_SIZE
+from models.mask2former.train import as_samples
+from models.sami.targets import CLIP, Target, pixel_target, token_target
+from models.training.classify import classify_stage
+from models.training.distill import EncoderTrainer, distill_stage
+from models.training.estimate import Estimate, estimate, student_flops, teacher_flops
+from models.training.fastsam import fastsam_stage
+from models.training.loop import Stage
+from models.training.masked import masked_stage
+from models.training.promptable import PromptableTrainer, promptable_stage
+from models.training.recipes import (
+    ClassifyRecipe,
+    DetectRecipe,
+    DistillRecipe,
+    FastSamRecipe,
+    MaskedRecipe,
+    PromptableRecipe,
+    SemanticRecipe,
+)
+from models.vitdet.network import BOX_CELLS, MASK_CELLS
+
+
+def dry_run(run: TrainingRun, options: Options) -> None:
+    """Print the cost of a training and of its teacher's features."""
+    images = run.data.open(options.data).images if options.data else run.data.images
+    target = _target(run, options)
+    found = _estimate(run, options, images, target)
+    table = Table(title=f"{run.name}: what training costs", box=None, show_header=False, title_justify="left")
+    rows = {
+        "data": f"{run.data.name}, {images:,} images",
+        "steps": f"{found.steps:,}",
+        "epochs": f"{found.epochs:,.1f}",
+        "images the student sees": f"{found.samples:,}",
+        "parameters": f"{found.parameters / 1e6:,.1f} M",
+        "student, forward and backward": f"{found.student_flops_per_image / 1e9:,.1f} GFLOP an image",
+    }
+    if target and found.teacher_images:
+        rows["teacher, forward"] = f"{found.teacher_flops_per_image / 1e9:,.1f} GFLOP an image"
+        rows["images the teacher sees"] = f"{found.teacher_images:,}"
+        rows["target"] = f"{target.name} \\[{TOKENS}, {target.width}]"
+        views = adapted(run, options, images=images).views or 1
+        need = disk_need(images, views, TOKENS, target.width)
+        rows[f"disk for its features of {views} view{'s' if views > 1 else ''}"] = f"{need / 1e9:,.3g} GB"
+    rows["in all"] = f"{found.total_flops:.3g} FLOP"
+    one = "GPU" if run.scale.tflops > 1 else "core"
+    rows[f"{one} hours"] = f"{found.gpu_hours:,.1f}"
+    rows[f"hours on {found.processes} {one}(s)"] = f"{found.hours:,.1f}"
+    peak = options.gpu_tflops or run.scale.tflops
+    rows["assumed"] = f"{peak:g} TFLOP/s x {options.utilisation:.0%} utilisation a {one}"
+    for name, value in rows.items():
+        table.add_row(name, value)
+    Console().print(table)
+
+
+def dry_run_all(title: str, todo: Mapping[str, Any], options: Options) -> None:
+    """Print the cost of many micro trainings: a line for each, a teacher's features on a line of their own.
+
+    Args:
+        title: of the table.
+        todo: commands (with `arguments`) by name, as `bench.training.all.tasks` lists them.
+        options: the hardware assumed.
+    """
+    table = Table("training", "steps", "samples", "FLOP", "core hours", title=title, box=None, title_justify="left")
+    costs = [_line(one.arguments, options) for one in todo.values()]
+    total, processes = sum(cost.flops for cost in costs), options.gpus or 2
+    for name, cost in zip(todo, costs, strict=True):
+        table.add_row(name, f"{cost.steps:,}", f"{cost.samples:,}", f"{cost.flops:.3g}", f"{cost.hours:,.2f}")
+    hours = sum(cost.hours for cost in costs)
+    table.add_section()
+    table.add_row("in all", "", f"{sum(cost.samples for cost in costs):,}", f"{total:.3g}", f"{hours:,.2f}")
+    peak = options.gpu_tflops or RUNS["sam-micro"].scale.tflops
+    assumed = f"{peak:g} TFLOP/s x {options.utilisation:.0%} utilisation a core"
+    table.caption = f"{hours / processes:,.1f} hours on {processes} cores; assumed: {assumed}"
+    Console().print(table)
+
+
+class _Line(NamedTuple):
+    steps: int
+    samples: int
+    flops: float
+    hours: float
+
+
+def _line(arguments: Sequence[str], options: Options) -> _Line:
+    """Return the cost of one command; features that are kept count where they are made."""
+    if arguments[0] == "train":
+        run = RUNS[arguments[1]]
+        found = _estimate(run, options, run.data.images, _target(run, options))
+        flops = float(found.student_flops_per_image) * found.samples
+        return _Line(found.steps, found.samples, flops, found.gpu_hours * flops / found.total_flops)
+    run = next(run for run in RUNS.values() if run.teacher == arguments[-1] and isinstance(run.recipe, MaskedRecipe))
+    found = _estimate(run, options, run.data.images, _target(run, options))
+    flops = float(found.teacher_flops_per_image) * found.teacher_images
+    return _Line(0, found.teacher_images, flops, found.gpu_hours * flops / found.total_flops)
+
+
+def _estimate(run: TrainingRun, options: Options, images: int, target: Target | None) -> Estimate:
+    recipe = adapted(run, options, images=images)
+    example = _EXAMPLES[type(recipe)](run, recipe, target)
+    return estimate(
+        example.network,
+        recipe,
+        student_flops(example.trainer, example.stage, example.batch),
+        teacher_flops(target, SIZE) if target and run.teacher else 0,
+        images=images,
+        processes=options.gpus or PartialState(cpu=not torch.cuda.is_available()).num_processes,
+        tflops=(options.gpu_tflops or run.scale.tflops) * options.utilisation,
+        cached_views=recipe.views if isinstance(recipe, MaskedRecipe) else None,
+    )
+
+
+def _target(run: TrainingRun, options: Options) -> Target | None:
+    """Return a pretraining's target without weights, on the meta device; None for other stages."""
+    if not isinstance(run.recipe, MaskedRecipe):
+        return None
+    teacher = options.teacher or run.teacher
+    if teacher is None:
+        return pixel_target(norm=run.recipe.norm_pixels)
+    if teacher == "clip":
+        return token_target(timm.create_model(CLIP, pretrained=False, num_classes=0).to("meta"), CLIP)
+    return teacher_target(teacher, options, lambda name: _untrained(name).to("meta").eval())
+
+
+def _untrained(name: str) -> Any:
+    return RUNS[name].build() if name in RUNS else resolve(zoo.card(name).build)()
+
+
+class _Example(NamedTuple):
+    """One training step, whose operations are counted."""
+
+    network: nn.Module
+    trainer: nn.Module
+    stage: Stage
+    batch: Any
+
+
+def _promptable(run: TrainingRun, recipe: PromptableRecipe, target: object) -> _Example:
+    network: Any = run.build().to(run.scale.counted_on)
+    side, masks = network.image_encoder.img_size, recipe.masks_per_prompt * len(recipe.prompts)
+    batch = {"images": _images(1, side), "masks": np.ones((1, masks, side, side), bool)}
+    return _Example(network, PromptableTrainer(network), promptable_stage(recipe), batch)
+
+
+def _distill(run: TrainingRun, recipe: DistillRecipe, target: object) -> _Example:
+    network: Any = run.build().to(run.scale.counted_on)
+    stage = distill_stage(_untrained(str(run.teacher)).to(run.scale.counted_on))
+    return _Example(
+        network, EncoderTrainer(network.image_encoder), stage, {"images": _images(1, network.image_encoder.img_size)}
+    )
+
+
+def _masked(run: TrainingRun, recipe: MaskedRecipe, target: Target) -> _Example:
+    width = target.width
+    network = run.build(decoder=recipe.decoder, target_dim=width).to(run.scale.counted_on)
+    batch = {"images": _images(1, SIZE), "features": np.zeros((1, TOKENS, width), np.float16)}
+    return _Example(network, network, masked_stage(recipe, None), batch)
+
+
+def _classify(run: TrainingRun, recipe: ClassifyRecipe, target: object) -> _Example:
+    network = run.build(classes=run.data.classes, drop_path=recipe.drop_path).to(run.scale.counted_on)
+    batch = {"images": _images(2, SIZE), "labels": np.zeros(2, np.int64)}  # two, since images are mixed in pairs
+    return _Example(network, network, classify_stage(recipe, run.data.classes), batch)
+
+
+def _detect(run: TrainingRun, recipe: DetectRecipe, target: object) -> _Example:
+    network = run.build(classes=run.data.classes, drop_path=recipe.drop_path).to(run.scale.counted_on)
+    return _Example(network, network, _detector_layers, {"images": _images(1, recipe.image_size)})
+
+
+def _detector_layers(network: Any, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
+    """Run all layers of a detector on as many boxes as training samples; which boxes depends on numbers, not here."""
+    device = next(network.parameters()).device
+    features = network.features(torch.zeros(batch["images"].shape, device=device))
+    heads, channels = network.roi_heads, features["p2"].shape[1]
+    boxes = heads.fg_bg_sampler.batch_size_per_image
+    inside = round(boxes * heads.fg_bg_sampler.positive_fraction)
+    found, cut = (
+        torch.zeros(count, channels, side, side, device=device, requires_grad=True)
+        for count, side in ((boxes, BOX_CELLS), (inside, MASK_CELLS))
+    )
+    scores, deltas = network.rpn.head(list(features.values()))
+    answers = [
+        *scores,
+        *deltas,
+        *heads.box_predictor(heads.box_head(found)),
+        heads.mask_predictor(heads.mask_head(cut)),
+    ]
+    return {"loss": torch.stack([one.sum() for one in answers]).sum()}
+
+
+def _semantic(run: TrainingRun, recipe: SemanticRecipe, target: object) -> _Example:
+    network = run.build(classes=run.data.classes, crop=recipe.crop_size)
+    side = recipe.crop_size
+    batch = {"images": _images(1, side), "classes": np.arange(side * side).reshape(1, side, side) * 7 // side**2}
+    return _Example(network, network, _mask2former_losses, batch)
+
+
+def _mask2former_losses(network: Any, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
+    given = network.data_preprocessor(as_samples(batch), True)
+    losses, _ = network.parse_losses(network(**given, mode="loss"))
+    return {"loss": losses}
+
+
+def _fastsam(run: TrainingRun, recipe: FastSamRecipe, target: object) -> _Example:
+    network = run.build()
+    objects = {"image": np.zeros(8, np.int64), "boxes": np.full((8, 4), 0.5, np.float32)}
+    masks = np.ones((8, MICRO_SIZE // MASK_STRIDE, MICRO_SIZE // MASK_STRIDE), np.float32)
+    batch = {"images": _images(1, MICRO_SIZE), **objects, "masks": masks}
+    return _Example(network, network, fastsam_stage(network, recipe), batch)
+
+
+def _images(count: int, side: int) -> np.ndarray:
+    return np.zeros((count, 3, side, side), np.uint8)
+
+
+_EXAMPLES: dict[type, Callable[[TrainingRun, Any, Any], _Example]] = {
+    PromptableRecipe: _promptable,
+    DistillRecipe: _distill,
+    MaskedRecipe: _masked,
+    ClassifyRecipe: _classify,
+    DetectRecipe: _detect,
+    SemanticRecipe: _semantic,
+    FastSamRecipe: _fastsam,
+}
+TOKENS = (SIZE // 16) ** 2
+"""Patches of a crop."""
