@@ -22,7 +22,7 @@ from models.training import recipes
 from models.training.classify import classify_stage
 from models.training.detect import detect_stage
 from models.training.distill import EncoderTrainer, distill_stage
-from models.training.fastsam import everything_stage
+from models.training.fastsam import fastsam_stage
 from models.training.loop import Stage
 from models.training.masked import masked_stage
 from models.training.promptable import PromptableTrainer, promptable_stage
@@ -130,10 +130,10 @@ def distill(device: str, **changes: Any) -> Training:
     return Training(student, distill_stage(teacher), recipe, {"images": IMAGES})
 
 
-def everything(device: str, **changes: Any) -> Training:
+def fastsam(device: str, **changes: Any) -> Training:
     pytest.importorskip("ultralytics")
-    network, recipe = fastsam_micro(), replace(recipes.EVERYTHING_MICRO, **changes)
-    return Training(network, everything_stage(network, recipe), recipe, {"images": IMAGES, **FOUND})
+    network, recipe = fastsam_micro(), replace(recipes.FASTSAM_MICRO, **changes)
+    return Training(network, fastsam_stage(network, recipe), recipe, {"images": IMAGES, **FOUND})
 
 
 ADAMW_ALONE = {"muon_learning_rate": None}
@@ -167,5 +167,5 @@ STAGES: dict[str, Callable[[str], Training]] = {
     ),
     "distill": distill,
     "distill, bf16": lambda device: distill(device, precision="bf16", **ADAMW_ALONE),
-    "everything": everything,
+    "fastsam": fastsam,
 }

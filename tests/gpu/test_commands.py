@@ -1,4 +1,4 @@
-"""`bench pretrain` and `bench finetune` on the pretended GPU leave the files of the CPU."""
+"""`bench train` on the pretended GPU leave the files of the CPU."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,11 +9,12 @@ import torch
 
 from models import zoo
 from models.cards import resolve
-from tests.bench.cli import test_finetune, test_pretrain
+from tests.bench.training import test_finetuning, test_pretraining
 from tests.gpu.compare import same_bits
 from tests.gpu.test_training import as_on_a_gpu, new_accelerator
 
-photos, pretrain, data, finetune = test_pretrain.photos, test_pretrain.run, test_finetune.data, test_finetune.run
+photos, pretrain = test_pretraining.photos, test_pretraining.run
+data, finetune = test_finetuning.data, test_finetuning.run
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -59,5 +60,5 @@ def test_finetuning(model, finetune, tmp_path) -> None:
             finetune(model, "--out", str(tmp_path / device), "--encoder", str(encoder))
         return files(tmp_path / device)
 
-    encoder = tmp_path / "training" / "sami-ti" / "encoder.safetensors"  # which `finetune` makes
+    encoder = tmp_path / "training" / "sami-ti" / "weights.safetensors"  # which `finetune` makes
     same_bits(weights)

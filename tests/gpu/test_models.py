@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from bench.cli.pretrain import _asked
 from bench.data.training.feature_cache import write_features
+from bench.training.features import _asked
 from models import zoo
 from models.classifier.network import Classifier, evaluate_classifier
 from models.classifier.probes import frozen_features
