@@ -77,13 +77,13 @@ for _table, _what in OTHERS.items():
 @shared()
 def train_micro(session: nox.Session) -> None:
     """Train the committed micro models again, two at a time on two cores (over two hours); goes on after a kill."""
-    session.run(python(session), "-m", "bench", "train-micro", *session.posargs)
+    session.run(python(session), "-m", "bench", "train", "--all", "micro", *session.posargs)
 
 
 @shared()
 def train_ablations(session: nox.Session) -> None:
     """Train again what leaves records and no weights: ablations, Figure 7, larger detectors, other seeds (hours)."""
-    session.run(python(session), "-m", "bench", "train-ablations", *session.posargs)
+    session.run(python(session), "-m", "bench", "train", "--all", "ablations", *session.posargs)
 
 
 @shared()

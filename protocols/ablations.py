@@ -83,7 +83,7 @@ def make_ablation(
     of_paper = read_records(ablation.runs, "paper", folder) if scale != "micro" else {}
     if scale == "paper" and not of_paper:
         raise BenchError(
-            f"no training of {ablation.name} at paper scale is recorded in {folder}: it takes `bench pretrain` on GPUs "
+            f"no training of {ablation.name} at paper scale is recorded in {folder}: it takes `bench train` on GPUs "
             "first, or use --scale micro"
         )
     found, records = ("paper", of_paper) if of_paper else ("micro", read_records(ablation.runs, "micro", folder))

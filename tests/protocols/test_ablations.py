@@ -99,5 +99,5 @@ def test_records_of_paper_scale_come_first_and_are_comparable(tmp_path):
 
 
 def test_paper_scale_without_records_is_refused(tmp_path):
-    with pytest.raises(BenchError, match="bench pretrain"):
+    with pytest.raises(BenchError, match="bench train"):
         make_ablation(TABLE6, scale="paper", folder=tmp_path)

@@ -149,7 +149,7 @@ def test_an_encoder_of_another_width_is_refused(run: Callable[..., Path], tmp_pa
     save_file(ViTEncoder(**{**WIDTH, "embed_dim": 32}).state_dict(), other)
     with pytest.raises(BenchError, match=r"does not fit this EfficientSAM: '.*' has another shape"):
         run("efficientsam-ti", "--encoder", str(other))
-    with pytest.raises(BenchError, match="does not fit a classifier of 24 x 1: '.*' has another shape"):
+    with pytest.raises(BenchError, match=r"does not fit a classifier of 24 x 1: '.*' has another shape"):
         run("sami-ti-classify", "--encoder", str(other))
 
 
