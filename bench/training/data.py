@@ -143,14 +143,14 @@ def _semantic(data: Path | None) -> Opened:
     return Opened(ade20k.labelled_scenes(SEMANTIC_SCENES), SEMANTIC_SCENES, lambda _: facts, len(ade20k.NAMES))
 
 
-PHOTOS = Data("ImageNet, unlabelled", _photos, IMAGENET_IMAGES, epochs=True)
+PHOTOS = Data("ImageNet", _photos, IMAGENET_IMAGES, epochs=True)
 IMAGENET = Data("ImageNet", _imagenet, IMAGENET_IMAGES, 1000, epochs=True)
 SA1B = Data("SA-1B", _sa1b, SA1B_IMAGES, epochs=True)
 COCO = Data("COCO", _coco, COCO_IMAGES, 80, epochs=True)
 ADE20K = Data("ADE20K", _ade20k, 20_210, 150)
 PROMPTED_LEAVES = Data("dead leaves", lambda _: _scenes(SCENES), SCENES)
 FINETUNING_LEAVES = Data("dead leaves", lambda _: _scenes(FINETUNE_SCENES), FINETUNE_SCENES)
-UNLABELLED_LEAVES = Data("dead leaves as ImageNet, unlabelled", _unlabelled, OBJECTS)
+UNLABELLED_LEAVES = Data("dead leaves as ImageNet", _unlabelled, OBJECTS)
 LABELLED_LEAVES = Data("dead leaves as ImageNet", lambda _: _labelled(0, OBJECTS), OBJECTS, len(imagenet.CLASSES))
 CLIP_LEAVES = Data(
     "dead leaves as ImageNet", lambda _: _labelled(OBJECTS, CLIP_OBJECTS), CLIP_OBJECTS, len(imagenet.CLASSES)

@@ -52,7 +52,7 @@ def load_encoder(path: Path, *, heads: int | None = None) -> ViTEncoder:
         state = {name.removeprefix("encoder."): v for name, v in state.items() if name.startswith("encoder.")}
     state = {name: value for name, value in state.items() if not name.startswith(_NOT_THE_ENCODER)}
     if not {"pos_embed", "patch_embed.proj.weight", "blocks.0.mlp.fc1.weight"} <= state.keys():
-        raise BenchError(f"'{path}' holds no ViT encoder: pass the weights of a pretraining (`bench train`)")
+        raise BenchError(f"'{path}' holds no ViT encoder: pass the weights of a pretraining (`bench train sami-ti`)")
     width, patch = state["patch_embed.proj.weight"].shape[0], state["patch_embed.proj.weight"].shape[-1]
     if heads is None and width not in _HEADS:
         raise BenchError(f"how many attention heads an encoder {width} wide has is not known: pass --heads")
