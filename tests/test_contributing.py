@@ -1,5 +1,6 @@
 """The worked examples of CONTRIBUTING.md, executed as they stand there."""
 
+import importlib
 import re
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from bench import __main__ as front_door
 from bench.cli.list import list_all
+from bench.training import runs
 from models.plugins import installed
 
 TEXT = (Path(__file__).resolve().parents[1] / "CONTRIBUTING.md").read_text()
@@ -21,27 +23,35 @@ def chapter(title: str) -> dict[str, str]:
     }
 
 
+def _declare(site: Path, group: str, line: str) -> None:
+    """Install what an entry point of a pyproject.toml says."""
+    info = site / "theirs-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    group = re.search(r'entry-points."(.*)"', group)[1]
+    (info / "entry_points.txt").write_text(f"[{group}]\n{line.replace(chr(34), '')}\n")
+
+
 @pytest.fixture
 def follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """Install what a chapter writes, run its command, return what that printed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BENCH_DATA", raising=False)
 
-    def run(title: str) -> str:
+    def run(title: str, imported: str = "") -> str:
+        """Follow a chapter; what is no entry point is imported."""
         parts = chapter(title)
         site = tmp_path / "site"
         for path, code in parts.items():
             if "/" in path and not path.endswith(".toml"):
                 (site / path).parent.mkdir(parents=True, exist_ok=True)
                 (site / path).write_text(code)
-        group, line = parts["theirs/pyproject.toml"].splitlines()
-        info = site / "theirs-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
-        group = re.search(r'entry-points."(.*)"', group)[1]
-        (info / "entry_points.txt").write_text(f"[{group}]\n{line.replace(chr(34), '')}\n")
         monkeypatch.syspath_prepend(site)
+        if "theirs/pyproject.toml" in parts:
+            _declare(site, *parts["theirs/pyproject.toml"].splitlines())
         installed.cache_clear()
+        if imported:
+            importlib.import_module(imported)
         monkeypatch.setattr(sys, "argv", parts["sh"].replace("python -m ", "").split())
         front_door.main()
         return capsys.readouterr().out
@@ -70,3 +80,12 @@ def test_a_table_is_made_reported_and_resumed(follow, tmp_path: Path, capsys) ->
     assert (report / "halves.csv").read_bytes() == before
     list_all()
     assert "Objects covered by half" in capsys.readouterr().out
+
+
+def test_a_training_recipe_tells_its_cost(follow) -> None:
+    known = dict(runs.RUNS)
+    printed = follow("Add a training recipe", "theirs.recipe")
+    (added,) = runs.RUNS.keys() - known.keys()
+    del runs.RUNS[added]
+    assert re.search(r"steps +1,000", printed)
+    assert "GFLOP an image" in printed

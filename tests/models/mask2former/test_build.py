@@ -104,7 +104,7 @@ def test_norms_and_positions_do_not_decay_unless_the_recipe_says_so(recipe: Sema
 def test_notes_of_table_3_say_what_the_paper_leaves_open_and_how_micro_segmenters_depart_from_it() -> None:
     from models.mask2former.cards import CARDS
 
-    whys = {card.name: card.why for card in CARDS}
+    whys = {card.name: card.note for card in CARDS}
     assert "no weight decay of norms and positions" in whys["mask2former-sami-ti"]
     assert "with weight decay of its norms and positions" in whys["mask2former-sami-ti-micro"]
 
