@@ -47,7 +47,7 @@ class TestCards:
 
     def test_names_are_unique_and_each_says_what_a_reader_must_know(self) -> None:
         assert len({card.name for card in classifiers.CARDS}) == len(classifiers.CARDS)
-        assert all(card.why for card in classifiers.CARDS)
+        assert all(card.note for card in classifiers.CARDS)
 
     def test_timm_knows_the_architectures(self) -> None:
         assert all(timm.is_model(card.timm) for card in PAPER if card.timm)

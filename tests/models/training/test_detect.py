@@ -77,7 +77,7 @@ def test_micro_detectors_decay_matrices_alone_as_their_recipe_says() -> None:
 
 
 def test_notes_of_table_2_say_what_the_paper_leaves_open_and_how_micro_detectors_depart_from_it() -> None:
-    whys = {card.name: card.why for card in detectors.CARDS}
+    whys = {card.name: card.note for card in detectors.CARDS}
     assert "layer decay 0.7" in whys["vitdet-sami-ti"]
     assert "zeros beside photos" in whys["vitdet-sami-ti"]
     for said in ("one learning rate", "weight decay on matrices alone", "grey beside photos"):
