@@ -33,7 +33,7 @@ OUT = Path("reports/out")
 
 
 def run(
-    names: tyro.conf.Positional[tuple[str, ...]],
+    names: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="TABLE ...")],
     /,
     scale: Scale = "auto",
     models: tuple[str, ...] = (),
@@ -54,9 +54,7 @@ def run(
     is loaded once, and an image that several of them ask about is embedded once.
 
     Args:
-        names: table1 (ImageNet top-1), table2 (ViTDet detectors, AP), table3 (ADE20K, mIoU), table4 (clicks and boxes,
-            mIoU), table5 (a detector's boxes, AP); from records of trainings: table6 (losses), table7 (mask ratios),
-            ablations (decoder, target), figure7 (epochs). `bench list` shows them all.
+        names: Tables and figures, e.g. table4; `bench list` shows them all.
         scale: paper: published data in $BENCH_DATA and full-size models. micro: dead leaves and micro models.
             auto: paper's data and models where they are on disk, else micro's, and says which.
         models: Measure these only: names of `bench list`, rows of the table, floor or ceiling.
