@@ -18,6 +18,8 @@ from protocols.prompts.frame import CELLS, Frame
 
 PROMPTS_AT_ONCE = 16
 """Prompts a decoder call; on a CPU more is slower (its caches), and results never depend on it."""
+REMEMBERED = 1 << 29
+"""Bytes that embeddings which several tables share may take; FastSAM's hold every mask of an image."""
 DISC = 1 / 16
 """Radius of the floor's disc around a click, as a share of the image's short side; our choice."""
 
@@ -77,10 +79,13 @@ class _EmbeddingOnce:
     def _embedding(self, image: np.ndarray) -> Any:
         content = hashlib.blake2b(image.tobytes() + repr(image.shape).encode()).digest()
         if content not in self._embeddings:
-            while len(self._embeddings) >= self._images:
-                del self._embeddings[next(iter(self._embeddings))]
             (self._embeddings[content],) = self.segmenter.embed([image])
+            while len(self._embeddings) > self._images or (len(self._embeddings) > 1 and self._bytes() > REMEMBERED):
+                del self._embeddings[next(iter(self._embeddings))]  # the oldest
         return self._embeddings[content]
+
+    def _bytes(self) -> int:
+        return sum(embedding.features.nbytes for embedding in self._embeddings.values())
 
 
 class ModelPredictor:
