@@ -53,6 +53,8 @@ def verify(name: str, root: Path | str) -> VerifyReport:
             return _verify_boxes(BOX_SETS[name], root)
         if name in FOLDER_SETS:
             return _FOLDER_CHECKS.get(name, _verify_folders)(FOLDER_SETS[name], root)
+    except BenchError as error:
+        return VerifyReport(name, (str(error),), ok=False, complete=False)
     except OSError as error:
         return VerifyReport(name, (str(refused(error, root)),), ok=False, complete=False)
     raise unknown_name("data set", name, [*INSTANCE_SETS, *BOX_SETS, *FOLDER_SETS])
@@ -75,10 +77,7 @@ def is_published_boxes(detections: Detections) -> bool:
 
 
 def _verify_instances(published: InstanceSet, root: Path) -> VerifyReport:
-    try:
-        instances = open_instances(published.name, root)
-    except BenchError as error:
-        return VerifyReport(published.name, (str(error),), ok=False, complete=False)
+    instances = open_instances(published.name, root)
     absent = sum(problem.count for problem in instances.problems if problem.kind == NOT_ON_DISK)
     broken = _broken_images(instances.images)
     complete = is_published_set(instances) and not broken
@@ -128,13 +127,8 @@ def _unusable(broken: list[str]) -> list[str]:
 def _verify_boxes(published: BoxSet, root: Path) -> VerifyReport:
     path = root / published.file
     if not path.is_file():
-        return VerifyReport(
-            published.name, (str(missing(path, root, (published.download,))),), ok=False, complete=False
-        )
-    try:
-        detections = open_detections(path)
-    except BenchError as error:
-        return VerifyReport(published.name, (str(error),), ok=False, complete=False)
+        raise missing(path, root, (published.download,))
+    detections = open_detections(path)
     complete = detections.sha256 == published.sha256
     if published.sha256 is None:
         verdict = "no published hash to compare with"
@@ -175,8 +169,7 @@ def _verify_folders(published: FolderSet, root: Path) -> VerifyReport:
     images = sorted(root.glob(published.pattern))
     if not images:
         place = root / published.name
-        line = f"no file is like {root / published.pattern}: {published.how} {place}, or use --scale micro"
-        return VerifyReport(published.name, (line,), ok=False, complete=False)
+        raise BenchError(f"no file is like {root / published.pattern}: {published.how} {place}, or use --scale micro")
     partners = [root / published.partner.format(stem=image.stem) for image in images] if published.partner else []
     alone = [partner for partner in partners if not partner.is_file()]
     complete = len(images) == published.n_images and not alone
@@ -189,11 +182,8 @@ def _verify_folders(published: FolderSet, root: Path) -> VerifyReport:
 
 def _verify_imagenet(published: FolderSet, root: Path) -> VerifyReport:
     """Check that folders are classes of ImageNet-1K, that 50 photos are in each, and the photos' headers."""
-    try:
-        photos = open_imagenet(root)
-        photos.check_official()
-    except BenchError as error:
-        return VerifyReport(published.name, (str(error),), ok=False, complete=False)
+    photos = open_imagenet(root)
+    photos.check_official()
     unusable = _unusable(list(_unreadable(photos.paths)))
     per_class = np.bincount(photos.labels, minlength=CLASSES)
     complete = (per_class == IMAGENET_PER_CLASS).all() and len(per_class) == CLASSES and not unusable
