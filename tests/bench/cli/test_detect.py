@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from bench import __main__ as front_door
 from bench.cli.detect import detect
-from bench.data import open_coco, open_detections, open_lvis, read_rgb
+from bench.data import open_coco, open_detections, open_instances, read_rgb
 from bench.data.dead_leaves.detection import detection_root
 from bench.training.runs import RUNS
 from models.errors import BenchError
@@ -167,7 +167,7 @@ class TestPublishedPhotos:
         self, cheat: Callable[[Path], Cheat], folder: Path, shared: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         root = shared / "samples"
-        instances = open_lvis(root)
+        instances = open_instances("lvis", root)
         cheat(root).__init__("vitdet-mae-b", instances, 3)
         detect("vitdet-mae-b", data="lvis", out=folder / "boxes.json")
         said = dict(re.findall(r"(box|mask) AP ([\d.]+)", capsys.readouterr().out))

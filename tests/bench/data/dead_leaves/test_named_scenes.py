@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.data import open_coco, open_lvis, read_rgb, verify
+from bench.data import open_coco, open_instances, read_rgb, verify
 from bench.data.dead_leaves import detection
 from bench.data.dead_leaves.detection import NAMES, VAL_IMAGES, VAL_SEED, detection_root, draw_named_scene
 from bench.data.dead_leaves.scene import SMALLEST_VISIBLE
@@ -57,7 +57,7 @@ def test_objects_come_in_all_three_sizes_and_none_is_a_sliver(root: Path) -> Non
 
 
 def test_lvis_has_a_part_of_the_same_objects_under_the_same_categories(root: Path) -> None:
-    coco, lvis = open_coco(root), open_lvis(root)
+    coco, lvis = open_coco(root), open_instances("lvis", root)
     assert list(lvis.categories) == list(coco.categories)
     whole = {one.id: one.category_id for info in coco.images for one in coco.annotations(info.id)}
     part = {one.id: one.category_id for info in lvis.images for one in lvis.annotations(info.id)}
