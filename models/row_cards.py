@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from torch import nn
 
@@ -60,16 +60,38 @@ class RowCard:
 AnyCard = TypeVar("AnyCard", bound=RowCard)
 
 
-def find(name: str, cards: Sequence[AnyCard], what: str) -> AnyCard:
-    """Return the card of a name.
+@dataclass(frozen=True, slots=True)
+class Registry(Generic[AnyCard]):
+    """The cards of one module, which together with its `load` are what a table asks of it."""
 
-    Raises:
-        BenchError: if there is none; it names the nearest one.
-    """
-    by_name = {one.name: one for one in cards}
-    if name not in by_name:
-        raise unknown_name(what, name, by_name)
-    return by_name[name]
+    module: str
+    """Its name."""
+    what: str
+    """What one of its models is called."""
+    all: tuple[AnyCard, ...]
+
+    def cards(self) -> Sequence[AnyCard]:
+        """Return all cards, in the order of the table."""
+        return self.all
+
+    def card(self, name: str) -> AnyCard:
+        """Return the card of a model.
+
+        Raises:
+            BenchError: if there is no such model; it names the nearest one.
+        """
+        by_name = {one.name: one for one in self.all}
+        if name not in by_name:
+            raise unknown_name(self.what, name, by_name)
+        return by_name[name]
+
+    def available(self, name: str) -> tuple[bool, str]:
+        """Return whether a model's own weights are here, and if not, why."""
+        return available(self.card(name))
+
+    def modules(self, name: str) -> tuple[str, ...]:
+        """Return the names of the modules that make a model's predictions what they are."""
+        return (self.module,)
 
 
 def checkpoint_file(card: RowCard, checkpoint: str | Path | None = None) -> Path:

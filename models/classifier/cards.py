@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from models import checkpoints, row_cards
 from models.classifier.network import CROP_SHARE, micro_classifier, predict
 from models.errors import BenchError
-from models.row_cards import RowCard
+from models.row_cards import Registry, RowCard
 
 _FACEBOOK = "https://dl.fbaipublicfiles.com"
 
@@ -68,7 +68,7 @@ def load(
     """Load a classifier with its weights.
 
     Args:
-        name: of the model, see `names`.
+        name: of the model, see `CARDS`.
         checkpoint: file to use instead of the published one: safetensors, or a torch file of tensors alone.
         device: as torch names it.
         trusted: nothing, since reading such a file runs no code.
@@ -85,35 +85,6 @@ def load(
     row_cards.to_device(network, device)
     digest = checkpoints.sha256_of(path)
     return LoadedClassifier(found, network, checkpoint_sha256=digest, custom=checkpoint is not None, device=device)
-
-
-def cards() -> Sequence[RowCard]:
-    """Return all cards, in the order of the table."""
-    return CARDS
-
-
-def modules(name: str) -> tuple[str, ...]:
-    """Return the names of the modules that make a model's predictions what they are."""
-    return (__name__,)
-
-
-def available(name: str) -> tuple[bool, str]:
-    """Return whether a classifier can be loaded here, and if not, why."""
-    return row_cards.available(card(name))
-
-
-def names() -> list[str]:
-    """Return the names of all classifiers that weights exist for, in the order of Table 1, micro models last."""
-    return [one.name for one in CARDS if one.filename is not None]
-
-
-def card(name: str) -> ClassifierCard:
-    """Return the card of a classifier.
-
-    Raises:
-        BenchError: if there is no such classifier; it names the nearest one.
-    """
-    return row_cards.find(name, CARDS, "classifier")
 
 
 def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -222,3 +193,5 @@ CARDS: tuple[ClassifierCard, ...] = (
     *(_micro(row) for row in ("MAE-Ti", "SAMI-Ti", "MAE-S", "SAMI-S")),
 )
 """Every row of Table 1, and this project's stand-ins for four of them."""
+_registry = Registry(__name__, "classifier", CARDS)
+cards, card, available, modules = _registry.cards, _registry.card, _registry.available, _registry.modules

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from models import checkpoints, row_cards
 from models.errors import BenchError
 from models.mask2former.build import SIZES, mask2former, mask2former_micro
 from models.mask2former.evaluate import areas, predict
-from models.row_cards import RowCard
+from models.row_cards import Registry, RowCard
 from models.sami.build import MICRO_SIZES
 
 
@@ -89,30 +89,6 @@ def load(
     return LoadedMask2Former(found, network, checkpoint_sha256=digest, custom=checkpoint is not None)
 
 
-def cards() -> Sequence[RowCard]:
-    """Return all cards, in the order of the table."""
-    return CARDS
-
-
-def modules(name: str) -> tuple[str, ...]:
-    """Return the names of the modules that make a model's predictions what they are."""
-    return (__name__,)
-
-
-def available(name: str) -> tuple[bool, str]:
-    """Return whether a model's own weights are here, and if not, why."""
-    return row_cards.available(card(name))
-
-
-def card(name: str) -> SegmentationCard:
-    """Return the card of a model.
-
-    Raises:
-        BenchError: if there is no such model; it names the nearest one.
-    """
-    return row_cards.find(name, CARDS, "segmentation model")
-
-
 def _micro(paper_row: str) -> SegmentationCard:
     name = f"mask2former-{paper_row.lower()}-micro"
     return SegmentationCard(
@@ -149,3 +125,5 @@ CARDS: tuple[SegmentationCard, ...] = (
     *(_micro(row) for row in _ROWS[:4]),
 )
 """Every row of Table 3, and this project's stand-ins."""
+_registry = Registry(__name__, "segmentation model", CARDS)
+cards, card, available, modules = _registry.cards, _registry.card, _registry.available, _registry.modules

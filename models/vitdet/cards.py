@@ -13,7 +13,7 @@ import numpy as np
 
 from models import checkpoints, row_cards
 from models.errors import BenchError
-from models.row_cards import RowCard
+from models.row_cards import Registry, RowCard
 from models.sami.build import MICRO_SIZES
 from models.vitdet.build import vitdet, vitdet_micro
 from models.vitdet.checkpoint import read_detector
@@ -84,30 +84,6 @@ def load(
     return LoadedDetector(found, network.eval(), checkpoint_sha256=digest, custom=checkpoint is not None, device=device)
 
 
-def cards() -> Sequence[RowCard]:
-    """Return all cards, in the order of the table."""
-    return CARDS
-
-
-def modules(name: str) -> tuple[str, ...]:
-    """Return the names of the modules that make a model's predictions what they are."""
-    return (__name__,)
-
-
-def available(name: str) -> tuple[bool, str]:
-    """Return whether a detector can be loaded here, and if not, why."""
-    return row_cards.available(card(name))
-
-
-def card(name: str) -> DetectorCard:
-    """Return the card of a detector.
-
-    Raises:
-        BenchError: if there is no such detector; it names the nearest one.
-    """
-    return row_cards.find(name, CARDS, "detector")
-
-
 def build(found: DetectorCard) -> VitDet:
     """Return the untrained network of a card."""
     return vitdet(found.size) if found.scale == "paper" else vitdet_micro(MICRO_SIZES[found.size])
@@ -171,3 +147,5 @@ CARDS: tuple[DetectorCard, ...] = (
     *(_micro(row) for row in ("MAE-Ti", "SAMI-Ti", "MAE-S", "SAMI-S")),
 )
 """Every row of Table 2, and this project's stand-ins for four of them."""
+_registry = Registry(__name__, "detector", CARDS)
+cards, card, available, modules = _registry.cards, _registry.card, _registry.available, _registry.modules
