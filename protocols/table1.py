@@ -28,27 +28,22 @@ from protocols.training_records import read_records
 
 __all__ = ["micro_root"]
 
+# What these settings mean is said in protocols.tables.Table.
 NAME = "table1"
 VERSION = 1
-"""Changes when scoring or the models' input changes."""
 TITLE = "Image classification, ImageNet-1K top-1 (Table 1)"
 COLUMNS = (Column("top1", "top-1", "ImageNet-1K"),)
 DATA_SETS = ("imagenet",)
 TAKES = frozenset({"scale", "models", "checkpoint", "limit", "device"})
-"""Options that mean something to this table."""
 ASK = "protocols.table1:ask"
 CARDS = "models.classifier.cards"
 MODELS = "classifier"
-"""What a model of this table is called."""
 PHOTOS = "imagenet/val"
-"""Folder under BENCH_DATA that holds the paper's photos."""
 WORLDS = {
     "paper": "ImageNet photos of BENCH_DATA and full-size models",
     "micro": "dead leaves as ImageNet and micro models",
 }
-"""Photos and models of each scale, in words."""
 OURS = ("SAMI", "MAE")
-"""Beginnings of rows that the paper's authors trained and did not release; others are quoted."""
 COMPARED = (
     ("SAMI-Ti", "MAE-Ti"),
     ("SAMI-S", "MAE-S"),
@@ -66,11 +61,7 @@ COMPARED = (
 TRAININGS = {"SAMI-Ti": "sami-ti", "MAE-Ti": "mae-ti", "SAMI-S": "sami-s", "MAE-S": "mae-s"}
 """Training records of rows, several seeds each."""
 LIMITED = "{:,} images, evenly spread over the classes"
-"""What a limit asks."""
-EXACT = False
-"""Whether models run on the exact engine."""
 IMAGES_A_SHARD = 100
-"""A killed run loses at most one shard."""
 IMAGES_AT_ONCE = 25
 """Photos in a forward pass; few, since photos of any size are held."""
 CLASSES = 1000

@@ -29,25 +29,21 @@ from protocols.shards import asked_about, records_of
 
 __all__ = ["micro_root"]
 
+# What these settings mean is said in protocols.tables.Table.
 NAME = "table2"
 VERSION = 1
-"""Changes when scoring or the detectors' input changes."""
 TITLE = "Object detection and instance segmentation, box and mask AP on COCO (Table 2)"
 COLUMNS = (Column("ap_box", "AP box", "COCO"), Column("ap_mask", "AP mask", "COCO"))
 DATA_SETS = ("coco",)
 TAKES = frozenset({"scale", "models", "checkpoint", "limit", "device"})
-"""Options that mean something to this table."""
 ASK = "protocols.table2:ask"
 CARDS = "models.vitdet.cards"
 MODELS = "detector"
-"""What a model of this table is called."""
 PHOTOS = "coco/val2017"
-"""Folder under BENCH_DATA that holds the paper's photos."""
 WORLDS = {
     "paper": "COCO val2017 of BENCH_DATA and full-size detectors",
     "micro": "dead leaves as COCO at 256 px and micro detectors",
 }
-"""Photos and models of each scale, in words."""
 COMPARED = (
     ("SAMI-Ti", "MAE-Ti"),
     ("SAMI-S", "MAE-S"),
@@ -58,11 +54,8 @@ COMPARED = (
 )
 """Pairs of rows that section 4.2 compares, (first, second)."""
 LIMITED = "the first {:,} images"
-"""What a limit asks."""
 EXACT = True
-"""Whether models run on the exact engine."""
 IMAGES_A_SHARD = 16
-"""A killed run loses at most one shard."""
 REPLICATES = 500
 """Bootstrap replicates of AP."""
 RECORD_TYPES = {
