@@ -5,26 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
 
 from bench.data.dead_leaves.files import drawn, whole_or_not_at_all
 from bench.data.dead_leaves.scene import SIZE, draw_scene
+from bench.data.sa1b import MaskBatch
 from bench.paths import cache_dir
 from models.errors import BenchError
 
 TRAINING_SEED = 1
 """World of the training scenes; the held-out world is another (render.VAL_SEED)."""
-
-
-class MaskBatch(TypedDict):
-    """What one step of promptable training sees."""
-
-    images: np.ndarray
-    """uint8 [B, 3, SIZE, SIZE] RGB."""
-    masks: np.ndarray
-    """bool [B, P, SIZE, SIZE], P objects of each image."""
 
 
 @dataclass(frozen=True)
