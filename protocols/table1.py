@@ -15,10 +15,10 @@ from bench.data.imagenet import NUMBERS, open_imagenet
 from bench.metrics.interval import Interval, mean_interval, paired_mean_interval
 from bench.metrics.random_effects import RandomEffectsMean
 from models.errors import BenchError
-from protocols.comparisons import METHOD, compared, compared_over_seeds, difference
+from protocols.comparisons import METHOD, claim_notes, compared, compared_over_seeds, difference
 from protocols.data_set import DataSet, spread
 from protocols.measured import Measured
-from protocols.paper import claims, paper_difference, paper_table
+from protocols.paper import paper_difference, paper_table
 from protocols.plan import Plan
 from protocols.results import OVER_IMAGES, Column, Comparison
 from protocols.scores import CellRun, Scores
@@ -57,7 +57,6 @@ COMPARED = (
     ("SAMI-B", "CAE-B"),
     ("SAMI-B", "BEiT-B"),
 )
-"""Pairs of rows that section 4.2 compares, (first, second)."""
 TRAININGS = {"SAMI-Ti": "sami-ti", "MAE-Ti": "mae-ti", "SAMI-S": "sami-s", "MAE-S": "mae-s"}
 """Training records of rows, several seeds each."""
 LIMITED = "{:,} images, evenly spread over the classes"
@@ -222,9 +221,7 @@ def footnotes(measured: Measured) -> Iterator[str]:
     yield "intervals of rows are over images, for one training each: other seeds of the same recipe differ too"
     if _over_trainings(measured):
         yield f"differences with a p are means over recorded trainings of both methods; {METHOD}"
-    for claim in claims(NAME):
-        if claim.note:
-            yield f"the paper's text puts {claim.first} {100 * claim.claimed:.1f} above {claim.second}, {claim.note}"
+    yield from claim_notes(NAME)
 
 
 def top5(records: pd.DataFrame) -> float:

@@ -12,14 +12,13 @@ from pycocotools import mask as rle
 
 from bench.data import ImageInfo, Instances, is_published_set
 from bench.data.dead_leaves.detection import detection_root as micro_root
-from bench.data.instances import open_coco
+from bench.data.instances import open_instances
 from bench.metrics.ap import coco_ap, coco_box_ap
 from bench.metrics.interval import Interval
 from models.errors import BenchError
-from protocols.comparisons import Sampled, over_seeds, seed_notes
+from protocols.comparisons import Sampled, claim_notes, over_seeds, seed_notes
 from protocols.data_set import DataSet
 from protocols.measured import Measured
-from protocols.paper import claims
 from protocols.plan import Plan
 from protocols.results import Column, Comparison
 from protocols.saved_predictions import Recordings, read_recordings
@@ -52,7 +51,6 @@ COMPARED = (
     ("SAMI-S", "DINO-S"),
     ("SAMI-S", "iBOT-S"),
 )
-"""Pairs of rows that section 4.2 compares, (first, second)."""
 LIMITED = "the first {:,} images"
 EXACT = True
 IMAGES_A_SHARD = 16
@@ -75,7 +73,7 @@ RECORD_TYPES = {
 
 def open_data(name: str, plan: Plan, settings: Settings) -> DataSet:
     """Open the photos of a plan."""
-    return data_set(open_coco(plan.root), settings.limit)
+    return data_set(open_instances("coco", plan.root), settings.limit)
 
 
 def data_set(instances: Instances, limit: int | None) -> DataSet:
@@ -195,7 +193,5 @@ def footnotes(measured: Measured) -> Iterator[str]:
         yield "detections: " + ", ".join(f"{row} {len(of_seed[0].records):,}" for row, of_seed in runs.items())
         yield from (f"left out {why}" for why in next(iter(runs.values()))[0].skipped.values())
     yield from (str(problem) for problem in measured.data.source.problems)
-    for claim in claims(NAME):
-        if claim.note:
-            yield f"the paper's text puts {claim.first} {100 * claim.claimed:.1f} above {claim.second}, {claim.note}"
+    yield from claim_notes(NAME)
     yield from seed_notes(COLUMNS, measured.scores)

@@ -44,7 +44,6 @@ WORLDS = {
     "micro": "dead leaves as ADE20K and micro models",
 }
 COMPARED = (("SAMI-Ti", "MAE-Ti"), ("SAMI-S", "MAE-S"), ("SAMI-B", "MAE-B"))
-"""Pairs of rows that section 4.2 compares, (first, second)."""
 LIMITED = "{:,} images, evenly spread"
 IMAGES_A_SHARD = 50
 NO_CLASS = -1

@@ -56,7 +56,6 @@ COMPARED = (
     ("EfficientSAM-S", "MobileSAM"),
     ("EfficientSAM-Ti", "SAM-MAE-Ti"),
 )
-"""Pairs of rows that section 4.4 compares, (first, second)."""
 EXACT = True
 IMAGES_A_SHARD = 16
 LIMITED = "the first {:,} images of each data set"

@@ -54,7 +54,6 @@ COMPARED = (
     ("EfficientSAM-Ti", "FastSAM"),
     ("EfficientSAM-S", "FastSAM"),
 )
-"""Pairs of rows that section 4.4 compares, (first, second)."""
 EXACT = True
 IMAGES_A_SHARD = 16
 LIMITED = "the first {:,} images of each data set"

@@ -140,15 +140,6 @@ def open_instances(name: str, root: Path | str) -> Instances:
     return _open(*_FORMATS[name], Path(root))
 
 
-def open_coco(root: Path | str) -> Instances:
-    """Open COCO val2017: root/coco/annotations/instances_val2017.json and root/coco/val2017/.
-
-    Raises:
-        BenchError: if it is not there, or its annotation file is damaged.
-    """
-    return open_instances("coco", root)
-
-
 def _coco_file(split: str, entry: dict[str, Any]) -> str:
     return f"{split}/{entry['file_name']}"
 

@@ -17,7 +17,7 @@ from bench.data.dead_leaves.detection import detection_root
 from bench.data.dead_leaves.imagenet import imagenet_root
 from bench.data.imagenet import open_imagenet
 from bench.data.images import read_rgb
-from bench.data.instances import open_coco
+from bench.data.instances import open_instances
 from bench.progress import progress
 from bench.store.disk import write_whole
 from bench.training.job import Job, folder_of
@@ -137,7 +137,7 @@ def _visited(job: Job, step: int) -> Path:
 
 def _write_figure7(job: Job, training: dict[str, Any], folder: Path) -> None:
     """Evaluate the weights of several epochs on the held-out objects, and write down each IoU of a box prompt."""
-    instances = open_coco(world_root())
+    instances = open_instances("coco", world_root())
     points = []
     with progress(f"{job.name}, Figure 7", total=len(FIGURE7_EPOCHS) * len(instances.images), unit="images") as advance:
         for epoch, step in _steps(job).items():
@@ -165,9 +165,9 @@ def _write_figure7(job: Job, training: dict[str, Any], folder: Path) -> None:
 def _answers_recording(job: Job, weights: Path, training: dict[str, Any], folder: Path) -> None:
     """Keep what a detector (Table 2) or segmenter (Table 3) predicts for all held-out images, as its table asks."""
     table: Any = table2 if isinstance(job.recipe, DetectRecipe) else table3
-    source = open_coco(detection_root()) if table is table2 else open_ade20k(ade20k_root())
+    source = open_instances("coco", detection_root()) if table is table2 else open_ade20k(ade20k_root())
     data, registry = table.data_set(source, None), registry_of(table)
-    (row,) = (card.paper_row for card in registry.cards() if card.name == job.name)
+    (row,) = (str(card.paper_row) for card in registry.cards() if card.name == job.name)
     exact_engine()
     with threads(1), progress(f"{job.name} on {data.name}", total=data.of_images, unit="images") as advance:
         records = table.ask(registry.load(job.name, weights), data, data.asked.images, advance)

@@ -14,7 +14,7 @@ from pycocotools.coco import COCO
 from bench.data import annotation_index
 from bench.data.annotation_index import ROWS
 from bench.data.images import read_rgb
-from bench.data.instances import Instances, open_coco, open_instances
+from bench.data.instances import Instances, open_instances
 from models.errors import BenchError
 
 SQUARE = [5.0, 5.0, 15.0, 5.0, 15.0, 15.0, 5.0, 15.0]
@@ -50,7 +50,7 @@ def write(root: Path, content: dict[str, Any] | list[Any] | str) -> Path:
 
 def opened(root: Path, *annotations: dict[str, Any], **options: Any) -> Instances:
     write(root, document(*annotations, **options))
-    return open_coco(root)
+    return open_instances("coco", root)
 
 
 def problems(instances: Instances) -> dict[str, tuple[int, tuple[int, ...]]]:
@@ -58,7 +58,7 @@ def problems(instances: Instances) -> dict[str, tuple[int, tuple[int, ...]]]:
 
 
 def test_real_coco_is_what_pycocotools_reads(shared: Path) -> None:
-    instances = open_coco(shared / "samples")
+    instances = open_instances("coco", shared / "samples")
     oracle = COCO(instances.annotation_path)
     assert (instances.name, instances.n_annotations, len(instances.images)) == ("coco", 470, 50)
     assert instances.categories == {category["id"]: category["name"] for category in oracle.cats.values()}
@@ -151,13 +151,13 @@ def test_a_file_of_many_batches_is_read_like_one_of_few(tmp_path: Path) -> None:
 def test_keys_may_come_in_any_order_and_unknown_ones_are_passed_over(tmp_path: Path) -> None:
     whole = {"extra": [1, {"a": []}], **document(annotation(1)), "info": {"images": []}}
     write(tmp_path, dict(reversed(whole.items())))
-    assert len(open_coco(tmp_path).annotations(1)) == 1
+    assert len(open_instances("coco", tmp_path).annotations(1)) == 1
 
 
 def test_opening_again_does_not_parse_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = opened(tmp_path, annotation(1), annotation(2, 2))
     monkeypatch.setattr(annotation_index, "build", None)
-    second = open_coco(tmp_path)
+    second = open_instances("coco", tmp_path)
     assert second == first
     assert second.annotations(2) == first.annotations(2)
 
@@ -210,7 +210,7 @@ def test_annotations_of_unlisted_images_are_skipped_and_counted(tmp_path: Path) 
 def test_a_file_none_of_whose_annotations_is_of_a_listed_image_is_an_error(tmp_path: Path) -> None:
     write(tmp_path, document(annotation(1, 98), annotation(2, 99)))
     with pytest.raises(BenchError, match="has 2 annotations, none of an image that it lists: download it again"):
-        open_coco(tmp_path)
+        open_instances("coco", tmp_path)
 
 
 def test_boxes_are_clipped_and_those_far_outside_counted(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_images_that_are_not_on_disk_are_skipped_and_counted_at_every_opening(tm
     instances = opened(tmp_path, annotation(1), annotation(2, 2))
     (tmp_path / "coco" / "val2017" / "2.png").unlink()
     assert problems(instances) == {}
-    again = open_coco(tmp_path)
+    again = open_instances("coco", tmp_path)
     assert [image.id for image in again.images] == [1]
     assert problems(again) == {"image file that is not on disk": (1, (2,))}
     assert str(again.problems[0]) == "1 x image file that is not on disk (ids 2)"
@@ -233,7 +233,7 @@ def test_images_that_are_not_on_disk_are_skipped_and_counted_at_every_opening(tm
 
 def test_a_missing_data_set_is_an_error_that_says_what_to_download(tmp_path: Path) -> None:
     with pytest.raises(BenchError) as error:
-        open_coco(tmp_path)
+        open_instances("coco", tmp_path)
     assert "http://images.cocodataset.org/annotations/annotations_trainval2017.zip" in str(error.value)
     assert f"download http://images.cocodataset.org/zips/val2017.zip and unpack it into {tmp_path / 'coco'}" in str(
         error.value
@@ -248,7 +248,7 @@ def test_annotations_without_any_photo_are_a_missing_data_set(tmp_path: Path) ->
     for path in (tmp_path / "coco" / "val2017").iterdir():
         path.unlink()
     with pytest.raises(BenchError, match=r"val2017 is not there: download http://images\.coco.*/zips/val2017\.zip and"):
-        open_coco(tmp_path)
+        open_instances("coco", tmp_path)
 
 
 def test_a_file_cut_in_half_is_an_error_that_names_the_byte(shared: Path, tmp_path: Path) -> None:
@@ -356,7 +356,7 @@ def test_a_broken_annotation_file_is_an_error_of_one_sentence(kind: str, tmp_pat
     content, complaint = BROKEN[kind]
     path = write(tmp_path, content)
     with pytest.raises(BenchError, match=complaint) as error:
-        open_coco(tmp_path)
+        open_instances("coco", tmp_path)
     assert str(error.value).startswith(str(path))
     assert str(error.value).endswith("download it again (bench data verify coco)")
     assert not list((tmp_path / "cache").rglob("*.index"))

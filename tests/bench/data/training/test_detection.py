@@ -14,7 +14,7 @@ from bench.data.boxes import tight_box_xyxy
 from bench.data.dead_leaves import ade20k, coco, detection, imagenet, training
 from bench.data.dead_leaves import crowded as render
 from bench.data.dead_leaves.detection import DETECTION_SEED, NAMES, detection_scenes, draw_named_scene
-from bench.data.instances import open_coco, open_instances
+from bench.data.instances import open_instances
 from bench.data.training.detection import CocoPhotos, DetectionBatches
 from models.errors import BenchError
 from models.vitdet.build import MICRO_CLASSES
@@ -95,7 +95,7 @@ class TestCocoPhotos:
             open_instances("coco-train", tmp_path)
 
     def test_real_photos_have_the_masks_of_their_annotations(self, shared: Path) -> None:
-        instances = open_coco(shared / "samples")
+        instances = open_instances("coco", shared / "samples")
         photos = CocoPhotos(instances)
         assert len(photos) + photos.without_objects == len(instances.images) == 50
         assert photos.without_objects >= 1
