@@ -126,11 +126,9 @@ class Instances:
 
 
 def open_instances(name: str, root: Path | str) -> Instances:
-    """Open a data set by name, with its photos under root/coco/.
+    """Open coco (val2017), coco-train (train2017) or lvis (v1 val) under the data root, with photos in root/coco/.
 
-    Args:
-        name: coco (val2017), coco-train (train2017) or lvis (v1 val).
-        root: the data root; where annotation files are in it, `bench.data.catalog` says.
+    Where each annotation file is, `bench.data.catalog` says.
 
     Raises:
         BenchError: if there is no such data set, it is not under `root`, or its annotation file is damaged.

@@ -77,14 +77,12 @@ def _root(data: Path | None) -> Path:
 
 def _photos(data: Path | None) -> Opened:
     photos = PhotoFolder(data or _root(None) / "imagenet" / "train")
-    facts = {"images": len(photos)}
-    return Opened(photos, len(photos), lambda _: facts, identity=photos.names_sha256())
+    return Opened(photos, len(photos), lambda _: {"images": len(photos)}, identity=photos.names_sha256())
 
 
 def _imagenet(data: Path | None) -> Opened:
     photos = open_imagenet(_root(data), "train")
-    facts = {"images": len(photos)}
-    return Opened(photos, len(photos), lambda _: facts, 1000, np.asarray(photos.labels))
+    return Opened(photos, len(photos), lambda _: {"images": len(photos)}, 1000, np.asarray(photos.labels))
 
 
 def _sa1b(data: Path | None) -> Opened:
@@ -107,8 +105,7 @@ def _coco(data: Path | None) -> Opened:
 
 def _ade20k(data: Path | None) -> Opened:
     photos = open_ade20k(_root(data), "training")
-    facts = {"images": len(photos)}
-    return Opened(photos, len(photos), lambda _: facts, len(photos.names))
+    return Opened(photos, len(photos), lambda _: {"images": len(photos)}, len(photos.names))
 
 
 def _scenes(count: int) -> Opened:

@@ -39,8 +39,8 @@ class Blobs:
 def blobs(train_images: int, held_out_images: int) -> tuple[command.Labelled, command.Labelled]:
     known, asked = Blobs(40), Blobs(30)
     return (
-        command.Labelled(known, known.labels, command._some(40, train_images)),
-        command.Labelled(asked, asked.labels, command._some(30, held_out_images)),
+        command.Labelled(known.__getitem__, known.labels, command._some(40, train_images)),
+        command.Labelled(asked.__getitem__, asked.labels, command._some(30, held_out_images)),
     )
 
 

@@ -53,10 +53,6 @@ class FeatureCache:
         about = read_about(folder)
         return all(is_whole(shard_path(folder, n), about, samples) for n, samples in enumerate(about.shards()))
 
-    def __len__(self) -> int:
-        """Return the number of samples, images times views."""
-        return self.about.images * self.about.views
-
     def __getitem__(self, key: tuple[int, int], /) -> np.ndarray:
         """Return the features float16 [N, C] of view `key[1]` of image `key[0]`, mapped from the disk.
 
