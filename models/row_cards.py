@@ -7,12 +7,12 @@ models are inside this package.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from models import checkpoints
 from models.cards import ModelCard
@@ -58,18 +58,86 @@ class RowCard:
 
 
 AnyCard = TypeVar("AnyCard", bound=RowCard)
+AnyModel = TypeVar("AnyModel")
 
 
-def find(name: str, cards: Sequence[AnyCard], what: str) -> AnyCard:
-    """Return the card of a name.
+def micro_card(kind: Callable[..., AnyCard], name: str, paper_row: str, recipe: str = "", **own: Any) -> AnyCard:
+    """Return the card of a stand-in whose weights are in this package.
 
-    Raises:
-        BenchError: if there is none; it names the nearest one.
+    Args:
+        kind: of card.
+        name: of the model.
+        paper_row: that it stands in for.
+        recipe: how its training departs from the published one.
+        own: other fields.
     """
-    by_name = {one.name: one for one in cards}
-    if name not in by_name:
-        raise unknown_name(what, name, by_name)
-    return by_name[name]
+    note = f"{MICRO_NOTE}; {recipe}" if recipe else MICRO_NOTE
+    return kind(name=name, paper_row=paper_row, scale="micro", filename=f"{name}.safetensors", note=note, **own)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registry(Generic[AnyCard, AnyModel]):
+    """The cards of one module and how their models are made: what a table asks of it."""
+
+    module: str
+    """Its name."""
+    what: str
+    """What one of its models is called."""
+    all: tuple[AnyCard, ...]
+    read: Callable[[Path, ModelCard], dict[str, Tensor]] = checkpoints.read_state_dict
+    """Reads a checkpoint."""
+    build: Callable[[AnyCard, Mapping[str, Tensor]], nn.Module]
+    """Makes the untrained network that such entries fit."""
+    model: Callable[..., AnyModel]
+    """Made of a card and its network on its device, and told `checkpoint_sha256` and whether it is `custom`."""
+
+    def cards(self) -> Sequence[AnyCard]:
+        """Return all cards, in the order of the table."""
+        return self.all
+
+    def card(self, name: str) -> AnyCard:
+        """Return the card of a model.
+
+        Raises:
+            BenchError: if there is no such model; it names the nearest one.
+        """
+        by_name = {one.name: one for one in self.all}
+        if name not in by_name:
+            raise unknown_name(self.what, name, by_name)
+        return by_name[name]
+
+    def available(self, name: str) -> tuple[bool, str]:
+        """Return whether a model's own weights are here, and if not, why."""
+        return available(self.card(name))
+
+    def load(
+        self, name: str, checkpoint: str | Path | None = None, *, device: str = "cpu", trusted: Collection[str] = ()
+    ) -> AnyModel:
+        """Load a model with its weights.
+
+        Args:
+            name: of a card.
+            checkpoint: file to use instead of the card's: safetensors, a torch file of tensors alone, or, for
+                detectors, detectron2's .pkl.
+            device: as torch names it.
+            trusted: nothing, since reading such a file runs no code.
+
+        Raises:
+            BenchError: if the name is unknown, nobody can have its weights, the file is missing, damaged or of another
+                model, or a package that the network needs cannot be used.
+        """
+        found = self.card(name)
+        path = checkpoint_file(found, checkpoint)
+        state = self.read(path, found.file_card)
+        network = self.build(found, state)
+        checkpoints.fill(network, state, card=found.file_card, path=path)
+        to_device(network, device)
+        digest = checkpoints.sha256_of(path)
+        return self.model(found, network.eval(), checkpoint_sha256=digest, custom=checkpoint is not None)
+
+    def modules(self, name: str) -> tuple[str, ...]:
+        """Return the names of the modules that make a model's predictions what they are."""
+        return (self.module,)
 
 
 def checkpoint_file(card: RowCard, checkpoint: str | Path | None = None) -> Path:

@@ -1,6 +1,7 @@
 """Tables made of training records: one variant of the recipe a row, means over seeds, compared over the same seeds.
 
-The module of such a table (`table6`, `table7`, `ablations`) is data: NAME, TITLE, VARIANTS, COMPARED and NOTES.
+The module of such a table (`table6`, `table7`, `ablations`) is data: NAME, TITLE, VARIANTS (its rows), COMPARED (pairs
+of rows whose difference the paper speaks of, first - second) and NOTES.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 from bench.metrics.random_effects import random_effects_mean
 from bench.processes import this_process
 from models.errors import BenchError
-from protocols.comparisons import METHOD, compared_over_seeds, difference, seeds_of, too_few
+from protocols.comparisons import METHOD, cell_of_mean, compared_over_seeds, difference, seeds_of, too_few
 from protocols.paper import claims, paper_difference, paper_value
 from protocols.results import Cell, Column, Comparison, Row, TableResult
 from protocols.settings import Settings
@@ -86,17 +87,7 @@ def _cell(table: ModuleType, variant: Variant, records: Records) -> Cell:
         why = f"no record of {variant.run}: train it with {train_command(table.NAME)}"
         return Cell(variant.label, COLUMN.key, "not trained yet", paper, why=why)
     mean = random_effects_mean(seeds_of(records[variant.run]))
-    return Cell(
-        variant.label,
-        COLUMN.key,
-        "measured",
-        paper,
-        mean.value,
-        mean.low,
-        mean.high,
-        mean.seeds * mean.images,
-        too_few(mean.seeds),
-    )
+    return cell_of_mean(variant.label, COLUMN.key, paper, mean, mean.seeds * mean.images)
 
 
 def _comparisons(table: ModuleType, records: Records) -> Iterator[Comparison]:

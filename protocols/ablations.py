@@ -17,13 +17,10 @@ VARIANTS = (
     ),
     Variant("MAE-Ti", "mae-ti", "the target is the pixels"),
 )
-"""Rows."""
 COMPARED = (
     ("SAMI-Ti", "SAMI-Ti, all tokens decoded"),
     ("SAMI-Ti, CLIP target", "MAE-Ti"),
     ("SAMI-Ti", "MAE-Ti"),
 )
-"""Pairs of rows whose difference the paper speaks of, (first, second)."""
 TRAINED_WITH = "table6"
-"""The table whose trainings it is made of."""
 NOTES: tuple[str, ...] = ("two variants have no printed number; their differences are those that the text states",)

@@ -16,8 +16,8 @@ import numpy as np
 from bench.metrics.interval import Interval
 from bench.metrics.random_effects import RandomEffectsMean, random_effects_mean, random_effects_of_statistic
 from protocols.measured import Measured
-from protocols.paper import paper_difference
-from protocols.results import Column, Comparison
+from protocols.paper import claims, paper_difference
+from protocols.results import Cell, Column, Comparison
 from protocols.scores import Scores
 from protocols.training_records import Records, TrainingRecord
 
@@ -111,6 +111,18 @@ def difference(records: Records, first: str, second: str) -> RandomEffectsMean |
     if not shared:
         return None
     return random_effects_mean(seeds_of({s: one[s] for s in shared}) - seeds_of({s: other[s] for s in shared}))
+
+
+def cell_of_mean(row: str, column: str, paper: float | None, mean: RandomEffectsMean, n: int) -> Cell:
+    """Return the cell of a mean over trainings, which says if these are few."""
+    return Cell(row, column, "measured", paper, mean.value, mean.low, mean.high, n, too_few(mean.seeds))
+
+
+def claim_notes(table: str) -> Iterator[str]:
+    """Say what the paper's text claims, where it contradicts its own table."""
+    for claim in claims(table):
+        if claim.note:
+            yield f"the paper's text puts {claim.first} {100 * claim.claimed:.1f} above {claim.second}, {claim.note}"
 
 
 def too_few(seeds: int) -> str:

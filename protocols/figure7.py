@@ -11,7 +11,7 @@ from bench.metrics.random_effects import RandomEffectsMean, random_effects_mean,
 from bench.processes import this_process
 from models.errors import BenchError
 from protocols.ablation_table import PAIRING, TAKES, train_command
-from protocols.comparisons import METHOD, compared_over_seeds, too_few
+from protocols.comparisons import METHOD, cell_of_mean, compared_over_seeds, too_few
 from protocols.paper import claims, paper_value
 from protocols.results import Cell, Column, Comparison, Row, TableResult
 from protocols.settings import Settings
@@ -93,9 +93,7 @@ def _cell(curves: Curves, epochs: float, column: str) -> Cell:
         return Cell(label_of(epochs), column, "not trained yet", paper, why=why)
     mean = random_effects_mean(_values(of_seed, epochs))
     count = sum(len(record.image_id) for record in of_seed.values())
-    return Cell(
-        label_of(epochs), column, "measured", paper, mean.value, mean.low, mean.high, count, too_few(mean.seeds)
-    )
+    return cell_of_mean(label_of(epochs), column, paper, mean, count)
 
 
 def _gains(curves: Curves) -> Iterator[Comparison]:

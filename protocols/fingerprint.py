@@ -33,11 +33,6 @@ def code_digest(roots: Iterable[str]) -> str:
     return digest.hexdigest()[:16]
 
 
-def modules_reached(*roots: str) -> frozenset[str]:
-    """Return the names of the modules whose source is part of the digest."""
-    return frozenset(_reached(frozenset(roots))[0])
-
-
 def _reached(roots: frozenset[str]) -> tuple[dict[str, Path], set[str]]:
     """Return the sources of all modules that are reached, and the packages of others that they import."""
     sources: dict[str, Path] = {}

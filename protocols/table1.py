@@ -15,10 +15,10 @@ from bench.data.imagenet import NUMBERS, open_imagenet
 from bench.metrics.interval import Interval, mean_interval, paired_mean_interval
 from bench.metrics.random_effects import RandomEffectsMean
 from models.errors import BenchError
-from protocols.comparisons import METHOD, compared, compared_over_seeds, difference
+from protocols.comparisons import METHOD, claim_notes, compared, compared_over_seeds, difference
 from protocols.data_set import DataSet, spread
 from protocols.measured import Measured
-from protocols.paper import claims, paper_difference, paper_table
+from protocols.paper import paper_difference, paper_table
 from protocols.plan import Plan
 from protocols.results import OVER_IMAGES, Column, Comparison
 from protocols.scores import CellRun, Scores
@@ -28,27 +28,22 @@ from protocols.training_records import read_records
 
 __all__ = ["micro_root"]
 
+# What these settings mean is said in protocols.tables.Table.
 NAME = "table1"
 VERSION = 1
-"""Changes when scoring or the models' input changes."""
 TITLE = "Image classification, ImageNet-1K top-1 (Table 1)"
 COLUMNS = (Column("top1", "top-1", "ImageNet-1K"),)
 DATA_SETS = ("imagenet",)
 TAKES = frozenset({"scale", "models", "checkpoint", "limit", "device"})
-"""Options that mean something to this table."""
 ASK = "protocols.table1:ask"
 CARDS = "models.classifier.cards"
 MODELS = "classifier"
-"""What a model of this table is called."""
 PHOTOS = "imagenet/val"
-"""Folder under BENCH_DATA that holds the paper's photos."""
 WORLDS = {
     "paper": "ImageNet photos of BENCH_DATA and full-size models",
     "micro": "dead leaves as ImageNet and micro models",
 }
-"""Photos and models of each scale, in words."""
 OURS = ("SAMI", "MAE")
-"""Beginnings of rows that the paper's authors trained and did not release; others are quoted."""
 COMPARED = (
     ("SAMI-Ti", "MAE-Ti"),
     ("SAMI-S", "MAE-S"),
@@ -62,15 +57,10 @@ COMPARED = (
     ("SAMI-B", "CAE-B"),
     ("SAMI-B", "BEiT-B"),
 )
-"""Pairs of rows that section 4.2 compares, (first, second)."""
 TRAININGS = {"SAMI-Ti": "sami-ti", "MAE-Ti": "mae-ti", "SAMI-S": "sami-s", "MAE-S": "mae-s"}
 """Training records of rows, several seeds each."""
 LIMITED = "{:,} images, evenly spread over the classes"
-"""What a limit asks."""
-EXACT = False
-"""Whether models run on the exact engine."""
 IMAGES_A_SHARD = 100
-"""A killed run loses at most one shard."""
 IMAGES_AT_ONCE = 25
 """Photos in a forward pass; few, since photos of any size are held."""
 CLASSES = 1000
@@ -231,9 +221,7 @@ def footnotes(measured: Measured) -> Iterator[str]:
     yield "intervals of rows are over images, for one training each: other seeds of the same recipe differ too"
     if _over_trainings(measured):
         yield f"differences with a p are means over recorded trainings of both methods; {METHOD}"
-    for claim in claims(NAME):
-        if claim.note:
-            yield f"the paper's text puts {claim.first} {100 * claim.claimed:.1f} above {claim.second}, {claim.note}"
+    yield from claim_notes(NAME)
 
 
 def top5(records: pd.DataFrame) -> float:

@@ -12,14 +12,13 @@ from pycocotools import mask as rle
 
 from bench.data import ImageInfo, Instances, is_published_set
 from bench.data.dead_leaves.detection import detection_root as micro_root
-from bench.data.instances import open_coco
+from bench.data.instances import open_instances
 from bench.metrics.ap import coco_ap, coco_box_ap
 from bench.metrics.interval import Interval
 from models.errors import BenchError
-from protocols.comparisons import Sampled, over_seeds, seed_notes
+from protocols.comparisons import Sampled, claim_notes, over_seeds, seed_notes
 from protocols.data_set import DataSet
 from protocols.measured import Measured
-from protocols.paper import claims
 from protocols.plan import Plan
 from protocols.results import Column, Comparison
 from protocols.saved_predictions import Recordings, read_recordings
@@ -29,25 +28,21 @@ from protocols.shards import asked_about, records_of
 
 __all__ = ["micro_root"]
 
+# What these settings mean is said in protocols.tables.Table.
 NAME = "table2"
 VERSION = 1
-"""Changes when scoring or the detectors' input changes."""
 TITLE = "Object detection and instance segmentation, box and mask AP on COCO (Table 2)"
 COLUMNS = (Column("ap_box", "AP box", "COCO"), Column("ap_mask", "AP mask", "COCO"))
 DATA_SETS = ("coco",)
 TAKES = frozenset({"scale", "models", "checkpoint", "limit", "device"})
-"""Options that mean something to this table."""
 ASK = "protocols.table2:ask"
 CARDS = "models.vitdet.cards"
 MODELS = "detector"
-"""What a model of this table is called."""
 PHOTOS = "coco/val2017"
-"""Folder under BENCH_DATA that holds the paper's photos."""
 WORLDS = {
     "paper": "COCO val2017 of BENCH_DATA and full-size detectors",
     "micro": "dead leaves as COCO at 256 px and micro detectors",
 }
-"""Photos and models of each scale, in words."""
 COMPARED = (
     ("SAMI-Ti", "MAE-Ti"),
     ("SAMI-S", "MAE-S"),
@@ -56,13 +51,9 @@ COMPARED = (
     ("SAMI-S", "DINO-S"),
     ("SAMI-S", "iBOT-S"),
 )
-"""Pairs of rows that section 4.2 compares, (first, second)."""
 LIMITED = "the first {:,} images"
-"""What a limit asks."""
 EXACT = True
-"""Whether models run on the exact engine."""
 IMAGES_A_SHARD = 16
-"""A killed run loses at most one shard."""
 REPLICATES = 500
 """Bootstrap replicates of AP."""
 RECORD_TYPES = {
@@ -82,7 +73,7 @@ RECORD_TYPES = {
 
 def open_data(name: str, plan: Plan, settings: Settings) -> DataSet:
     """Open the photos of a plan."""
-    return data_set(open_coco(plan.root), settings.limit)
+    return data_set(open_instances("coco", plan.root), settings.limit)
 
 
 def data_set(instances: Instances, limit: int | None) -> DataSet:
@@ -202,7 +193,5 @@ def footnotes(measured: Measured) -> Iterator[str]:
         yield "detections: " + ", ".join(f"{row} {len(of_seed[0].records):,}" for row, of_seed in runs.items())
         yield from (f"left out {why}" for why in next(iter(runs.values()))[0].skipped.values())
     yield from (str(problem) for problem in measured.data.source.problems)
-    for claim in claims(NAME):
-        if claim.note:
-            yield f"the paper's text puts {claim.first} {100 * claim.claimed:.1f} above {claim.second}, {claim.note}"
+    yield from claim_notes(NAME)
     yield from seed_notes(COLUMNS, measured.scores)

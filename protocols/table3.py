@@ -28,33 +28,24 @@ from protocols.shards import SKIPPED, ImageSet
 
 __all__ = ["micro_root"]
 
+# What these settings mean is said in protocols.tables.Table.
 NAME = "table3"
 VERSION = 1
-"""Changes when scoring or the models' input changes."""
 TITLE = "Semantic segmentation, ADE20K mIoU (Table 3)"
 COLUMNS = (Column("miou", "mIoU", "ADE20K"),)
 DATA_SETS = ("ade20k",)
 TAKES = frozenset({"scale", "models", "checkpoint", "limit", "device"})
-"""Options that mean something to this table."""
 ASK = "protocols.table3:ask"
 CARDS = "models.mask2former.cards"
 MODELS = "segmentation model"
-"""What a model of this table is called."""
 PHOTOS = "ade20k/images/validation"
-"""Folder under BENCH_DATA that holds the paper's photos."""
 WORLDS = {
     "paper": "ADE20K photos of BENCH_DATA and full-size models",
     "micro": "dead leaves as ADE20K and micro models",
 }
-"""Photos and models of each scale, in words."""
 COMPARED = (("SAMI-Ti", "MAE-Ti"), ("SAMI-S", "MAE-S"), ("SAMI-B", "MAE-B"))
-"""Pairs of rows that section 4.2 compares, (first, second)."""
 LIMITED = "{:,} images, evenly spread"
-"""What a limit asks."""
-EXACT = False
-"""Whether models run on the exact engine."""
 IMAGES_A_SHARD = 50
-"""A killed run loses at most one shard."""
 NO_CLASS = -1
 """Class of the one record of a photo that has none: skipped, or nothing labelled."""
 RECORD_TYPES = {"image_id": "int64", "file": "str", "class": "int64", "intersection": "int64", "union": "int64"}

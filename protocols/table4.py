@@ -16,18 +16,17 @@ from bench.metrics.interval import Interval, mean_interval, paired_mean_interval
 from protocols.axes import Axes
 from protocols.comparisons import over_images
 from protocols.data_set import DataSet
-from protocols.instance_sets import WORLDS, data_notes, open_instance_set
+from protocols.instance_sets import WORLDS, data_notes
+from protocols.instance_sets import open_instance_set as open_data
 from protocols.measured import Measured
-from protocols.plan import Plan
 from protocols.results import Column, Comparison
 from protocols.scores import CellRun, Scores
-from protocols.settings import Settings
 
-__all__ = ["WORLDS", "micro_root"]
+__all__ = ["WORLDS", "micro_root", "open_data"]
 
+# What these settings mean is said in protocols.tables.Table.
 NAME = "table4"
 VERSION = 2
-"""Changes when scoring or prompting changes."""
 TITLE = "Zero-shot single-object segmentation, mIoU (Table 4)"
 DATA_SETS = ("coco", "lvis")
 PROMPTS = {"box": "box", "1click": "1 click", "3click": "3 clicks"}
@@ -44,15 +43,11 @@ _OF_PROMPT = {
 MATTERS = {f"coco_{prompt}": axes for prompt, axes in _OF_PROMPT.items()} | {
     f"lvis_{prompt}": (*axes, "lvis_images") for prompt, axes in _OF_PROMPT.items()
 }
-"""Axes that decide what a column measures: only where all are the paper's is it compared with the paper's."""
 TAKES = frozenset({"scale", "models", "checkpoint", "trust", "preset", "limit", "seed", "repeats", "device"})
-"""Options that mean something to this table."""
 ASK = "protocols.table4_prompts:ask"
 CARDS = "protocols.promptable"
 MODELS = "model"
-"""What a model of this table is called."""
 MIXED = True
-"""Models of both scales can be asked about data of either."""
 NEVER_RELEASED = {"SAM-MAE-Ti": "weights never released by the authors"}
 COMPARED = (
     ("SAM", "EfficientSAM-S"),
@@ -61,22 +56,9 @@ COMPARED = (
     ("EfficientSAM-S", "MobileSAM"),
     ("EfficientSAM-Ti", "SAM-MAE-Ti"),
 )
-"""Pairs of rows that section 4.4 compares, (first, second)."""
 EXACT = True
-"""Whether models run on the exact engine."""
 IMAGES_A_SHARD = 16
-"""A killed run loses at most one shard."""
 LIMITED = "the first {:,} images of each data set"
-"""What a limit asks."""
-
-
-def open_data(name: str, plan: Plan, settings: Settings) -> DataSet:
-    """Open COCO or LVIS.
-
-    Raises:
-        MissingData: if it is not there.
-    """
-    return open_instance_set(name, plan, settings)
 
 
 def counted(records: pd.DataFrame, axes: Axes) -> pd.DataFrame:

@@ -30,9 +30,9 @@ from protocols.settings import Settings
 
 __all__ = ["WORLDS", "micro_root"]
 
+# What these settings mean is said in protocols.tables.Table.
 NAME = "table5"
 VERSION = 2
-"""Changes when scoring or prompting changes."""
 TITLE = "Zero-shot instance segmentation from detected boxes, mask AP (Table 5)"
 DATA_SETS = ("coco", "lvis")
 METRICS = {"ap": "AP", "ap_s": "AP_S", "ap_m": "AP_M", "ap_l": "AP_L"}
@@ -41,15 +41,11 @@ COLUMNS = tuple(
 )
 _ALWAYS = ("mask_pick", "refinement", "score", "detection_cap", "clip_boxes")
 MATTERS = {f"coco_{key}": _ALWAYS for key in METRICS} | {f"lvis_{key}": (*_ALWAYS, "lvis_images") for key in METRICS}
-"""Axes that decide what a column measures: only where all are the paper's is it compared with the paper's."""
 TAKES = frozenset({"scale", "models", "checkpoint", "trust", "preset", "limit", "seed", "repeats", "device"})
-"""Options that mean something to this table."""
 ASK = "protocols.table5_prompts:ask"
 CARDS = "protocols.promptable"
 MODELS = "model"
-"""What a model of this table is called."""
 MIXED = True
-"""Models of both scales can be asked about data of either."""
 COMPARED = (
     ("SAM", "EfficientSAM-S"),
     ("EfficientSAM-S", "EfficientSAM-Ti"),
@@ -58,13 +54,9 @@ COMPARED = (
     ("EfficientSAM-Ti", "FastSAM"),
     ("EfficientSAM-S", "FastSAM"),
 )
-"""Pairs of rows that section 4.4 compares, (first, second)."""
 EXACT = True
-"""Whether models run on the exact engine."""
 IMAGES_A_SHARD = 16
-"""A killed run loses at most one shard."""
 LIMITED = "the first {:,} images of each data set"
-"""What a limit asks."""
 _COPIED_FASTSAM = (
     "the paper copied this row from the FastSAM paper; boxes snap to the border before they crop masks, as in its code"
 )

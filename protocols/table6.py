@@ -12,7 +12,5 @@ VARIANTS = (
     Variant("SAMI-S, 1 - cosine", "sami-s-cosine"),
     Variant("SAMI-S, MSE", "sami-s"),
 )
-"""Rows."""
 COMPARED = (("SAMI-Ti, MSE", "SAMI-Ti, 1 - cosine"), ("SAMI-S, MSE", "SAMI-S, 1 - cosine"))
-"""Pairs of rows whose difference the paper speaks of, (first, second)."""
 NOTES: tuple[str, ...] = ("the two other ablations of section 4.4, decoder and target, are `bench run ablations`",)

@@ -12,7 +12,5 @@ VARIANTS = (
     Variant("SAMI-B, 75 %", "sami-ti", _STAND_IN),
     Variant("SAMI-B, 85 %", "sami-ti-mask85", _STAND_IN),
 )
-"""Rows."""
 COMPARED = (("SAMI-B, 75 %", "SAMI-B, 50 %"), ("SAMI-B, 75 %", "SAMI-B, 85 %"))
-"""Pairs of rows whose difference the paper speaks of, (first, second)."""
 NOTES: tuple[str, ...] = ()

@@ -84,9 +84,9 @@ class Table(Protocol):
     PHOTOS: str
     """Where not: the folder under BENCH_DATA that holds the paper's photos."""
     EXACT: bool
-    """Whether models run on the exact engine."""
+    """Whether models run on the exact engine; usually not."""
     MATTERS: Mapping[str, Sequence[str]]
-    """Axes that decide what a column measures, by its key."""
+    """Axes that decide what a column measures, by its key: only where all are the paper's is it compared with it."""
     OURS: Sequence[str]
     """Beginnings of rows whose weights the paper's authors could have released; others are quoted. Usually all."""
     NEVER_RELEASED: Mapping[str, str]

@@ -19,30 +19,21 @@ NO_DIFFERENCE = "·"
 
 OUTSIDE = "*"
 
-MARKS = {
-    "measured": "undefined",
-    "copied": "copied",
-    "quoted": "quoted",
-    "no public weights": "unreleased",
-    "weights missing": "no weights",
-    "not trained yet": "untrained",
-    "data missing": "no data",
-    "not supported": "refused",
-    "not requested": "–",
+_STATUSES = {
+    "measured": ("undefined", "measured, but there was nothing to take the mean of"),
+    "copied": ("copied", "the paper copied this number from another paper"),
+    "quoted": ("quoted", "another method's number, quoted from the paper"),
+    "no public weights": ("unreleased", "the authors released no weights"),
+    "weights missing": ("no weights", "the weights are not on this machine"),
+    "not trained yet": ("untrained", "nobody has trained this here yet"),
+    "data missing": ("no data", "the data is not on this machine"),
+    "not supported": ("refused", "the model cannot take such prompts"),
+    "not requested": ("–", "not asked for in this run"),
 }
+MARKS = {status: mark for status, (mark, _) in _STATUSES.items()}
 """What stands in place of a measured number, by status."""
-
-LEGEND = {
-    "measured": "measured, but there was nothing to take the mean of",
-    "copied": "the paper copied this number from another paper",
-    "quoted": "another method's number, quoted from the paper",
-    "no public weights": "the authors released no weights",
-    "weights missing": "the weights are not on this machine",
-    "not trained yet": "nobody has trained this here yet",
-    "data missing": "the data is not on this machine",
-    "not supported": "the model cannot take such prompts",
-    "not requested": "not asked for in this run",
-}
+LEGEND = {status: meaning for status, (_, meaning) in _STATUSES.items()}
+"""What that means."""
 
 CAUTION = "Not comparable with the paper's numbers: other data, models or arithmetic; no difference is given."
 

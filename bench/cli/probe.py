@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,7 +14,6 @@ from rich.table import Table
 
 from bench.cli.as_json import AsJson, print_json
 from bench.data.dead_leaves.imagenet import CLASSES, VAL_IMAGES, VAL_SEED, draw_object_scene, labelled_images
-from bench.data.training.crops import Images
 from bench.metrics.interval import mean_interval
 from bench.progress import progress
 from models.classifier.probes import frozen_features, knn_probe, linear_probe, load_encoder
@@ -27,7 +27,8 @@ TRAIN_IMAGES, HELD_OUT_IMAGES = 3200, 800
 class Labelled:
     """Some of a data set's photos."""
 
-    photos: Images
+    photo: Callable[[int], np.ndarray]
+    """Reads one by its number, uint8 [H, W, 3]."""
     labels: np.ndarray
     """int64 [all], of every photo of the data set."""
     chosen: np.ndarray
@@ -38,7 +39,7 @@ class Labelled:
 
     def __getitem__(self, index: int, /) -> np.ndarray:
         """Return uint8 [H, W, 3]."""
-        return np.asarray(self.photos[int(self.chosen[index])])
+        return np.asarray(self.photo(int(self.chosen[index])))
 
 
 def probe(
@@ -96,22 +97,14 @@ def probe(
     console.print(table)
 
 
-class _HeldOut:
-    """The held-out dead leaves as ImageNet, drawn when they are asked for."""
-
-    def __len__(self) -> int:
-        return VAL_IMAGES
-
-    def __getitem__(self, index: int, /) -> np.ndarray:
-        return draw_object_scene(VAL_SEED, index)[0]
-
-
 def dead_leaves(train_images: int, held_out_images: int) -> tuple[Labelled, Labelled]:
-    """Return dead leaves to learn from and held-out ones."""
+    """Return dead leaves to learn from and held-out ones, which are drawn when they are asked for."""
     scenes = labelled_images(train_images)
     held_out = np.arange(VAL_IMAGES) % len(CLASSES)
-    known = Labelled(scenes.images, np.asarray(scenes.labels), np.arange(train_images))  # type: ignore[arg-type]
-    return known, Labelled(_HeldOut(), held_out, _some(VAL_IMAGES, held_out_images))
+    return (
+        Labelled(scenes.images.__getitem__, np.asarray(scenes.labels), np.arange(train_images)),
+        Labelled(lambda index: draw_object_scene(VAL_SEED, index)[0], held_out, _some(VAL_IMAGES, held_out_images)),
+    )
 
 
 def imagenet(root: Path, train_images: int, held_out_images: int) -> tuple[Labelled, Labelled]:
@@ -120,8 +113,8 @@ def imagenet(root: Path, train_images: int, held_out_images: int) -> tuple[Label
 
     known, asked = open_imagenet(root, "train"), open_imagenet(root, "val")
     return (
-        Labelled(known, known.labels, _some(len(known), train_images)),
-        Labelled(asked, asked.labels, _some(len(asked), held_out_images)),
+        Labelled(known.__getitem__, known.labels, _some(len(known), train_images)),
+        Labelled(asked.__getitem__, asked.labels, _some(len(asked), held_out_images)),
     )
 
 

@@ -3,7 +3,7 @@
 from bench.data.boxes import tight_box_xyxy
 from bench.data.detections import Detections, ImageDetections, open_detections
 from bench.data.images import read_rgb
-from bench.data.instances import Annotation, ImageInfo, Instances, open_coco, open_instances, open_lvis
+from bench.data.instances import Annotation, ImageInfo, Instances, open_instances
 from bench.data.problems import Problem
 from bench.data.verify import VerifyReport, is_published_boxes, is_published_set, verify
 
@@ -17,10 +17,8 @@ __all__ = [
     "VerifyReport",
     "is_published_boxes",
     "is_published_set",
-    "open_coco",
     "open_detections",
     "open_instances",
-    "open_lvis",
     "read_rgb",
     "tight_box_xyxy",
     "verify",

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 
 from bench.data.catalog import FOLDER_SETS
 from bench.data.images import read_rgb
+from bench.data.photos import Files
 from models.errors import BenchError, MissingData
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
@@ -46,7 +46,7 @@ class LabelledPhotos:
         """The folders of the classes by label, those without a photo too."""
         self.labels = np.array([label[file.split("/")[0]] for file in files], dtype=np.int64)
         """int64 [N]."""
-        self.paths: Sequence[Path] = _Paths(folder, files)
+        self.paths = Files(folder, [os.fsencode(file) for file in files])
         """N files."""
 
     def check_official(self) -> None:
@@ -79,28 +79,6 @@ class LabelledPhotos:
         for path in self.paths:
             digest.update(f"{path.parent.name}/{path.name} {path.stat().st_size}\n".encode())
         return digest.hexdigest()
-
-
-class _Paths(Sequence[Path]):
-    """Files of a folder; an array of bytes, since a million strings are copied into every process that reads."""
-
-    def __init__(self, folder: Path, names: list[str]) -> None:
-        self._folder = folder
-        self._names = np.array([os.fsencode(name) for name in names])
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    @overload
-    def __getitem__(self, index: int) -> Path: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Path]: ...
-
-    def __getitem__(self, index: int | slice) -> Path | list[Path]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        return self._folder / os.fsdecode(bytes(self._names[index]))
 
 
 def open_imagenet(root: Path | str, split: str = "val") -> LabelledPhotos:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -36,14 +38,8 @@ def read_rgb(path: Path, *, size: tuple[int, int] | None = None) -> np.ndarray:
     """
     # Libraries that train detectors turn this on for the whole process; grey stripes would then be scored.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
-    try:
-        with Image.open(path) as image:
-            _check(image, path, size)
-            return np.array(image.convert("RGB"))
-    except FileNotFoundError:
-        raise _absent(path) from None
-    except BROKEN as error:
-        raise _broken(path, error) from error
+    with _opened(path, size) as image:
+        return np.array(image.convert("RGB"))
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -52,14 +48,8 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
         BenchError: if the file is absent, not an image, or of more than 8 bits a channel.
     """
-    try:
-        with Image.open(path) as image:
-            _check(image, path, None)
-            return image.height, image.width
-    except FileNotFoundError:
-        raise _absent(path) from None
-    except BROKEN as error:
-        raise _broken(path, error) from error
+    with _opened(path, None) as image:
+        return image.height, image.width
 
 
 def ends_in_zeros(content: bytes) -> bool:
@@ -74,6 +64,25 @@ def ends_in_zeros(content: bytes) -> bool:
 def is_8_bit(image: Image.Image) -> bool:
     """Return whether an opened image, not yet decoded, has whole numbers of up to 8 bits in every channel."""
     return image.mode in _MODES and bits_per_channel(image) == 8
+
+
+@contextmanager
+def _opened(path: Path, size: tuple[int, int] | None) -> Iterator[Image.Image]:
+    """Open an image that is what it should be; what goes wrong with it meanwhile is an error about the file."""
+    try:
+        with Image.open(path) as image:
+            _check(image, path, size)
+            yield image
+    except FileNotFoundError:
+        raise BenchError(
+            f"{path} is not there: unpack the data set's image archive again (bench data verify)"
+        ) from None
+    except BROKEN as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the system's own; PIL's have none
+            raise refused(error, path) from error
+        raise BenchError(
+            f"{path} is broken or cut short ({error}): unpack or download it again (bench data verify)"
+        ) from error
 
 
 def _check(image: Image.Image, path: Path, size: tuple[int, int] | None) -> None:
@@ -94,13 +103,3 @@ def _check(image: Image.Image, path: Path, size: tuple[int, int] | None) -> None
             f"{path} has pixels of mode {image.mode} in {bits_per_channel(image)} bits, not 8 bits a channel: convert "
             "it to JPEG, or to PNG of 8 bits"
         )
-
-
-def _absent(path: Path) -> BenchError:
-    return BenchError(f"{path} is not there: unpack the data set's image archive again (bench data verify)")
-
-
-def _broken(path: Path, error: BaseException) -> BenchError:
-    if isinstance(error, OSError) and error.errno is not None:  # the system's own; PIL's have none
-        return refused(error, path)
-    return BenchError(f"{path} is broken or cut short ({error}): unpack or download it again (bench data verify)")

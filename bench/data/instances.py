@@ -10,6 +10,7 @@ import os
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from bench.data.annotation_index import Format
 from bench.data.boxes import clip_xyxy, xywh_to_xyxy
 from bench.data.catalog import COCO, COCO_TRAIN, INSTANCE_SETS, LVIS, InstanceSet, missing
 from bench.data.jsonstream import Source
-from bench.data.masks import Segmentation, to_mask, to_rle
+from bench.data.masks import Segmentation, to_mask
 from bench.data.parsed_cache import cached_table, file_sha256, numbers
 from bench.data.problems import Problem, Tally
 from models.errors import BenchError, unknown_name
@@ -72,17 +73,6 @@ class Annotation:
         """
         try:
             return to_mask(self.segmentation, height, width)
-        except BenchError as problem:
-            raise BenchError(f"annotation {self.id} of image {self.image_id}: {problem}") from None
-
-    def rle(self, height: int, width: int) -> dict[str, Any]:
-        """Return the mask as compressed RLE, {"size": [height, width], "counts": bytes}.
-
-        Raises:
-            BenchError: if an RLE is of another size.
-        """
-        try:
-            return to_rle(self.segmentation, height, width)
         except BenchError as problem:
             raise BenchError(f"annotation {self.id} of image {self.image_id}: {problem}") from None
 
@@ -136,7 +126,9 @@ class Instances:
 
 
 def open_instances(name: str, root: Path | str) -> Instances:
-    """Open a data set by name.
+    """Open coco (val2017), coco-train (train2017) or lvis (v1 val) under the data root, with photos in root/coco/.
+
+    Where each annotation file is, `bench.data.catalog` says.
 
     Raises:
         BenchError: if there is no such data set, it is not under `root`, or its annotation file is damaged.
@@ -146,39 +138,8 @@ def open_instances(name: str, root: Path | str) -> Instances:
     return _open(*_FORMATS[name], Path(root))
 
 
-def open_coco(root: Path | str) -> Instances:
-    """Open COCO val2017: root/coco/annotations/instances_val2017.json and root/coco/val2017/.
-
-    Raises:
-        BenchError: if it is not there, or its annotation file is damaged.
-    """
-    return open_instances("coco", root)
-
-
-def open_coco_train(root: Path | str) -> Instances:
-    """Open COCO train2017: root/coco/annotations/instances_train2017.json and root/coco/train2017/.
-
-    Raises:
-        BenchError: if it is not there, or its annotation file is damaged.
-    """
-    return open_instances("coco-train", root)
-
-
-def open_lvis(root: Path | str) -> Instances:
-    """Open LVIS v1 val: root/lvis/annotations/lvis_v1_val.json and the photos under root/coco/.
-
-    Raises:
-        BenchError: if it is not there, or its annotation file is damaged.
-    """
-    return open_instances("lvis", root)
-
-
-def _coco_file(entry: dict[str, Any]) -> str:
-    return f"val2017/{entry['file_name']}"
-
-
-def _coco_train_file(entry: dict[str, Any]) -> str:
-    return f"train2017/{entry['file_name']}"
+def _coco_file(split: str, entry: dict[str, Any]) -> str:
+    return f"{split}/{entry['file_name']}"
 
 
 def _lvis_file(entry: dict[str, Any]) -> str:
@@ -187,8 +148,8 @@ def _lvis_file(entry: dict[str, Any]) -> str:
 
 
 _FORMATS: dict[str, tuple[InstanceSet, Format]] = {
-    "coco": (COCO, Format("coco", _coco_file)),
-    "coco-train": (COCO_TRAIN, Format("coco-train", _coco_train_file)),
+    "coco": (COCO, Format("coco", partial(_coco_file, "val2017"))),
+    "coco-train": (COCO_TRAIN, Format("coco-train", partial(_coco_file, "train2017"))),
     "lvis": (LVIS, Format("lvis", _lvis_file, federated=True)),
 }
 

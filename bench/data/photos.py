@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,25 @@ from bench.data.images import read_rgb
 from models.errors import BenchError, MissingData
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+
+
+class Files:
+    """Files below a folder by number: `files[i]` is a path.
+
+    Names are an array of bytes: a list of a million strings would be copied page by page into every reading process.
+    """
+
+    def __init__(self, folder: Path, names: list[bytes]) -> None:
+        self.folder, self.names = folder, np.array(names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Path:
+        return self.folder / os.fsdecode(bytes(self.names[index]))
+
+    def __iter__(self) -> Iterator[Path]:
+        return map(self.__getitem__, range(len(self)))
 
 
 class PhotoFolder:
@@ -32,22 +52,16 @@ class PhotoFolder:
         ]
         if not names:
             raise BenchError(f"{folder} and its subfolders hold no photo ({', '.join(SUFFIXES)}): check the path")
-        self.folder = folder
-        # An array of bytes: a list of a million strings would be copied page by page into every reading process.
-        self._names = np.array(sorted(os.fsencode(name) for name in names))
+        self.paths = Files(folder, sorted(map(os.fsencode, names)))
 
     def __len__(self) -> int:
         """Return the number of photos."""
-        return len(self._names)
+        return len(self.paths)
 
     def names_sha256(self) -> str:
         """Return a hash of the photos' names, which tells this folder's from as many others."""
-        return hashlib.sha256(b"\0".join(self._names.tolist())).hexdigest()
-
-    def path(self, index: int) -> Path:
-        """Return where a photo is."""
-        return self.folder / os.fsdecode(bytes(self._names[index]))
+        return hashlib.sha256(b"\0".join(self.paths.names.tolist())).hexdigest()
 
     def __getitem__(self, index: int, /) -> np.ndarray:
         """Read a photo, uint8 [H, W, 3]."""
-        return read_rgb(self.path(index))
+        return read_rgb(self.paths[index])

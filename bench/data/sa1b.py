@@ -55,8 +55,6 @@ class Sa1bBatches:
         masks: P, masks of an image; drawn without replacement where there are as many.
         size: S, px; photos and masks are squashed to S x S, as EfficientSAM does.
         seed: of the order and the masks.
-        rank: of this process, if processes count their own batches; models.training.loop counts those of all.
-        world: number of processes.
         log: file that gets a line of JSON for each broken sample, from all processes that read.
 
     Raises:
@@ -71,13 +69,10 @@ class Sa1bBatches:
         masks: int,
         size: int,
         seed: int,
-        rank: int = 0,
-        world: int = 1,
         log: Path | None = None,
     ) -> None:
         self._log = log
         self.images_per_batch, self.masks, self.size, self.seed = images_per_batch, masks, size, seed
-        self._rank, self._world = rank, world
         self._shards = [shard for shard in open_shards(tars, EXTENSIONS)]
         self._starts = [0, *accumulate(map(len, self._shards))]
         self._broken: dict[int, str] = {}
@@ -103,7 +98,7 @@ class Sa1bBatches:
         Raises:
             BenchError: if no sample can be used.
         """
-        first = (micro * self._world + self._rank) * self.images_per_batch
+        first = micro * self.images_per_batch
         samples = [self._usable(position) for position in range(first, first + self.images_per_batch)]
         images, masks = zip(*samples, strict=True)
         return {"images": np.stack(images), "masks": np.stack(masks)}

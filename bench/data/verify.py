@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from bench.data.instances import NOT_ON_DISK, ImageInfo, Instances, open_instanc
 from bench.data.sa1b import EXTENSIONS, BrokenSample, decode_sample
 from bench.data.tars import COMPRESSED, Shard, open_shards, tars_in
 from models.errors import BenchError, refused, unknown_name
+
+T = TypeVar("T")
 
 IMAGENET_PER_CLASS = 50
 SAMPLED = 3
@@ -53,6 +56,8 @@ def verify(name: str, root: Path | str) -> VerifyReport:
             return _verify_boxes(BOX_SETS[name], root)
         if name in FOLDER_SETS:
             return _FOLDER_CHECKS.get(name, _verify_folders)(FOLDER_SETS[name], root)
+    except BenchError as error:
+        return VerifyReport(name, (str(error),), ok=False, complete=False)
     except OSError as error:
         return VerifyReport(name, (str(refused(error, root)),), ok=False, complete=False)
     raise unknown_name("data set", name, [*INSTANCE_SETS, *BOX_SETS, *FOLDER_SETS])
@@ -75,10 +80,7 @@ def is_published_boxes(detections: Detections) -> bool:
 
 
 def _verify_instances(published: InstanceSet, root: Path) -> VerifyReport:
-    try:
-        instances = open_instances(published.name, root)
-    except BenchError as error:
-        return VerifyReport(published.name, (str(error),), ok=False, complete=False)
+    instances = open_instances(published.name, root)
     absent = sum(problem.count for problem in instances.problems if problem.kind == NOT_ON_DISK)
     broken = _broken_images(instances.images)
     complete = is_published_set(instances) and not broken
@@ -109,16 +111,24 @@ def _extent(instances: Instances, published: InstanceSet, complete: bool) -> str
 
 def _broken_images(images: tuple[ImageInfo, ...]) -> list[str]:
     """Compare the sizes in the images' headers with the annotation file's; all that differ make one line."""
+
+    def look(image: ImageInfo) -> None:
+        height, width = image_size(image.path)
+        if (height, width) != (image.height, image.width):
+            raise BenchError(f"{image.path} is {height} x {width}, not {image.height} x {image.width} as annotated")
+
+    return _unusable(_failing(look, images))
+
+
+def _failing(look: Callable[[T], object], images: Iterable[T]) -> list[str]:
+    """Return what is wrong with the images that cannot be looked at."""
     broken = []
     for image in images:
         try:
-            height, width = image_size(image.path)
+            look(image)
         except BenchError as error:
             broken.append(str(error))
-        else:
-            if (height, width) != (image.height, image.width):
-                broken.append(f"{image.path} is {height} x {width}, not {image.height} x {image.width} as annotated")
-    return _unusable(broken)
+    return broken
 
 
 def _unusable(broken: list[str]) -> list[str]:
@@ -128,13 +138,8 @@ def _unusable(broken: list[str]) -> list[str]:
 def _verify_boxes(published: BoxSet, root: Path) -> VerifyReport:
     path = root / published.file
     if not path.is_file():
-        return VerifyReport(
-            published.name, (str(missing(path, root, (published.download,))),), ok=False, complete=False
-        )
-    try:
-        detections = open_detections(path)
-    except BenchError as error:
-        return VerifyReport(published.name, (str(error),), ok=False, complete=False)
+        raise missing(path, root, (published.download,))
+    detections = open_detections(path)
     complete = detections.sha256 == published.sha256
     if published.sha256 is None:
         verdict = "no published hash to compare with"
@@ -175,8 +180,7 @@ def _verify_folders(published: FolderSet, root: Path) -> VerifyReport:
     images = sorted(root.glob(published.pattern))
     if not images:
         place = root / published.name
-        line = f"no file is like {root / published.pattern}: {published.how} {place}, or use --scale micro"
-        return VerifyReport(published.name, (line,), ok=False, complete=False)
+        raise BenchError(f"no file is like {root / published.pattern}: {published.how} {place}, or use --scale micro")
     partners = [root / published.partner.format(stem=image.stem) for image in images] if published.partner else []
     alone = [partner for partner in partners if not partner.is_file()]
     complete = len(images) == published.n_images and not alone
@@ -189,12 +193,9 @@ def _verify_folders(published: FolderSet, root: Path) -> VerifyReport:
 
 def _verify_imagenet(published: FolderSet, root: Path) -> VerifyReport:
     """Check that folders are classes of ImageNet-1K, that 50 photos are in each, and the photos' headers."""
-    try:
-        photos = open_imagenet(root)
-        photos.check_official()
-    except BenchError as error:
-        return VerifyReport(published.name, (str(error),), ok=False, complete=False)
-    unusable = _unusable(list(_unreadable(photos.paths)))
+    photos = open_imagenet(root)
+    photos.check_official()
+    unusable = _unusable(_failing(image_size, photos.paths))
     per_class = np.bincount(photos.labels, minlength=CLASSES)
     complete = (per_class == IMAGENET_PER_CLASS).all() and len(per_class) == CLASSES and not unusable
     extent = "the complete published set" if complete else "a subset"
@@ -207,14 +208,6 @@ def _verify_imagenet(published: FolderSet, root: Path) -> VerifyReport:
         *unusable,
     ]
     return VerifyReport(published.name, tuple(lines), ok=not unusable, complete=bool(complete))
-
-
-def _unreadable(paths: Iterable[Path]) -> Iterable[str]:
-    for path in paths:
-        try:
-            image_size(path)
-        except BenchError as error:
-            yield str(error)
 
 
 def _verify_sa1b(published: FolderSet, root: Path) -> VerifyReport:
@@ -266,12 +259,8 @@ def _verify_ade20k(published: FolderSet, root: Path) -> VerifyReport:
         photos = open_ade20k(root)
     except BenchError as error:
         return replace(report, lines=(*report.lines, str(error)), ok=False, complete=False)
-    broken = []
-    for index, path in enumerate(photos.paths):
-        try:
-            photos.labels(index, image_size(path))
-        except BenchError as error:
-            broken.append(str(error))
+    numbers = range(len(photos))
+    broken = _failing(lambda index: photos.labels(index, image_size(photos.paths[index])), numbers)
     lines = (*report.lines, *_unusable(broken))
     return replace(report, lines=lines, ok=report.ok and not broken, complete=report.complete and not broken)
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any, Literal
+from typing import Any, TypedDict, Unpack
 
 import hotcoco
 import numpy as np
@@ -82,13 +82,20 @@ class ApResult:
         return self.image_ids, self.seed, [(key, len(draws)) for key, draws in self.draws.items()]
 
 
+class Sampling(TypedDict, total=False):
+    """What may be told to any of the scores below."""
+
+    replicates: int
+    """Bootstrap samples over images for the 95 % intervals; 0, as usual, asks for none. 500 cost half a second of one
+    core for 120 images of 15 detections, 16.5 s for 5,000 images of 18."""
+    seed: int
+    """Of the bootstrap, usually 0; the same seed draws the same images for every model."""
+    image_ids: Sequence[int] | None
+    """Evaluate these images only, as if the file held no others."""
+
+
 def coco_ap(
-    annotation_path: str | PathLike[str],
-    results: Sequence[ResultDict],
-    *,
-    replicates: int = 0,
-    seed: int = 0,
-    image_ids: Sequence[int] | None = None,
+    annotation_path: str | PathLike[str], results: Sequence[ResultDict], **sampling: Unpack[Sampling]
 ) -> ApResult:
     """Score mask results on COCO as pycocotools does.
 
@@ -96,86 +103,43 @@ def coco_ap(
         annotation_path: instances_val2017.json or its like.
         results: dicts of image_id, category_id, segmentation {size, counts (compressed)} and score.
             Areas come from the masks: a bbox is dropped and counted.
-        replicates: bootstrap samples over images for the 95 % intervals; 0 asks for none. 500 cost half a
-            second of one core for 120 images of 15 detections, 16.5 s for 5,000 images of 18.
-        seed: of the bootstrap; the same seed draws the same images for every model.
-        image_ids: evaluate these images only, as if the file held no others.
+        sampling: see `Sampling`.
 
     Raises:
         BenchError: if file or results are not what they should be; it says which one, and why.
     """
-    return _score("coco", annotation_path, results, replicates, seed, image_ids)
+    return _score("coco", annotation_path, results, **sampling)
 
 
 def coco_box_ap(
-    annotation_path: str | PathLike[str],
-    results: Sequence[ResultDict],
-    *,
-    replicates: int = 0,
-    seed: int = 0,
-    image_ids: Sequence[int] | None = None,
+    annotation_path: str | PathLike[str], results: Sequence[ResultDict], **sampling: Unpack[Sampling]
 ) -> ApResult:
     """Score box results on COCO as pycocotools does.
 
-    Args:
-        annotation_path: instances_val2017.json or its like.
-        results: dicts of image_id, category_id, bbox (x, y, width, height in px) and score; areas come from the
-            boxes, a mask is not looked at.
-        replicates: see `coco_ap`.
-        seed: see `coco_ap`.
-        image_ids: see `coco_ap`.
-
-    Raises:
-        BenchError: if file or results are not what they should be; it says which one, and why.
+    Results are dicts of image_id, category_id, bbox (x, y, width, height in px) and score; areas come from the boxes,
+    a mask is not looked at. Other arguments, raises: see `coco_ap`.
     """
-    return _score("coco", annotation_path, results, replicates, seed, image_ids, boxes=True)
+    return _score("coco", annotation_path, results, boxes=True, **sampling)
 
 
 def lvis_ap(
-    annotation_path: str | PathLike[str],
-    results: Sequence[ResultDict],
-    *,
-    replicates: int = 0,
-    seed: int = 0,
-    image_ids: Sequence[int] | None = None,
+    annotation_path: str | PathLike[str], results: Sequence[ResultDict], **sampling: Unpack[Sampling]
 ) -> ApResult:
     """Score mask results on LVIS v1 as lvis does: federated, the 300 best detections of an image.
 
     Arguments, raises: see `coco_ap`.
     """
-    return _score("lvis", annotation_path, results, replicates, seed, image_ids)
-
-
-def paired_ap(
-    annotation_path: str | PathLike[str],
-    first_results: Sequence[ResultDict],
-    second_results: Sequence[ResultDict],
-    dataset: Literal["coco", "lvis"],
-    *,
-    replicates: int = 500,
-    seed: int = 0,
-    image_ids: Sequence[int] | None = None,
-) -> dict[str, Interval]:
-    """Return AP*(first) - AP*(second) with 95 % intervals from a bootstrap paired over images.
-
-    Where both results are at hand already, `ApResult.difference` says the same at no cost.
-
-    Raises:
-        BenchError: as `coco_ap`.
-    """
-    first = _score(dataset, annotation_path, first_results, replicates, seed, image_ids)
-    second = _score(dataset, annotation_path, second_results, replicates, seed, image_ids)
-    return first.difference(second)
+    return _score("lvis", annotation_path, results, **sampling)
 
 
 def _score(
     dataset: str,
     annotation_path: str | PathLike[str],
     results: Sequence[ResultDict],
-    replicates: int,
-    seed: int,
-    image_ids: Sequence[int] | None,
     *,
+    replicates: int = 0,
+    seed: int = 0,
+    image_ids: Sequence[int] | None = None,
     boxes: bool = False,
 ) -> ApResult:
     rules = RULES[dataset]

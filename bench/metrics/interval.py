@@ -15,6 +15,7 @@ import numpy as np
 from models.errors import BenchError
 
 LEVEL = 0.95
+"""The coverage aimed at."""
 DRAWS_AT_ONCE = 1 << 22
 """Bounds memory, never the draws: 19,809 images of LVIS take 200 replicates at a time."""
 
@@ -47,7 +48,7 @@ def image_weights(images: int, replicates: int, seed: int) -> Iterator[np.ndarra
         yield counts.reshape(rows, images).astype(np.uint16)
 
 
-def percentile_interval(value: float, replicates: np.ndarray, n: int, *, images: int, level: float = LEVEL) -> Interval:
+def percentile_interval(value: float, replicates: np.ndarray, n: int, *, images: int) -> Interval:
     """Return the percentile interval of replicates float [B].
 
     A replicate that is NaN (no object of that size was drawn) says nothing and is left out.
@@ -55,11 +56,11 @@ def percentile_interval(value: float, replicates: np.ndarray, n: int, *, images:
     known = replicates[~np.isnan(replicates)]
     if images < 2 or not known.size:
         return Interval(value, float("nan"), float("nan"), n)
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(value, float(low), float(high), n)
 
 
-def centred_interval(value: float, replicates: np.ndarray, n: int, *, images: int, level: float = LEVEL) -> Interval:
+def centred_interval(value: float, replicates: np.ndarray, n: int, *, images: int) -> Interval:
     """Return the percentile interval of replicates float [B] moved so that their mean is the value.
 
     For a statistic whose replicates lie off to one side, as those of AP do: interpolated precision is the
@@ -68,12 +69,10 @@ def centred_interval(value: float, replicates: np.ndarray, n: int, *, images: in
     """
     known = replicates[~np.isnan(replicates)]
     moved = known - known.mean() + value if known.size else known
-    return percentile_interval(value, moved, n, images=images, level=level)
+    return percentile_interval(value, moved, n, images=images)
 
 
-def mean_interval(
-    values: np.ndarray, groups: np.ndarray, *, replicates: int = 1000, seed: int = 0, level: float = LEVEL
-) -> Interval:
+def mean_interval(values: np.ndarray, groups: np.ndarray, *, replicates: int = 1000, seed: int = 0) -> Interval:
     """Return the mean of values and its interval from a bootstrap over groups.
 
     Args:
@@ -81,7 +80,6 @@ def mean_interval(
         groups: int [N], the image of each prompt.
         replicates: how many bootstrap samples; 0 asks for no interval.
         seed: two calls with the same seed and the same images draw the same images.
-        level: the coverage aimed at.
 
     Raises:
         BenchError: if lengths differ or a value is not finite.
@@ -105,17 +103,11 @@ def mean_interval(
     counts = np.bincount(member).astype(np.float64)
     draws = [(w @ sums) / (w @ counts) for w in image_weights(len(names), replicates, seed)]
     sample = np.concatenate(draws) if draws else np.empty(0)
-    return percentile_interval(float(values.mean()), sample, len(values), images=len(names), level=level)
+    return percentile_interval(float(values.mean()), sample, len(values), images=len(names))
 
 
 def paired_mean_interval(
-    first: np.ndarray,
-    second: np.ndarray,
-    groups: np.ndarray,
-    *,
-    replicates: int = 1000,
-    seed: int = 0,
-    level: float = LEVEL,
+    first: np.ndarray, second: np.ndarray, groups: np.ndarray, *, replicates: int = 1000, seed: int = 0
 ) -> Interval:
     """Return mean(first) - mean(second) over the same prompts, and its interval from a paired bootstrap.
 
@@ -125,7 +117,6 @@ def paired_mean_interval(
         groups: int [N], the image of each prompt.
         replicates: how many bootstrap samples.
         seed: see `mean_interval`.
-        level: the coverage aimed at.
 
     Raises:
         BenchError: if lengths differ or a value is not finite.
@@ -136,5 +127,5 @@ def paired_mean_interval(
             f"a paired difference needs the same prompts twice, got {list(first.shape)} and "
             f"{list(second.shape)} scores: keep the prompts both models answered"
         )
-    interval = mean_interval(first - second, groups, replicates=replicates, seed=seed, level=level)
+    interval = mean_interval(first - second, groups, replicates=replicates, seed=seed)
     return interval._replace(value=float(first.mean() - second.mean()) if first.size else interval.value)

@@ -29,7 +29,7 @@ class RandomEffectsMean(NamedTuple):
     images: int
 
 
-def random_effects_mean(values: np.ndarray, *, level: float = LEVEL) -> RandomEffectsMean:
+def random_effects_mean(values: np.ndarray) -> RandomEffectsMean:
     """Return the mean of values float [S, N], S seeds by N images, with its interval and p-value.
 
     The variance is the sum of the three components, none below 0; degrees of freedom are Satterthwaite's, at least
@@ -54,12 +54,10 @@ def random_effects_mean(values: np.ndarray, *, level: float = LEVEL) -> RandomEf
         of_images=_variance(values.mean(axis=0)) / images,
         of_both=float((rest**2).sum()) / degrees / (seeds * images),
     )
-    return _with_interval(float(values.mean()), spread, seeds, images, level)
+    return _with_interval(float(values.mean()), spread, seeds, images)
 
 
-def random_effects_of_statistic(
-    values: np.ndarray, draws: np.ndarray, *, images: int, level: float = LEVEL
-) -> RandomEffectsMean:
+def random_effects_of_statistic(values: np.ndarray, draws: np.ndarray, *, images: int) -> RandomEffectsMean:
     """Return the mean over seeds of a statistic that is no mean over images (AP, mean IoU), likewise.
 
     How it varies with the images is told by bootstrap samples of them, the same for all seeds.
@@ -68,7 +66,6 @@ def random_effects_of_statistic(
         values: float [S], the statistic of each seed's model on all images.
         draws: float [S, B], on each sample of images; a sample that is NaN for a seed is left out for all.
         images: how many there are.
-        level: the coverage aimed at.
 
     Raises:
         BenchError: if a value is not finite, or shapes disagree.
@@ -80,14 +77,14 @@ def random_effects_of_statistic(
     seeds = len(values)
     known = draws[:, ~np.isnan(draws).any(axis=0)]
     if known.shape[1] < 2:
-        return _with_interval(float(values.mean()), _Spread(0.0, 0.0, 0.0), seeds, 1, level)
+        return _with_interval(float(values.mean()), _Spread(0.0, 0.0, 0.0), seeds, 1)
     rest = known - known.mean(axis=1, keepdims=True) - known.mean(axis=0, keepdims=True) + known.mean()
     spread = _Spread(
         of_seeds=_variance(values) / seeds,
         of_images=_variance(known.mean(axis=0)),
         of_both=float((rest**2).sum()) / max(1, (seeds - 1) * (known.shape[1] - 1)) / seeds,
     )
-    return _with_interval(float(values.mean()), spread, seeds, images, level)
+    return _with_interval(float(values.mean()), spread, seeds, images)
 
 
 class _Spread(NamedTuple):
@@ -105,12 +102,12 @@ def _variance(values: np.ndarray) -> float:
     return float(values.var(ddof=1)) if len(values) > 1 else 0.0
 
 
-def _with_interval(mean: float, spread: _Spread, seeds: int, images: int, level: float) -> RandomEffectsMean:
+def _with_interval(mean: float, spread: _Spread, seeds: int, images: int) -> RandomEffectsMean:
     if images < 2:
         return RandomEffectsMean(mean, float("nan"), float("nan"), float("nan"), seeds, images)
     variance, freedom = _combined(spread, seeds, images)
     error = float(np.sqrt(variance))
-    reach = float(stats.t.ppf((1 + level) / 2, freedom)) * error
+    reach = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
     p = float(2 * stats.t.sf(abs(mean) / error, freedom)) if error else float(mean == 0)
     return RandomEffectsMean(mean, mean - reach, mean + reach, p, seeds, images)
 

@@ -122,10 +122,6 @@ class Run:
             self._set_aside_if_damaged(shard)
         self.resumed = len(self._done())
 
-    def __str__(self) -> str:
-        aside = f", {len(self.set_aside)} damaged set aside" if self.set_aside else ""
-        return f"run {self.fingerprint}: resumed {self.resumed} of {self.shards} shards{aside}"
-
     def shard_path(self, shard: int) -> Path:
         """Return where shard number `shard` is or will be.
 
@@ -182,11 +178,8 @@ class Run:
                 raise BenchError(f"{self.shard_path(shard)} is being written by {owner}: let that finish")
             self._put(shard, data)
 
-    def read(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    def read(self) -> pd.DataFrame:
         """Return the records of all shards in order, with a fresh index.
-
-        Args:
-            columns: only these, all if None.
 
         Raises:
             BenchError: if shards are missing, damaged (they are set aside), or do not fit together.
@@ -200,7 +193,7 @@ class Run:
         tables = []
         for shard, path in enumerate(paths):
             try:
-                tables.append(parquet.read(path, columns))
+                tables.append(parquet.read(path))
             except parquet.DamagedShard as damage:
                 self._set_aside_if_damaged(shard, thorough=True)
                 raise BenchError(

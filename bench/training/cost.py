@@ -25,8 +25,8 @@ from models.mask2former.train import as_samples
 from models.sami.targets import CLIP, Target, pixel_target, token_target
 from models.training.classify import classify_stage
 from models.training.distill import EncoderTrainer, distill_stage
-from models.training.estimate import Estimate, estimate, student_flops, teacher_flops
 from models.training.fastsam import fastsam_stage
+from models.training.flops import student_flops, teacher_flops
 from models.training.loop import Stage
 from models.training.masked import masked_stage
 from models.training.promptable import PromptableTrainer, promptable_stage
@@ -46,28 +46,32 @@ def dry_run(run: TrainingRun, options: Options) -> None:
     """Print the cost of a training and of its teacher's features."""
     images = run.data.open(options.data).images if options.data else run.data.images
     target = _target(run, options)
-    found = _estimate(run, options, images, target)
+    recipe = adapted(run, options, images=images)
+    counted = _counted(run, recipe, target)
+    found = estimate(recipe, counted.student, counted.teacher, images=images)
     table = Table(title=f"{run.name}: what training costs", box=None, show_header=False, title_justify="left")
     rows = {
         "data": f"{run.data.name}, {images:,} images",
-        "steps": f"{found.steps:,}",
-        "epochs": f"{found.epochs:,.1f}",
+        "steps": f"{recipe.steps:,}",
+        "epochs": f"{found.samples / images:,.1f}",
         "images the student sees": f"{found.samples:,}",
-        "parameters": f"{found.parameters / 1e6:,.1f} M",
-        "student, forward and backward": f"{found.student_flops_per_image / 1e9:,.1f} GFLOP an image",
+        "parameters": f"{counted.parameters / 1e6:,.1f} M",
+        "student, forward and backward": f"{counted.student / 1e9:,.1f} GFLOP an image",
     }
     if target and found.teacher_images:
-        rows["teacher, forward"] = f"{found.teacher_flops_per_image / 1e9:,.1f} GFLOP an image"
+        rows["teacher, forward"] = f"{counted.teacher / 1e9:,.1f} GFLOP an image"
         rows["images the teacher sees"] = f"{found.teacher_images:,}"
         rows["target"] = f"{target.name} \\[{TOKENS}, {target.width}]"
-        views = adapted(run, options, images=images).views or 1
+        views = recipe.views or 1
         need = disk_need(images, views, TOKENS, target.width)
         rows[f"disk for its features of {views} view{'s' if views > 1 else ''}"] = f"{need / 1e9:,.3g} GB"
-    rows["in all"] = f"{found.total_flops:.3g} FLOP"
-    one = "GPU" if run.scale.tflops > 1 else "core"
-    rows[f"{one} hours"] = f"{found.gpu_hours:,.1f}"
-    rows[f"hours on {found.processes} {one}(s)"] = f"{found.hours:,.1f}"
-    peak = options.gpu_tflops or run.scale.tflops
+    flops = found.student_flops + found.teacher_flops
+    rows["in all"] = f"{flops:.3g} FLOP"
+    one, peak = "GPU" if run.scale.tflops > 1 else "core", options.gpu_tflops or run.scale.tflops
+    hours = hours_of(flops, peak * options.utilisation)
+    processes = options.gpus or PartialState(cpu=not torch.cuda.is_available()).num_processes
+    rows[f"{one} hours"] = f"{hours:,.1f}"
+    rows[f"hours on {processes} {one}(s)"] = f"{hours / processes:,.1f}"
     rows["assumed"] = f"{peak:g} TFLOP/s x {options.utilisation:.0%} utilisation a {one}"
     for name, value in rows.items():
         table.add_row(name, value)
@@ -83,51 +87,81 @@ def dry_run_all(title: str, todo: Mapping[str, Any], options: Options) -> None:
         options: the hardware assumed.
     """
     table = Table("training", "steps", "samples", "FLOP", "core hours", title=title, box=None, title_justify="left")
-    costs = [_line(one.arguments, options) for one in todo.values()]
-    total, processes = sum(cost.flops for cost in costs), options.gpus or 2
-    for name, cost in zip(todo, costs, strict=True):
-        table.add_row(name, f"{cost.steps:,}", f"{cost.samples:,}", f"{cost.flops:.3g}", f"{cost.hours:,.2f}")
-    hours = sum(cost.hours for cost in costs)
+    peak, processes = options.gpu_tflops or RUNS["sam-micro"].scale.tflops, options.gpus or 2
+    all_samples, all_flops, all_hours = 0, 0.0, 0.0
+    for name, one in todo.items():
+        steps, samples, flops = _line(one.arguments, options)
+        hours = hours_of(flops, peak * options.utilisation)
+        table.add_row(name, f"{steps:,}", f"{samples:,}", f"{flops:.3g}", f"{hours:,.2f}")
+        all_samples, all_flops, all_hours = all_samples + samples, all_flops + flops, all_hours + hours
     table.add_section()
-    table.add_row("in all", "", f"{sum(cost.samples for cost in costs):,}", f"{total:.3g}", f"{hours:,.2f}")
-    peak = options.gpu_tflops or RUNS["sam-micro"].scale.tflops
+    table.add_row("in all", "", f"{all_samples:,}", f"{all_flops:.3g}", f"{all_hours:,.2f}")
     assumed = f"{peak:g} TFLOP/s x {options.utilisation:.0%} utilisation a core"
-    table.caption = f"{hours / processes:,.1f} hours on {processes} cores; assumed: {assumed}"
+    table.caption = f"{all_hours / processes:,.1f} hours on {processes} cores; assumed: {assumed}"
     Console().print(table)
 
 
-class _Line(NamedTuple):
-    steps: int
+def _line(arguments: Sequence[str], options: Options) -> tuple[int, int, float]:
+    """Return (steps, samples, FLOP) of one command; features that are kept count where they are made."""
+    trains = arguments[0] == "train"
+    teaching = (run for run in RUNS.values() if run.teacher == arguments[-1] and isinstance(run.recipe, MaskedRecipe))
+    run = RUNS[arguments[1]] if trains else next(teaching)
+    recipe = adapted(run, options, images=run.data.images)
+    counted = _counted(run, recipe, _target(run, options))
+    found = estimate(recipe, counted.student, counted.teacher, images=run.data.images)
+    if trains:
+        return recipe.steps, found.samples, found.student_flops
+    return 0, found.teacher_images, found.teacher_flops
+
+
+class Estimate(NamedTuple):
+    """What a training computes."""
+
     samples: int
-    flops: float
-    hours: float
+    """Images that the student sees."""
+    teacher_images: int
+    """Images that the teacher sees: fewer than the student where its features are cached."""
+    student_flops: float
+    """Of the whole run, forward and backward."""
+    teacher_flops: float
+    """Of the whole run, forward."""
 
 
-def _line(arguments: Sequence[str], options: Options) -> _Line:
-    """Return the cost of one command; features that are kept count where they are made."""
-    if arguments[0] == "train":
-        run = RUNS[arguments[1]]
-        found = _estimate(run, options, run.data.images, _target(run, options))
-        flops = float(found.student_flops_per_image) * found.samples
-        return _Line(found.steps, found.samples, flops, found.gpu_hours * flops / found.total_flops)
-    run = next(run for run in RUNS.values() if run.teacher == arguments[-1] and isinstance(run.recipe, MaskedRecipe))
-    found = _estimate(run, options, run.data.images, _target(run, options))
-    flops = float(found.teacher_flops_per_image) * found.teacher_images
-    return _Line(0, found.teacher_images, flops, found.gpu_hours * flops / found.total_flops)
+def estimate(recipe: Any, student: int, teacher: int, *, images: int) -> Estimate:
+    """Return what a recipe computes.
+
+    Args:
+        recipe: its steps and images a step, and the crops whose features are made once, if they are kept.
+        student: operations of one image, see `student_flops`.
+        teacher: operations of one image, see `teacher_flops`; 0 without a teacher.
+        images: in the data set.
+    """
+    samples = recipe.steps * recipe.images_per_step
+    views = recipe.views if isinstance(recipe, MaskedRecipe) else None
+    teacher_images = 0 if not teacher else samples if views is None else images * views
+    return Estimate(samples, teacher_images, float(student) * samples, float(teacher) * teacher_images)
 
 
-def _estimate(run: TrainingRun, options: Options, images: int, target: Target | None) -> Estimate:
-    recipe = adapted(run, options, images=images)
+def hours_of(flops: float, tflops: float) -> float:
+    """Return the hours that one GPU takes at 1e12 `tflops` a second, as if reading and communication cost nothing."""
+    return flops / (tflops * 1e12) / 3600
+
+
+class _Counted(NamedTuple):
+    parameters: int
+    """Of the network that is trained, in pretraining with its decoder."""
+    student: int
+    """Operations of one image, forward and backward."""
+    teacher: int
+    """Likewise, forward; 0 without a teacher."""
+
+
+def _counted(run: TrainingRun, recipe: Any, target: Target | None) -> _Counted:
     example = _EXAMPLES[type(recipe)](run, recipe, target)
-    return estimate(
-        example.network,
-        recipe,
+    return _Counted(
+        sum(p.numel() for p in example.network.parameters()),
         student_flops(example.trainer, example.stage, example.batch),
         teacher_flops(target, SIZE) if target and run.teacher else 0,
-        images=images,
-        processes=options.gpus or PartialState(cpu=not torch.cuda.is_available()).num_processes,
-        tflops=(options.gpu_tflops or run.scale.tflops) * options.utilisation,
-        cached_views=recipe.views if isinstance(recipe, MaskedRecipe) else None,
     )
 
 

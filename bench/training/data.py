@@ -15,7 +15,7 @@ from bench.data.ade20k import open_ade20k
 from bench.data.dead_leaves import ade20k, detection, imagenet
 from bench.data.dead_leaves.training import TRAINING_SEED, MaskBatches, training_scenes
 from bench.data.imagenet import open_imagenet
-from bench.data.instances import open_coco_train
+from bench.data.instances import open_instances
 from bench.data.photos import PhotoFolder
 from bench.data.sa1b import EXTENSIONS, Sa1bBatches, nothing_there
 from bench.data.tars import open_shards
@@ -77,14 +77,12 @@ def _root(data: Path | None) -> Path:
 
 def _photos(data: Path | None) -> Opened:
     photos = PhotoFolder(data or _root(None) / "imagenet" / "train")
-    facts = {"images": len(photos)}
-    return Opened(photos, len(photos), lambda _: facts, identity=photos.names_sha256())
+    return Opened(photos, len(photos), lambda _: {"images": len(photos)}, identity=photos.names_sha256())
 
 
 def _imagenet(data: Path | None) -> Opened:
     photos = open_imagenet(_root(data), "train")
-    facts = {"images": len(photos)}
-    return Opened(photos, len(photos), lambda _: facts, 1000, np.asarray(photos.labels))
+    return Opened(photos, len(photos), lambda _: {"images": len(photos)}, 1000, np.asarray(photos.labels))
 
 
 def _sa1b(data: Path | None) -> Opened:
@@ -100,15 +98,14 @@ def _sa1b(data: Path | None) -> Opened:
 
 
 def _coco(data: Path | None) -> Opened:
-    photos = CocoPhotos(open_coco_train(_root(data)))
+    photos = CocoPhotos(open_instances("coco-train", _root(data)))
     facts = {"images": len(photos), "without_objects": photos.without_objects}
     return Opened(photos, len(photos), lambda _: facts, len(photos.category_ids))
 
 
 def _ade20k(data: Path | None) -> Opened:
     photos = open_ade20k(_root(data), "training")
-    facts = {"images": len(photos)}
-    return Opened(photos, len(photos), lambda _: facts, len(photos.names))
+    return Opened(photos, len(photos), lambda _: {"images": len(photos)}, len(photos.names))
 
 
 def _scenes(count: int) -> Opened:

@@ -154,7 +154,13 @@ def _cached(teacher: str, identity: str, folder: Path, job: Job) -> FeatureCache
         processes.wait_for_everyone()
     cache = FeatureCache(folder)
     cache.check(
-        CROP_SEED, recipe.crop_scale, SIZE, identity, views=recipe.views, images=data.images, photos=data.identity
+        seed=CROP_SEED,
+        scale=recipe.crop_scale,
+        size=SIZE,
+        teacher_sha256=identity,
+        views=recipe.views,
+        images=data.images,
+        photos=data.identity,
     )
     return cache
 

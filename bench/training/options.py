@@ -6,7 +6,7 @@ import importlib.util
 import shlex
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from bench.training.runs import TrainingRun
 from models import zoo
@@ -14,7 +14,6 @@ from models.errors import BenchError
 from models.sami.targets import Input, Layer
 from models.training.recipes import MaskedRecipe, Recipe, SemanticRecipe
 
-AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from safetensors.torch import save_file
 from torch import nn
 
@@ -18,7 +17,7 @@ from bench.data.dead_leaves.detection import detection_root
 from bench.data.dead_leaves.imagenet import imagenet_root
 from bench.data.imagenet import open_imagenet
 from bench.data.images import read_rgb
-from bench.data.instances import open_coco
+from bench.data.instances import open_instances
 from bench.progress import progress
 from bench.store.disk import write_whole
 from bench.training.job import Job, folder_of
@@ -28,12 +27,11 @@ from models import zoo
 from models.classifier.network import evaluate_classifier
 from models.engine import exact_engine, threads
 from models.errors import BenchError
-from models.mask2former import cards as segmenter_cards
 from models.training.loop import Visit
 from models.training.recipes import ClassifyRecipe, DetectRecipe
-from models.vitdet import cards as detectors
 from protocols import table2, table3
 from protocols.axes import PRESETS
+from protocols.plan import registry_of
 from protocols.predictors import ModelPredictor
 from protocols.saved_predictions import write_recording
 from protocols.table4_prompts import ask_boxes
@@ -139,7 +137,7 @@ def _visited(job: Job, step: int) -> Path:
 
 def _write_figure7(job: Job, training: dict[str, Any], folder: Path) -> None:
     """Evaluate the weights of several epochs on the held-out objects, and write down each IoU of a box prompt."""
-    instances = open_coco(world_root())
+    instances = open_instances("coco", world_root())
     points = []
     with progress(f"{job.name}, Figure 7", total=len(FIGURE7_EPOCHS) * len(instances.images), unit="images") as advance:
         for epoch, step in _steps(job).items():
@@ -166,46 +164,21 @@ def _write_figure7(job: Job, training: dict[str, Any], folder: Path) -> None:
 
 def _answers_recording(job: Job, weights: Path, training: dict[str, Any], folder: Path) -> None:
     """Keep what a detector (Table 2) or segmenter (Table 3) predicts for all held-out images, as its table asks."""
+    table: Any = table2 if isinstance(job.recipe, DetectRecipe) else table3
+    source = open_instances("coco", detection_root()) if table is table2 else open_ade20k(ade20k_root())
+    data, registry = table.data_set(source, None), registry_of(table)
+    (row,) = (str(card.paper_row) for card in registry.cards() if card.name == job.name)
     exact_engine()
-    with threads(1):
-        found = (_detections if isinstance(job.recipe, DetectRecipe) else _areas)(job, weights)
+    with threads(1), progress(f"{job.name} on {data.name}", total=data.of_images, unit="images") as advance:
+        records = table.ask(registry.load(job.name, weights), data, data.asked.images, advance)
     facts = {
         "model": job.name,
-        "data": found.sha256,
-        "image_ids": found.image_ids,
+        "data": data.sha256,
+        "image_ids": list(data.asked.ids),
         **{key: training[key] for key in ("date", "start", "seconds", "recipe", "made_with")},
         "curve": _curve(job.folder),
     }
-    protocol = found.protocol
-    write_recording(
-        folder, found.records, table=protocol.NAME, version=protocol.VERSION, row=found.row, seed=job.seed, facts=facts
-    )
-
-
-class _Found(NamedTuple):
-    """What a model answered."""
-
-    protocol: Any
-    row: str
-    records: pd.DataFrame
-    image_ids: list[int]
-    sha256: str
-    """Of the images."""
-
-
-def _detections(job: Job, weights: Path) -> _Found:
-    instances, model = open_coco(detection_root()), detectors.load(job.name, weights)
-    with progress(f"{job.name} on coco", total=len(instances.images), unit="images") as advance:
-        records = table2.ask(model, table2.data_set(instances, None), instances.images, advance)
-    image_ids = [info.id for info in instances.images]
-    return _Found(table2, detectors.card(job.name).paper_row, records, image_ids, instances.sha256)
-
-
-def _areas(job: Job, weights: Path) -> _Found:
-    photos, model = open_ade20k(ade20k_root()), segmenter_cards.load(job.name, weights)
-    with progress(f"{job.name} on ade20k", total=len(photos), unit="images") as advance:
-        records = table3.ask(model, table3.data_set(photos, None), range(len(photos)), advance)
-    return _Found(table3, segmenter_cards.card(job.name).paper_row, records, list(range(len(photos))), photos.sha256)
+    write_recording(folder, records, table=table.NAME, version=table.VERSION, row=row, seed=job.seed, facts=facts)
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:

@@ -5,9 +5,8 @@ Nothing is downloaded: a user puts the authors' file into the weights folder, or
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from models import checkpoints, row_cards
 from models.classifier.network import CROP_SHARE, micro_classifier, predict
 from models.errors import BenchError
-from models.row_cards import RowCard
+from models.row_cards import Registry, RowCard
 
 _FACEBOOK = "https://dl.fbaipublicfiles.com"
 
@@ -43,12 +42,10 @@ class LoadedClassifier:
         network: in evaluation mode.
     """
 
-    def __init__(
-        self, card: ClassifierCard, network: nn.Module, *, checkpoint_sha256: str, custom: bool, device: str
-    ) -> None:
+    def __init__(self, card: ClassifierCard, network: nn.Module, *, checkpoint_sha256: str, custom: bool) -> None:
         self.name, self.checkpoint_sha256, self.custom = card.name, checkpoint_sha256, custom
-        self.network = network.eval()
-        self._device, self._crop_share = device, card.crop_share
+        self.network = network
+        self._device, self._crop_share = next(network.parameters()).device, card.crop_share
 
     def predict(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Return the five likeliest classes of photos uint8 [H, W, 3], int64 [B, 5], the likeliest first.
@@ -60,60 +57,6 @@ class LoadedClassifier:
             return predict(self.network, images, device=self._device, crop_share=self._crop_share)
         except BenchError as error:
             raise BenchError(f"model '{self.name}': {error}") from None
-
-
-def load(
-    name: str, checkpoint: str | Path | None = None, *, device: str = "cpu", trusted: Collection[str] = ()
-) -> LoadedClassifier:
-    """Load a classifier with its weights.
-
-    Args:
-        name: of the model, see `names`.
-        checkpoint: file to use instead of the published one: safetensors, or a torch file of tensors alone.
-        device: as torch names it.
-        trusted: nothing, since reading such a file runs no code.
-
-    Raises:
-        BenchError: if the name is unknown, nobody can have its weights, or the file is missing, damaged or of
-            another model.
-    """
-    found = card(name)
-    path = row_cards.checkpoint_file(found, checkpoint)
-    state = renamed(checkpoints.read_state_dict(path, found.file_card))
-    network = _build(found, state)
-    checkpoints.fill(network, state, card=found.file_card, path=path)
-    row_cards.to_device(network, device)
-    digest = checkpoints.sha256_of(path)
-    return LoadedClassifier(found, network, checkpoint_sha256=digest, custom=checkpoint is not None, device=device)
-
-
-def cards() -> Sequence[RowCard]:
-    """Return all cards, in the order of the table."""
-    return CARDS
-
-
-def modules(name: str) -> tuple[str, ...]:
-    """Return the names of the modules that make a model's predictions what they are."""
-    return (__name__,)
-
-
-def available(name: str) -> tuple[bool, str]:
-    """Return whether a classifier can be loaded here, and if not, why."""
-    return row_cards.available(card(name))
-
-
-def names() -> list[str]:
-    """Return the names of all classifiers that weights exist for, in the order of Table 1, micro models last."""
-    return [one.name for one in CARDS if one.filename is not None]
-
-
-def card(name: str) -> ClassifierCard:
-    """Return the card of a classifier.
-
-    Raises:
-        BenchError: if there is no such classifier; it names the nearest one.
-    """
-    return row_cards.find(name, CARDS, "classifier")
 
 
 def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -152,12 +95,6 @@ def _deit(size: str, paper_row: str, architecture: str, digest: str, why: str) -
 
 def _without(paper_row: str, why: str, architecture: str | None = None) -> ClassifierCard:
     return ClassifierCard(name=paper_row.lower(), paper_row=paper_row, scale="paper", timm=architecture, note=why)
-
-
-def _micro(paper_row: str) -> ClassifierCard:
-    name = f"{paper_row.lower()}-micro-classify"
-    filename = f"{name}.safetensors"
-    return ClassifierCard(name=name, paper_row=paper_row, scale="micro", filename=filename, note=row_cards.MICRO_NOTE)
 
 
 _NEVER_RELEASED = "the paper's authors released neither pretrained nor finetuned weights"
@@ -219,6 +156,19 @@ CARDS: tuple[ClassifierCard, ...] = (
     _without("DINO-B", _BACKBONE_ONLY, _B),
     _without("iBOT-B", _BACKBONE_ONLY, _B),
     _without("SAMI-B", _NEVER_RELEASED, _B),
-    *(_micro(row) for row in ("MAE-Ti", "SAMI-Ti", "MAE-S", "SAMI-S")),
+    *(
+        row_cards.micro_card(ClassifierCard, f"{row.lower()}-micro-classify", row)
+        for row in ("MAE-Ti", "SAMI-Ti", "MAE-S", "SAMI-S")
+    ),
 )
 """Every row of Table 1, and this project's stand-ins for four of them."""
+_registry = Registry(
+    module=__name__,
+    what="classifier",
+    all=CARDS,
+    read=lambda path, file_card: renamed(checkpoints.read_state_dict(path, file_card)),
+    build=_build,
+    model=LoadedClassifier,
+)
+cards, card, available = _registry.cards, _registry.card, _registry.available
+modules, load = _registry.modules, _registry.load

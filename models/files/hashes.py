@@ -15,16 +15,11 @@ from pathlib import Path
 from models.errors import BenchError
 from models.files.folders import cache_folder
 
-_CHUNK = 1 << 20
-
 
 def hash_file(path: Path, algorithm: str = "sha256") -> str:
     """Return the hash of a file, read now."""
-    hashed = hashlib.new(algorithm)
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            hashed.update(chunk)
-    return hashed.hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def remembered_sha256(path: Path) -> str:

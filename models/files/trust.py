@@ -5,7 +5,7 @@ Trust goes to bytes, not to names: a file is copied where nobody else writes, th
 
 from __future__ import annotations
 
-import hashlib
+import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,8 +16,6 @@ from models.errors import BenchError
 from models.files.containers import open_container
 from models.files.hashes import hash_file
 from models.files.pickles import asked_for, runs_code
-
-_CHUNK = 1 << 20
 
 
 def vouched_for(files: Iterable[str | Path]) -> frozenset[str]:
@@ -52,7 +50,8 @@ def trusted_copy(path: Path, card: ModelCard, trusted: Collection[str] = ()) -> 
     with tempfile.TemporaryDirectory(prefix="trusted-") as folder:
         copy = Path(folder) / f"{path.stem}.pt"
         try:
-            digest = _copied(path, copy)
+            shutil.copyfile(path, copy)
+            digest = hash_file(copy)
         except OSError as error:
             raise BenchError(
                 f"'{path}' cannot be copied to '{folder}' ({error.strerror or error}): make room there, or set TMPDIR"
@@ -64,13 +63,3 @@ def trusted_copy(path: Path, card: ModelCard, trusted: Collection[str] = ()) -> 
             why = f"the checkpoint of '{card.name}' {published} (sha256 {digest})"
             raise runs_code(path, unusual or names, f"{why}, add --trust {path} if you know who made it")
         yield copy
-
-
-def _copied(path: Path, copy: Path) -> str:
-    """Copy a file and return the sha256 of what was written."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file, copy.open("xb") as kept:
-        while chunk := file.read(_CHUNK):
-            kept.write(chunk)
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from torch import nn
 
-from models import checkpoints, row_cards
+from models import row_cards
 from models.errors import BenchError
 from models.mask2former.build import SIZES, mask2former, mask2former_micro
 from models.mask2former.evaluate import areas, predict
-from models.row_cards import RowCard
+from models.row_cards import Registry, RowCard
 from models.sami.build import MICRO_SIZES
 
 
@@ -39,7 +38,7 @@ class LoadedMask2Former:
 
     def __init__(self, card: SegmentationCard, network: nn.Module, *, checkpoint_sha256: str, custom: bool) -> None:
         self.name, self.checkpoint_sha256, self.custom = card.name, checkpoint_sha256, custom
-        self.network = network.eval()
+        self.network = network
 
     def areas(self, photo: np.ndarray, truth: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
         """Segment a photo uint8 [H, W, 3] and return areas of intersection and union, int64 [classes] px each.
@@ -64,65 +63,10 @@ class LoadedMask2Former:
             raise BenchError(f"model '{self.name}': {error}") from None
 
 
-def load(
-    name: str, checkpoint: str | Path | None = None, *, device: str = "cpu", trusted: Collection[str] = ()
-) -> LoadedMask2Former:
-    """Load a model with its weights.
-
-    Args:
-        name: of a card.
-        checkpoint: file to use instead of the packaged one: safetensors, or a torch file of tensors alone.
-        device: as torch names it.
-        trusted: nothing, since reading such a file runs no code.
-
-    Raises:
-        BenchError: if the name is unknown, nobody can have its weights, the file is missing, damaged or of another
-            model, or mmsegmentation cannot be used.
-    """
-    found = card(name)
-    path = row_cards.checkpoint_file(found, checkpoint)
-    state = checkpoints.read_state_dict(path, found.file_card)
-    network = found.build()
-    checkpoints.fill(network, state, card=found.file_card, path=path)
-    row_cards.to_device(network, device)
-    digest = checkpoints.sha256_of(path)
-    return LoadedMask2Former(found, network, checkpoint_sha256=digest, custom=checkpoint is not None)
-
-
-def cards() -> Sequence[RowCard]:
-    """Return all cards, in the order of the table."""
-    return CARDS
-
-
-def modules(name: str) -> tuple[str, ...]:
-    """Return the names of the modules that make a model's predictions what they are."""
-    return (__name__,)
-
-
-def available(name: str) -> tuple[bool, str]:
-    """Return whether a model's own weights are here, and if not, why."""
-    return row_cards.available(card(name))
-
-
-def card(name: str) -> SegmentationCard:
-    """Return the card of a model.
-
-    Raises:
-        BenchError: if there is no such model; it names the nearest one.
-    """
-    return row_cards.find(name, CARDS, "segmentation model")
-
-
 def _micro(paper_row: str) -> SegmentationCard:
+    build = partial(mask2former_micro, **MICRO_SIZES[paper_row.rpartition("-")[2].lower()])
     name = f"mask2former-{paper_row.lower()}-micro"
-    return SegmentationCard(
-        name=name,
-        paper_row=paper_row,
-        scale="micro",
-        build=partial(mask2former_micro, **MICRO_SIZES[paper_row.rpartition("-")[2].lower()]),
-        filename=f"{name}.safetensors",
-        note=f"{row_cards.MICRO_NOTE}; {_MICRO_RECIPE}",
-    )
+    return row_cards.micro_card(SegmentationCard, name, paper_row, _MICRO_RECIPE, build=build)
 
 
 _RECIPE = (
@@ -149,3 +93,12 @@ CARDS: tuple[SegmentationCard, ...] = (
     *(_micro(row) for row in _ROWS[:4]),
 )
 """Every row of Table 3, and this project's stand-ins."""
+_registry = Registry(
+    module=__name__,
+    what="segmentation model",
+    all=CARDS,
+    build=lambda found, state: found.build(),
+    model=LoadedMask2Former,
+)
+cards, card, available = _registry.cards, _registry.card, _registry.available
+modules, load = _registry.modules, _registry.load

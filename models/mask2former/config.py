@@ -9,20 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.mask2former.backbone import STRIDES
-from models.vitdet.pyramid import LEVELS
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 """ImageNet's, RGB, 0..255."""
 IGNORED = 255
 """Class of pixels that neither train nor count."""
-BACKBONE_FIXED = (
-    "backbone.pos_embed",
-    *(f".{norm}.{entry}" for norm in ("norm1", "norm2") for entry in ("weight", "bias")),
-    "backbone.pyramid.levels.p2.0.1.",
-    *(f"backbone.pyramid.levels.{level}.{part}.1." for level in LEVELS[: len(STRIDES)] for part in (1, 2)),
-)
-"""Parts of the names of the backbone's norms and positions. The longest part that is in a name decides in mmengine, and
-is all that counts for it: "backbone" would overrule what is said of norms, so that all of these are longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,45 +188,3 @@ def _matching(sizes: Mask2FormerSizes) -> dict[str, Any]:
 
 def _positions(width: int) -> dict[str, Any]:
     return {"num_feats": width // 2, "normalize": True}
-
-
-def optimizer_config(
-    learning_rate: float,
-    weight_decay: float,
-    backbone_multiplier: float,
-    clip_norm: float | None,
-    precision: str,
-    *,
-    backbone_norms_decay: bool = False,
-) -> dict[str, Any]:
-    """Return the configuration of mmengine's optimiser wrapper (section 4.2: AdamW).
-
-    Norms, positions and the learned queries do not decay, as in Mask2Former's own code.
-
-    Args:
-        learning_rate: peak.
-        weight_decay: decoupled.
-        backbone_multiplier: learning rate of ViT and pyramid over the others'.
-        clip_norm: largest gradient norm, None is off.
-        precision: "no", "bf16" or "fp16".
-        backbone_norms_decay: whether the backbone's norms and positions do after all.
-    """
-    backbone = {"lr_mult": backbone_multiplier, "decay_mult": 1.0}
-    fixed = () if backbone_norms_decay else BACKBONE_FIXED
-    embedding = {"lr_mult": 1.0, "decay_mult": 0.0}
-    wrapper = {"type": "OptimWrapper"}
-    if precision != "no":
-        wrapper = {"type": "AmpOptimWrapper", "dtype": {"bf16": "bfloat16", "fp16": "float16"}[precision]}
-    return {
-        **wrapper,
-        "optimizer": {"type": "AdamW", "lr": learning_rate, "weight_decay": weight_decay, "betas": (0.9, 0.999)},
-        "clip_grad": None if clip_norm is None else {"max_norm": clip_norm, "norm_type": 2},
-        "paramwise_cfg": {
-            "custom_keys": {
-                "backbone": backbone,
-                **{key: {**backbone, "decay_mult": 0.0} for key in fixed},
-                **dict.fromkeys(("query_embed", "query_feat", "level_embed"), embedding),
-            },
-            "norm_decay_mult": 0.0,
-        },
-    }

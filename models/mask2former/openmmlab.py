@@ -67,11 +67,6 @@ def import_mmseg() -> None:
     importlib.import_module("mmseg.models")
 
 
-def is_stand_in() -> bool:
-    """Whether mmcv's operators are the stand-in."""
-    return isinstance(sys.modules.get(EXTENSION), _Operators)
-
-
 def _stand_in() -> None:
     """Put the stand-in where `mmcv.ops` looks, and let deformable attention take its pure-PyTorch path everywhere."""
     operators = _Operators(EXTENSION)

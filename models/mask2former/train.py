@@ -19,13 +19,22 @@ import torch.distributed as dist
 from torch import nn
 
 from models.errors import BenchError
-from models.mask2former.config import optimizer_config
+from models.mask2former.backbone import STRIDES
 from models.mask2former.resume import KEPT, begin, load_weights, steps_of
 from models.training import loop
 from models.training.loop import POLY_POWER, Batches
 from models.training.prefetch import read_ahead
 from models.training.recipes import SemanticRecipe
+from models.vitdet.pyramid import LEVELS
 
+BACKBONE_FIXED = (
+    "backbone.pos_embed",
+    *(f".{norm}.{entry}" for norm in ("norm1", "norm2") for entry in ("weight", "bias")),
+    "backbone.pyramid.levels.p2.0.1.",
+    *(f"backbone.pyramid.levels.{level}.{part}.1." for level in LEVELS[: len(STRIDES)] for part in (1, 2)),
+)
+"""Parts of the names of the backbone's norms and positions. The longest part that is in a name decides in mmengine, and
+is all that counts for it: "backbone" would overrule what is said of norms, so that all of these are longer."""
 _RUNNERS = itertools.count()
 """mmengine keeps what it logs by the name of the experiment; two in one process must not share it."""
 
@@ -71,14 +80,7 @@ def train_semantic(
         work_dir=str(out),
         train_dataloader=_Data(batches, recipe.steps, workers, rank, processes),  # type: ignore[arg-type]
         train_cfg={"type": _loop(out), "max_iters": recipe.steps},
-        optim_wrapper=optimizer_config(
-            recipe.learning_rate,
-            recipe.weight_decay,
-            recipe.backbone_multiplier,
-            recipe.clip_norm,
-            recipe.precision,
-            backbone_norms_decay=recipe.backbone_norms_decay,
-        ),
+        optim_wrapper=optimizer_config(recipe),
         param_scheduler=_schedule(recipe),
         default_hooks=_hooks(recipe),
         custom_hooks=[_step_hook(recipe, out, advance)],
@@ -161,6 +163,34 @@ def as_samples(batch: Any) -> dict[str, Any]:
         samples.append(sample)
     images = [torch.from_numpy(np.ascontiguousarray(image)) for image in batch["images"]]
     return {"inputs": images, "data_samples": samples}
+
+
+def optimizer_config(recipe: SemanticRecipe) -> dict[str, Any]:
+    """Return the configuration of mmengine's optimiser wrapper (section 4.2: AdamW).
+
+    Norms, positions and the learned queries do not decay, as in Mask2Former's own code; those of the backbone may after
+    all, and its ViT and pyramid learn at a rate of their own.
+    """
+    backbone = {"lr_mult": recipe.backbone_multiplier, "decay_mult": 1.0}
+    fixed = () if recipe.backbone_norms_decay else BACKBONE_FIXED
+    embedding = {"lr_mult": 1.0, "decay_mult": 0.0}
+    wrapper = {"type": "OptimWrapper"}
+    if recipe.precision != "no":
+        wrapper = {"type": "AmpOptimWrapper", "dtype": {"bf16": "bfloat16", "fp16": "float16"}[recipe.precision]}
+    rates = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
+    return {
+        **wrapper,
+        "optimizer": {"type": "AdamW", **rates, "betas": (0.9, 0.999)},
+        "clip_grad": None if recipe.clip_norm is None else {"max_norm": recipe.clip_norm, "norm_type": 2},
+        "paramwise_cfg": {
+            "custom_keys": {
+                "backbone": backbone,
+                **{key: {**backbone, "decay_mult": 0.0} for key in fixed},
+                **dict.fromkeys(("query_embed", "query_feat", "level_embed"), embedding),
+            },
+            "norm_decay_mult": 0.0,
+        },
+    }
 
 
 def _schedule(recipe: SemanticRecipe) -> list[dict[str, Any]]:

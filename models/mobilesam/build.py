@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -24,12 +25,12 @@ def mobilesam(
     window_sizes: tuple[int, int, int, int] = (7, 7, 14, 7),
     drop_path_rate: float = 0.0,
     prompt_dim: int = 256,
-    decoder_heads: int = 8,
-    decoder_mlp_dim: int = 2048,
-    upscaling_channels: tuple[int, int] | None = None,
-    iou_head_hidden_dim: int = 256,
+    **decoder: Any,
 ) -> SamNetwork:
-    """Build MobileSAM (mobile_sam.pt), or one of other widths; see `TinyVitEncoder` and `build_network`."""
+    """Build MobileSAM (mobile_sam.pt), or one of other widths.
+
+    See `TinyVitEncoder` for those of the encoder; `decoder` are keywords of `build_network`.
+    """
     encoder = TinyVitEncoder(
         img_size=img_size,
         embed_dims=embed_dims,
@@ -39,15 +40,7 @@ def mobilesam(
         drop_path_rate=drop_path_rate,
         out_chans=prompt_dim,
     )
-    return build_network(
-        encoder,
-        img_size=img_size,
-        prompt_dim=prompt_dim,
-        decoder_heads=decoder_heads,
-        decoder_mlp_dim=decoder_mlp_dim,
-        upscaling_channels=upscaling_channels,
-        iou_head_hidden_dim=iou_head_hidden_dim,
-    )
+    return build_network(encoder, img_size=img_size, prompt_dim=prompt_dim, **decoder)
 
 
 def official_key_map(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 from torch import nn
 
@@ -65,12 +66,9 @@ def sam(
     img_size: int = 1024,
     patch_size: int = 16,
     prompt_dim: int = 256,
-    decoder_heads: int = 8,
-    decoder_mlp_dim: int = 2048,
-    upscaling_channels: tuple[int, int] | None = None,
-    iou_head_hidden_dim: int = 256,
+    **decoder: Any,
 ) -> SamNetwork:
-    """Build a SAM of any size; see `ImageEncoder` and `build_network` for the widths."""
+    """Build a SAM of any size; see `ImageEncoder` for its widths, `decoder` are keywords of `build_network`."""
     encoder = ImageEncoder(
         img_size=img_size,
         patch_size=patch_size,
@@ -81,16 +79,7 @@ def sam(
         global_attn_indexes=global_attn_indexes,
         out_chans=prompt_dim,
     )
-    return build_network(
-        encoder,
-        img_size=img_size,
-        patch_size=patch_size,
-        prompt_dim=prompt_dim,
-        decoder_heads=decoder_heads,
-        decoder_mlp_dim=decoder_mlp_dim,
-        upscaling_channels=upscaling_channels,
-        iou_head_hidden_dim=iou_head_hidden_dim,
-    )
+    return build_network(encoder, img_size=img_size, patch_size=patch_size, prompt_dim=prompt_dim, **decoder)
 
 
 def sam_vit_b() -> SamNetwork:

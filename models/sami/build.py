@@ -1,11 +1,8 @@
-"""Masked autoencoders in the paper's sizes and in micro ones, and public MAE checkpoints in their place."""
+"""Masked autoencoders in the paper's sizes and in micro ones."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal
-
-from torch import Tensor
 
 from models.sami.encoder import ViTEncoder
 from models.sami.network import MaskedAutoencoder
@@ -23,8 +20,6 @@ MICRO_SIZES: dict[str, dict[str, Any]] = {
 """The encoders of micro EfficientSAM-Ti and -S, pretrained at 224 px."""
 MICRO_DECODER: dict[str, Any] = {"decoder_dim": 64, "decoder_depth": 2, "decoder_heads": 4}
 """Of pretraining: the paper's 8 blocks of width 512 beside encoders of 192 to 768."""
-PIXELS = 16 * 16 * 3
-"""Width of a pixel target."""
 Decoder = Literal["masked", "all"]
 
 
@@ -43,12 +38,3 @@ def micro_autoencoder(size: str, *, decoder: Decoder, target_dim: int) -> Masked
     """Build a micro autoencoder of size "ti" or "s"; see `masked_autoencoder`."""
     encoder = ViTEncoder(**MICRO_SIZES[size])
     return MaskedAutoencoder(encoder, target_dim=target_dim, decoder=decoder, **MICRO_DECODER)
-
-
-def from_mae(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a public MAE state dict under our names: the encoder's entries get their prefix."""
-    return {name if _of_decoder(name) else f"encoder.{name}": value for name, value in state.items()}
-
-
-def _of_decoder(name: str) -> bool:
-    return name.startswith(("decoder_", "mask_token"))

@@ -120,21 +120,3 @@ def into_efficientsam(image_encoder: nn.Module, encoder_state: Mapping[str, Tens
         )
     check_numbers(encoder_state, own, "the pretrained encoder")
     image_encoder.load_state_dict({**own, **vit})
-
-
-def from_efficientsam(encoder: ViTEncoder, image_encoder_state: Mapping[str, Tensor]) -> None:
-    """Load the ViT of an EfficientSAM image encoder, whose neck is left out.
-
-    Raises:
-        BenchError: if it is of another size.
-    """
-    own = encoder.state_dict()
-    vit = {name: value for name, value in image_encoder_state.items() if not name.startswith("neck.")}
-    wrong = [name for name in to_efficientsam(own) if name not in vit or vit[name].shape != own[name].shape]
-    wrong += [name for name in vit if name not in own]
-    if wrong:
-        raise BenchError(
-            f"the EfficientSAM encoder does not fit a ViT of {encoder.embed_dim} x {encoder.depth}: '{wrong[0]}' has "
-            "another shape or is missing, build the encoder in the checkpoint's size"
-        )
-    encoder.load_state_dict({**own, **vit})

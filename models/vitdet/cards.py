@@ -5,15 +5,14 @@ Nothing is downloaded: a user puts the file into the weights folder, or passes i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from models import checkpoints, row_cards
+from models import row_cards
 from models.errors import BenchError
-from models.row_cards import RowCard
+from models.row_cards import Registry, RowCard
 from models.sami.build import MICRO_SIZES
 from models.vitdet.build import vitdet, vitdet_micro
 from models.vitdet.checkpoint import read_detector
@@ -40,12 +39,10 @@ class LoadedDetector:
         classes: how many kinds of objects it knows.
     """
 
-    def __init__(
-        self, card: DetectorCard, network: VitDet, *, checkpoint_sha256: str, custom: bool, device: str
-    ) -> None:
+    def __init__(self, card: DetectorCard, network: VitDet, *, checkpoint_sha256: str, custom: bool) -> None:
         self.name, self.checkpoint_sha256, self.custom = card.name, checkpoint_sha256, custom
         self.classes = network.classes
-        self._network, self._device = network, device
+        self._network, self._device = network, next(network.parameters()).device
 
     def detect(self, photos: Sequence[np.ndarray]) -> list[Found]:
         """Find the objects of photos uint8 [H, W, 3] RGB, one by one, so that no answer depends on the batch.
@@ -57,55 +54,6 @@ class LoadedDetector:
             return [found for photo in photos for found in detect(self._network, [photo], device=self._device)]
         except BenchError as error:
             raise BenchError(f"model '{self.name}': {error}") from None
-
-
-def load(
-    name: str, checkpoint: str | Path | None = None, *, device: str = "cpu", trusted: Collection[str] = ()
-) -> LoadedDetector:
-    """Load a detector with its weights.
-
-    Args:
-        name: of the model, see `CARDS`.
-        checkpoint: file to use instead of the published one: safetensors, a torch file of tensors alone, or
-            detectron2's .pkl.
-        device: as torch names it.
-        trusted: nothing, since reading such a file runs no code.
-
-    Raises:
-        BenchError: if the name is unknown, nobody can have its weights, or the file is missing, damaged or of
-            another model.
-    """
-    found = card(name)
-    path = row_cards.checkpoint_file(found, checkpoint)
-    network = build(found)
-    checkpoints.fill(network, read_detector(path, found.file_card), card=found.file_card, path=path)
-    row_cards.to_device(network, device)
-    digest = checkpoints.sha256_of(path)
-    return LoadedDetector(found, network.eval(), checkpoint_sha256=digest, custom=checkpoint is not None, device=device)
-
-
-def cards() -> Sequence[RowCard]:
-    """Return all cards, in the order of the table."""
-    return CARDS
-
-
-def modules(name: str) -> tuple[str, ...]:
-    """Return the names of the modules that make a model's predictions what they are."""
-    return (__name__,)
-
-
-def available(name: str) -> tuple[bool, str]:
-    """Return whether a detector can be loaded here, and if not, why."""
-    return row_cards.available(card(name))
-
-
-def card(name: str) -> DetectorCard:
-    """Return the card of a detector.
-
-    Raises:
-        BenchError: if there is no such detector; it names the nearest one.
-    """
-    return row_cards.find(name, CARDS, "detector")
 
 
 def build(found: DetectorCard) -> VitDet:
@@ -125,16 +73,8 @@ def _without(paper_row: str, why: str) -> DetectorCard:
 
 
 def _micro(paper_row: str) -> DetectorCard:
-    name = f"vitdet-{paper_row.lower()}-micro"
-    return DetectorCard(
-        name=name,
-        paper_row=paper_row,
-        scale="micro",
-        size=paper_row.rpartition("-")[2].lower(),
-        filename=f"{name}.safetensors",
-        threads=1,
-        note=f"{row_cards.MICRO_NOTE}; {_MICRO_RECIPE}",
-    )
+    name, size = f"vitdet-{paper_row.lower()}-micro", paper_row.rpartition("-")[2].lower()
+    return row_cards.micro_card(DetectorCard, name, paper_row, _MICRO_RECIPE, size=size, threads=1)
 
 
 _RECIPE = (
@@ -171,3 +111,13 @@ CARDS: tuple[DetectorCard, ...] = (
     *(_micro(row) for row in ("MAE-Ti", "SAMI-Ti", "MAE-S", "SAMI-S")),
 )
 """Every row of Table 2, and this project's stand-ins for four of them."""
+_registry = Registry(
+    module=__name__,
+    what="detector",
+    all=CARDS,
+    read=read_detector,
+    build=lambda found, state: build(found),
+    model=LoadedDetector,
+)
+cards, card, available = _registry.cards, _registry.card, _registry.available
+modules, load = _registry.modules, _registry.load

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 
 from bench.data import open_detections
 from bench.data.images import read_rgb
-from bench.data.instances import Instances, open_coco
+from bench.data.instances import Instances, open_instances
 from bench.data.sa1b import Sa1bBatches
 from bench.data.verify import verify
 from bench.metrics.ap import coco_ap
@@ -110,7 +110,7 @@ def test_damaged_annotations_give_what_pycocotools_gives_or_one_sentence(world: 
     outcomes: Counter[str] = Counter()
     for _file, what in chain(damaged([path], range(2000, 2040)), damaged([path], range(2100, 2250), mistake)):
         try:
-            everything(open_coco(world))
+            everything(open_instances("coco", world))
             opened, sentence = True, ""
         except BenchError as error:
             opened, sentence = False, str(error)
@@ -146,12 +146,12 @@ def test_damaged_detections_give_the_boxes_of_the_file_or_one_sentence(world: Pa
 
 
 def test_damaged_cache_entries_are_made_again(world: Path, tmp_path: Path) -> None:
-    expected = everything(open_coco(world))
+    expected = everything(open_instances("coco", world))
     boxes = open_detections(world / "boxes.json").for_image(2).boxes_xyxy.tolist()
     files = sorted(path for path in (tmp_path / "cache").rglob("*") if path.is_file())
     assert len(files) >= 4
     for _file, what in damaged(files, range(4000, 4120)):
-        assert everything(open_coco(world)) == expected, what
+        assert everything(open_instances("coco", world)) == expected, what
         assert open_detections(world / "boxes.json").for_image(2).boxes_xyxy.tolist() == boxes, what
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from models import zoo
 from protocols import fingerprint
-from protocols.fingerprint import ROOT, code_digest, modules_reached
+from protocols.fingerprint import ROOT, _reached, code_digest
 
 ASKING = "protocols.table4_prompts"
 
@@ -92,8 +92,8 @@ def test_every_module_that_asking_imports_is_reached() -> None:
     script = f"import sys, importlib; [importlib.import_module(m) for m in {sorted(roots)}]; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = {name for name in done.stdout.split() if name.partition(".")[0] in fingerprint.OURS}
-    assert loaded <= modules_reached(*roots)
-    assert "models.training.loop" not in modules_reached(*roots)
+    assert loaded <= _reached(frozenset(roots))[0].keys()
+    assert "models.training.loop" not in _reached(frozenset(roots))[0]
 
 
 def test_versions_of_the_libraries_that_compute_are_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,4 +101,4 @@ def test_versions_of_the_libraries_that_compute_are_part_of_it(monkeypatch: pyte
     for library in ("torch", "numpy", "pillow"):
         monkeypatch.setattr(fingerprint, "version", lambda name, of=library: "0" if name.lower() == of else real(name))
         assert digest("sam-vit-b") != before
-    assert "models.fastsam.yolo" in modules_reached(*zoo.modules("fastsam-x"))
+    assert "models.fastsam.yolo" in _reached(frozenset(zoo.modules("fastsam-x")))[0]

@@ -14,7 +14,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from bench.data import read_rgb
-from bench.data.instances import open_coco
+from bench.data.instances import open_instances
 from models.errors import BenchError
 from protocols import table2
 from protocols.plan import make_plan
@@ -84,7 +84,7 @@ def plan(registry: Registry, root: Path, **changes: Any) -> Any:
 
 
 def make(root: Path, tmp_path: Path, limit: int | None = None) -> tuple[TableResult, Registry]:
-    instances = open_coco(root)
+    instances = open_instances("coco", root)
     registry = Registry(
         {
             "vitdet-mae-ti-micro": Cheat("vitdet-mae-ti-micro", instances, 8),
@@ -118,7 +118,7 @@ def measured(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ta
 
 def test_box_and_mask_ap_are_those_of_pycocotools(measured: Any, shared: Path) -> None:
     result, registry, _ = measured
-    instances = open_coco(shared / "samples")
+    instances = open_instances("coco", shared / "samples")
     asked = instances.images[:LIMIT]
     for row in ("MAE-Ti", "SAMI-Ti"):
         model = registry.models[f"vitdet-{row.lower()}-micro"]
@@ -168,7 +168,7 @@ def test_a_second_table_asks_nobody_again(measured: Any, shared: Path) -> None:
 
 def test_a_photo_that_cannot_be_read_is_left_out_and_said(tmp_path: Path) -> None:
     root = lay_out(tmp_path / "data", split="val2017")
-    instances = open_coco(root)
+    instances = open_instances("coco", root)
     model = Cheat("vitdet-mae-ti-micro", instances, 1)
     (root / "coco" / "val2017" / "3.png").write_bytes(b"no photo")
     registry = Registry({model.name: model})
@@ -179,7 +179,7 @@ def test_a_photo_that_cannot_be_read_is_left_out_and_said(tmp_path: Path) -> Non
 
 def test_a_detector_of_other_classes_is_refused(tmp_path: Path) -> None:
     root = lay_out(tmp_path / "data", [*ANNOTATIONS, annotation(9, 4, 90)], split="val2017")
-    instances = open_coco(root)
+    instances = open_instances("coco", root)
     model = Cheat("vitdet-mae-ti-micro", instances, 1)
     model.classes = 80
     registry = Registry({model.name: model})

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.data import ImageInfo, open_coco, read_rgb
+from bench.data import ImageInfo, open_instances, read_rgb
 from models.errors import UnsupportedPrompt
 from protocols import table4_prompts as interactive
 from protocols.axes import PAPER, Axes, preset
@@ -16,7 +16,7 @@ from tests.protocols.fakes import DiscModel, disc, write_coco
 @pytest.fixture
 def coco(tmp_path):
     write_coco(tmp_path, [[disc(8, 9, 5), disc(25, 20, 8)], [disc(20, 16, 6)]], crowd=(2,))
-    return open_coco(tmp_path)
+    return open_instances("coco", tmp_path)
 
 
 def ask(coco, predictor, axes=PAPER, image=0):

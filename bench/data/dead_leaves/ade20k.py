@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,6 @@ from bench.data.dead_leaves.scene import SIZE, Canvas, Placement, finish, paint_
 from bench.data.dead_leaves.shapes import SHAPE_NAMES, TEXTURE_NAMES
 from bench.data.dead_leaves.training import drawn_arrays
 from bench.draws import Draws
-from bench.paths import cache_dir
 
 LEAVES = (4, 8)
 """Fewest leaves of a class, and one more than the most."""
@@ -102,7 +102,7 @@ def render_ade20k(root: Path) -> None:
         images, annotations = top / "images" / "validation", top / "annotations" / "validation"
         images.mkdir(parents=True)
         annotations.mkdir(parents=True)
-        for number, (image, labels) in enumerate(drawn(_draw_held_out, VAL_IMAGES), start=1):
+        for number, (image, labels) in enumerate(drawn(partial(draw_labelled_scene, VAL_SEED), VAL_IMAGES), start=1):
             digest.update(image.tobytes() + labels.tobytes())
             Image.fromarray(image).save(images / f"ADE_val_{number:08d}.png", compress_level=1)
             Image.fromarray(labels).save(annotations / f"ADE_val_{number:08d}.png")
@@ -123,15 +123,6 @@ def labelled_scenes(count: int) -> LabelledScenes:
     Raises:
         BenchError: if the cache has images that this version would draw otherwise.
     """
-    folder = cache_dir() / "dead_leaves" / f"ade20k-train-{count}"
+    draw = partial(draw_labelled_scene, TRAINING_SEED)
     kinds = {"images": ((SIZE, SIZE, 3), np.uint8), "labels": ((SIZE, SIZE), np.uint8)}
-    images, labels = drawn_arrays(folder, count, _draw_training, kinds)
-    return LabelledScenes(images, labels)
-
-
-def _draw_held_out(index: int) -> tuple[np.ndarray, np.ndarray]:
-    return draw_labelled_scene(VAL_SEED, index)
-
-
-def _draw_training(index: int) -> tuple[np.ndarray, np.ndarray]:
-    return draw_labelled_scene(TRAINING_SEED, index)
+    return LabelledScenes(*drawn_arrays(f"ade20k-train-{count}", count, draw, kinds))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,10 +23,9 @@ from bench.data.dead_leaves.imagenet import CLASSES as LEAF_CLASSES
 from bench.data.dead_leaves.imagenet import LABELLED, OBJECT_TEXTURES, legible_paint, upright
 from bench.data.dead_leaves.scene import SIZE, SMALLEST_VISIBLE, Placement, finish, paint_calm
 from bench.data.dead_leaves.shapes import SHAPE_NAMES, TEXTURE_NAMES
-from bench.data.dead_leaves.training import ArrayKinds, drawn_arrays
+from bench.data.dead_leaves.training import drawn_arrays
 from bench.data.training.jitter import LabelledPhoto
 from bench.draws import Draws
-from bench.paths import cache_dir
 
 NAMES = tuple(f"{texture} {shape}" for shape, texture in LEAF_CLASSES)
 """Names of the categories 1, 2, ..."""
@@ -88,7 +88,7 @@ def detection_root() -> Path:
 
 def render_detection(root: Path) -> None:
     """Draw the held-out scenes and write images and annotation files under `root`, whole or not at all."""
-    scenes = list(drawn(_draw_held_out, VAL_IMAGES))
+    scenes = list(drawn(partial(draw_named_scene, VAL_SEED), VAL_IMAGES))
     digest = hashlib.sha256()
     for array in (array for scene in scenes for array in scene):
         digest.update(array.tobytes())
@@ -120,26 +120,13 @@ class DetectionScenes:
         return LabelledPhoto(np.asarray(self.images[index]), np.asarray(masks), labels)
 
 
-_ARRAYS: ArrayKinds = {
-    "images": ((SIZE, SIZE, 3), np.uint8),
-    "maps": ((SIZE, SIZE), np.uint8),
-    "categories": ((256,), np.uint8),
-}
-
-
 def detection_scenes(count: int) -> DetectionScenes:
     """Open `count` training scenes of detectors, drawing them into the cache first (8 ms and 0.26 MB a scene).
 
     Raises:
         BenchError: if the cache has scenes that this version would draw otherwise.
     """
-    folder = cache_dir() / "dead_leaves" / f"detection-train-{count}"
-    return DetectionScenes(*drawn_arrays(folder, count, _draw_training, _ARRAYS))
-
-
-def _draw_held_out(index: int) -> NamedScene:
-    return draw_named_scene(VAL_SEED, index)
-
-
-def _draw_training(index: int) -> NamedScene:
-    return draw_named_scene(DETECTION_SEED, index)
+    draw = partial(draw_named_scene, DETECTION_SEED)
+    shapes = {"images": (SIZE, SIZE, 3), "maps": (SIZE, SIZE), "categories": (256,)}
+    kinds = {name: (shape, np.uint8) for name, shape in shapes.items()}
+    return DetectionScenes(*drawn_arrays(f"detection-train-{count}", count, draw, kinds))

@@ -21,7 +21,6 @@ from bench.data.dead_leaves.scene import SIZE, Canvas, Paint, Placement, finish,
 from bench.data.dead_leaves.shapes import SHAPE_NAMES, TEXTURE_NAMES
 from bench.data.dead_leaves.training import drawn_arrays
 from bench.draws import Draws
-from bench.paths import cache_dir
 
 OBJECT_TEXTURES = ("plain", "stripes", "checks", "dots")
 """Ramps and mosaics are left out: a ramp is hard to tell from shading."""
@@ -138,7 +137,7 @@ def render_imagenet(root: Path) -> None:
         folders = [unfinished / "imagenet" / "val" / wnid for wnid in WNIDS]
         for folder in folders:
             folder.mkdir(parents=True)
-        for index, (image, label) in enumerate(drawn(_draw_held_out, VAL_IMAGES)):
+        for index, (image, label) in enumerate(drawn(partial(draw_object_scene, VAL_SEED), VAL_IMAGES)):
             digest.update(image.tobytes() + bytes([label]))
             Image.fromarray(image).save(folders[label] / f"{index:08d}.png", compress_level=1)
         check_published(digest.hexdigest(), IMAGENET_SHA256)
@@ -150,10 +149,9 @@ def labelled_images(count: int) -> ObjectScenes:
     Raises:
         BenchError: if the cache has images that this version would draw otherwise.
     """
-    folder = cache_dir() / "dead_leaves" / f"imagenet-labelled-{count}"
+    draw = partial(draw_object_scene, TRAINING_SEED)
     kinds = {"images": ((SIZE, SIZE, 3), np.uint8), "labels": ((), np.int64)}
-    images, labels = drawn_arrays(folder, count, _draw_labelled, kinds)
-    return ObjectScenes(images, labels)
+    return ObjectScenes(*drawn_arrays(f"imagenet-labelled-{count}", count, draw, kinds))
 
 
 def unlabelled_images(count: int) -> np.ndarray:
@@ -162,17 +160,8 @@ def unlabelled_images(count: int) -> np.ndarray:
     Raises:
         BenchError: if the cache has images that this version would draw otherwise.
     """
-    folder = cache_dir() / "dead_leaves" / f"imagenet-unlabelled-{count}"
-    return drawn_arrays(folder, count, _draw_unlabelled, {"images": ((SIZE, SIZE, 3), np.uint8)})[0]
-
-
-def _draw_held_out(index: int) -> tuple[np.ndarray, int]:
-    return draw_object_scene(VAL_SEED, index)
-
-
-def _draw_labelled(index: int) -> tuple[np.ndarray, np.ndarray]:
-    image, label = draw_object_scene(TRAINING_SEED, index)
-    return image, np.array(label)
+    kinds = {"images": ((SIZE, SIZE, 3), np.uint8)}
+    return drawn_arrays(f"imagenet-unlabelled-{count}", count, _draw_unlabelled, kinds)[0]
 
 
 def _draw_unlabelled(index: int) -> tuple[np.ndarray]:

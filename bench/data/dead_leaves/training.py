@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
 
 from bench.data.dead_leaves.files import drawn, whole_or_not_at_all
 from bench.data.dead_leaves.scene import SIZE, draw_scene
+from bench.data.sa1b import MaskBatch
 from bench.paths import cache_dir
 from models.errors import BenchError
 
 TRAINING_SEED = 1
 """World of the training scenes; the held-out world is another (render.VAL_SEED)."""
-
-
-class MaskBatch(TypedDict):
-    """What one step of promptable training sees."""
-
-    images: np.ndarray
-    """uint8 [B, 3, SIZE, SIZE] RGB."""
-    masks: np.ndarray
-    """bool [B, P, SIZE, SIZE], P objects of each image."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +100,7 @@ def training_scenes(count: int) -> TrainingScenes:
     Raises:
         BenchError: if the cache has scenes that this version would draw otherwise.
     """
-    folder = cache_dir() / "dead_leaves" / f"train-{count}"
-    images, maps, objects = drawn_arrays(folder, count, _draw, _ARRAYS)
-    return TrainingScenes(images, maps, objects)
+    return TrainingScenes(*drawn_arrays(f"train-{count}", count, _draw, _ARRAYS))
 
 
 ArrayKinds = Mapping[str, tuple[tuple[int, ...], type]]
@@ -125,12 +114,12 @@ _ARRAYS: ArrayKinds = {
 
 
 def drawn_arrays(
-    folder: Path, count: int, draw: Callable[[int], tuple[np.ndarray, ...]], kinds: ArrayKinds
+    name: str, count: int, draw: Callable[[int], Sequence[np.ndarray | int]], kinds: ArrayKinds
 ) -> list[np.ndarray]:
-    """Open arrays [count, ...] of scenes as memory maps, drawing them into `folder` first if it is not there.
+    """Open arrays [count, ...] of scenes as memory maps, drawing them into the cache first if they are not there.
 
     Args:
-        folder: where the arrays are or will be.
+        name: of their folder in the cache.
         count: scenes.
         draw: a module's function, so that other processes find it: the arrays of scene `index`, the image first.
         kinds: the arrays in the order in which `draw` returns them.
@@ -138,6 +127,7 @@ def drawn_arrays(
     Raises:
         BenchError: if the folder has scenes that `draw` would draw otherwise.
     """
+    folder = cache_dir() / "dead_leaves" / name
     if not folder.exists():
         _draw_all(folder, count, draw, kinds)
     arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in kinds]
@@ -146,7 +136,7 @@ def drawn_arrays(
     return arrays
 
 
-def _draw_all(folder: Path, count: int, draw: Callable[[int], tuple[np.ndarray, ...]], kinds: ArrayKinds) -> None:
+def _draw_all(folder: Path, count: int, draw: Callable[[int], Sequence[np.ndarray | int]], kinds: ArrayKinds) -> None:
     with whole_or_not_at_all(folder) as unfinished:
         arrays = [
             np.lib.format.open_memmap(unfinished / f"{name}.npy", mode="w+", dtype=dtype, shape=(count, *shape))

@@ -46,7 +46,7 @@ class CocoPhotos:
     """The photos of an annotation file in COCO's format that have objects; crowds are left out.
 
     Args:
-        instances: opened by `bench.data.instances.open_coco_train` or its like.
+        instances: opened by `bench.data.instances.open_instances`.
 
     Attributes:
         category_ids: ids[label - 1] is the category of a label.

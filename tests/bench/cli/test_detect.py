@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from bench import __main__ as front_door
 from bench.cli.detect import detect
-from bench.data import open_coco, open_detections, open_lvis, read_rgb
+from bench.data import open_detections, open_instances, read_rgb
 from bench.data.dead_leaves.detection import detection_root
 from bench.training.runs import RUNS
 from models.errors import BenchError
@@ -69,7 +69,7 @@ def cheat(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Cheat]:
 
     def put(root: Path) -> Cheat:
         monkeypatch.setenv("BENCH_DATA", str(root))
-        model = Cheat("vitdet-mae-b", open_coco(root), 3)
+        model = Cheat("vitdet-mae-b", open_instances("coco", root), 3)
         monkeypatch.setattr(box_detectors, "load", lambda *given, **named: model)
         return model
 
@@ -85,7 +85,7 @@ class TestMicro:
         monkeypatch.setattr(sys, "argv", command)
         front_door.main()
         path = Path("reports/out") / f"{MICRO}-coco-first-2.json"
-        read, instances = open_detections(path), open_coco(detection_root())
+        read, instances = open_detections(path), open_instances("coco", detection_root())
         ids = sorted(instances.categories)
         model = detectors.load(MICRO, checkpoint)
         for info in instances.images[:2]:
@@ -155,7 +155,7 @@ class TestPublishedPhotos:
         cheat(root)
         detect("vitdet-mae-b", out=folder / "boxes.json")
         said = dict(re.findall(r"(box|mask) AP ([\d.]+)", capsys.readouterr().out))
-        ids = [info.id for info in open_coco(root).images]
+        ids = [info.id for info in open_instances("coco", root).images]
         results = json.loads((folder / "boxes.json").read_text())
         masks = [{key: value for key, value in entry.items() if key != "bbox"} for entry in results]
         assert said == {
@@ -167,7 +167,7 @@ class TestPublishedPhotos:
         self, cheat: Callable[[Path], Cheat], folder: Path, shared: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         root = shared / "samples"
-        instances = open_lvis(root)
+        instances = open_instances("lvis", root)
         cheat(root).__init__("vitdet-mae-b", instances, 3)
         detect("vitdet-mae-b", data="lvis", out=folder / "boxes.json")
         said = dict(re.findall(r"(box|mask) AP ([\d.]+)", capsys.readouterr().out))

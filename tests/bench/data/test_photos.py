@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_photos_are_numbered_in_the_order_of_their_paths(folder: Path) -> None:
     photos = PhotoFolder(folder)
-    names = [photos.path(index).relative_to(folder).as_posix() for index in range(len(photos))]
+    names = [photos.paths[index].relative_to(folder).as_posix() for index in range(len(photos))]
     assert names == ["a/10.png", "a/9.JPEG", "b/2.png", "b/ö.png", "z.png"]
     assert (photos[2] == np.zeros((3, 4, 3))).all()
     assert photos[2].dtype == np.uint8

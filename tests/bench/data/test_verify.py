@@ -12,7 +12,7 @@ from PIL import Image
 from bench.data.catalog import BOX_SETS, INSTANCE_SETS
 from bench.data.detections import Detections, open_detections
 from bench.data.images import read_rgb
-from bench.data.instances import open_coco
+from bench.data.instances import open_instances
 from bench.data.verify import VerifyReport, is_published_boxes, is_published_set, verify
 from models.errors import BenchError
 from tests.other_user import without_rights
@@ -62,7 +62,7 @@ def test_the_samples_are_a_sound_subset(shared: Path) -> None:
         assert f"{annotations} annotations" in text(report)
         assert "50 of 50 listed images are on disk" in text(report)
         assert "no published hash" in text(report)
-    assert not is_published_set(open_coco(shared / "samples"))
+    assert not is_published_set(open_instances("coco", shared / "samples"))
 
 
 def test_the_sampled_boxes_are_not_taken_for_the_published_ones(shared: Path) -> None:
@@ -87,13 +87,13 @@ def test_a_set_with_the_published_counts_is_the_published_set(coco: Path, monkey
     report = verify("coco", coco)
     assert (report.ok, report.complete) == (True, True)
     assert "the complete published set: 3 of 3 images, 2 of 2 annotations, 1 of 1 categories" in text(report)
-    assert is_published_set(open_coco(coco))
+    assert is_published_set(open_instances("coco", coco))
 
 
 @pytest.mark.parametrize("count", ["n_images", "n_annotations", "n_categories"])
 def test_a_set_that_lacks_anything_is_a_subset(count: str, coco: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(monkeypatch, **{"n_images": 3, "n_annotations": 2, "n_categories": 1, count: 4})
-    assert not is_published_set(open_coco(coco))
+    assert not is_published_set(open_instances("coco", coco))
     assert "a subset: " in text(verify("coco", coco))
 
 
@@ -110,7 +110,7 @@ def test_images_that_are_not_on_disk_make_a_set_incomplete(coco: Path, monkeypat
     assert "2 of 3 listed images are on disk" in text(report)
     archive = "http://images.cocodataset.org/zips/val2017.zip"
     assert f"1 images are missing: download {archive} and unpack it into {coco / 'coco'}" in text(report)
-    assert not is_published_set(open_coco(coco))
+    assert not is_published_set(open_instances("coco", coco))
 
 
 def test_images_that_cannot_be_used_are_named(coco: Path, monkeypatch: pytest.MonkeyPatch) -> None:

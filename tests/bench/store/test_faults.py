@@ -138,7 +138,6 @@ for moment in sys.argv[2:]:
         shutil.copytree(killed / moment, tmp_path / "run")
         run = open_run(tmp_path / "run")
         assert run.resumed == MOMENTS[moment]
-        assert str(run).endswith(f"resumed {MOMENTS[moment]} of 4 shards")
         assert run.wait_for_all(timeout_s=0) == list(range(MOMENTS[moment], 4))
         finish(run)
         undisturbed = finish(open_run(tmp_path / "undisturbed"))
@@ -396,7 +395,6 @@ class TestDamage:
         path.write_bytes(content[:left])
         again = open_run(tmp_path)
         assert (again.resumed, again.pending()) == (3, [1])
-        assert str(again).endswith("resumed 3 of 4 shards, 1 damaged set aside")
         assert [aside.read_bytes() for aside in again.set_aside] == [content[:left]]
         finish(again)
         assert path.read_bytes() == content

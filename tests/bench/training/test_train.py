@@ -21,7 +21,7 @@ from bench.training.options import Options
 from bench.training.runs import ARMS, RUNS
 from bench.training.train import train
 from models.training.detect import detect_stage
-from models.training.estimate import student_flops
+from models.training.flops import student_flops
 from models.training.recipes import classify, detect, fastsam, masked, promptable, semantic
 from protocols.prompts.box_files import MICRO_DETECTOR
 from tests.bench.training.driver import finish, kill_in_the_middle, start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ mmseg = pytest.importorskip("mmseg", reason="the extra `semantic` is not install
 
 from bench.training.runs import MICRO, RUNS  # noqa: E402
 from models.mask2former.build import MICRO_CLASSES, TI, B, S, mask2former_micro  # noqa: E402  # noqa: E402
-from models.mask2former.config import BACKBONE_FIXED, network_config, optimizer_config  # noqa: E402
+from models.mask2former.config import network_config  # noqa: E402
+from models.mask2former.train import BACKBONE_FIXED, optimizer_config  # noqa: E402
 from models.sami.build import MICRO_SIZES  # noqa: E402
 from models.sami.encoder import ViTEncoder  # noqa: E402
 from models.training.recipes import SEMANTIC_MICRO, SEMANTIC_PAPER, SemanticRecipe  # noqa: E402
@@ -55,9 +57,7 @@ def test_the_network_is_mmsegmentation_s_but_for_the_backbone_and_the_order_of_c
 
 def test_the_optimiser_is_mmsegmentation_s_with_the_paper_s_learning_rate() -> None:
     recipe, config = SEMANTIC_PAPER, theirs()
-    ours = optimizer_config(
-        recipe.learning_rate, recipe.weight_decay, recipe.backbone_multiplier, recipe.clip_norm, "no"
-    )
+    ours = optimizer_config(replace(recipe, precision="no"))
     their = config["optim_wrapper"].to_dict()
     assert their["optimizer"].pop("eps") == 1e-8  # torch's default
     spared = [("paramwise_cfg", "custom_keys", key) for key in sorted(BACKBONE_FIXED)]
@@ -77,17 +77,7 @@ def test_norms_and_positions_do_not_decay_unless_the_recipe_says_so(recipe: Sema
     from mmengine.optim import build_optim_wrapper
 
     network = mask2former_micro(embed_dim=32, depth=12, num_heads=2)
-    wrapper = build_optim_wrapper(
-        network,
-        optimizer_config(
-            recipe.learning_rate,
-            recipe.weight_decay,
-            recipe.backbone_multiplier,
-            recipe.clip_norm,
-            "no",
-            backbone_norms_decay=recipe.backbone_norms_decay,
-        ),
-    )
+    wrapper = build_optim_wrapper(network, optimizer_config(replace(recipe, precision="no")))
     groups = {id(one): group for group in wrapper.optimizer.param_groups for one in group["params"]}
     kinds = (nn.LayerNorm, nn.GroupNorm, nn.Embedding)
     for module_name, module in network.named_modules():

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bench.data.instances import Instances, open_coco
+from bench.data.instances import Instances, open_instances
 from bench.data.training.detection import CocoPhotos, DetectionBatches
 from models.sami.build import MICRO_SIZES
 from models.training.detect import detect_stage
@@ -31,7 +31,7 @@ LARGE = (12448, 173350, 191381, 562150)
 
 @pytest.fixture(scope="module")
 def samples(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Instances:
-    return open_coco(shared / "samples")
+    return open_instances("coco", shared / "samples")
 
 
 def some(instances: Instances, ids: Sequence[int]) -> Instances:

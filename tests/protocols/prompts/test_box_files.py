@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from pycocotools import mask as rle
 
-from bench.data import open_coco, open_detections
+from bench.data import open_detections, open_instances
 from bench.data.catalog import BOX_SETS
 from protocols import table2
 from protocols.prompts.box_files import MICRO_DETECTOR, write_recorded_boxes
@@ -34,7 +34,7 @@ def record(root: Path, folder: Path, score: float = 0.75, row: str = MICRO_DETEC
     mask = {"image_height": 32, "image_width": 40, "counts": COUNTS, "skipped": ""}
     facts = {
         "model": "the-detector",
-        "data": open_coco(root).sha256,
+        "data": open_instances("coco", root).sha256,
         "image_ids": [1, 2],
         "date": "2020-01-02",
         "made_with": {},

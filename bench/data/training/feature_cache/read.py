@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,15 +53,6 @@ class FeatureCache:
         about = read_about(folder)
         return all(is_whole(shard_path(folder, n), about, samples) for n, samples in enumerate(about.shards()))
 
-    @property
-    def views(self) -> int:
-        """Crops of each image."""
-        return self.about.views
-
-    def __len__(self) -> int:
-        """Return the number of samples, images times views."""
-        return self.about.images * self.about.views
-
     def __getitem__(self, key: tuple[int, int], /) -> np.ndarray:
         """Return the features float16 [N, C] of view `key[1]` of image `key[0]`, mapped from the disk.
 
@@ -89,26 +81,10 @@ class FeatureCache:
         content = np.asarray(sample)[end - 2 * about.tokens * about.width : end]
         return content.view(np.float16).reshape(about.tokens, about.width)
 
-    def check(
-        self,
-        seed: int,
-        scale: tuple[float, float],
-        size: int,
-        teacher_sha256: str,
-        *,
-        views: int | None = None,
-        images: int | None = None,
-        photos: str | None = None,
-    ) -> None:
-        """Make sure that these are the features of the crops that a training will see.
+    def check(self, **wanted: Any) -> None:
+        """Make sure that these are the features of the crops that a training will see, told by fields of `About`.
 
         Raises:
             BenchError: naming what they were made with instead.
         """
-        wanted = {"seed": seed, "scale": scale, "size": size, "teacher_sha256": teacher_sha256}
-        wanted |= {
-            name: value
-            for name, value in (("views", views), ("images", images), ("photos", photos))
-            if value is not None
-        }
         compare(self.folder, self.about, wanted)

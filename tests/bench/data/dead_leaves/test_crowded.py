@@ -14,7 +14,7 @@ import pytest
 from pycocotools import mask as rle
 from pycocotools.coco import COCO
 
-from bench.data import open_coco, open_lvis, read_rgb, verify
+from bench.data import open_instances, read_rgb, verify
 from bench.data.dead_leaves import SIZE, VAL_IMAGES, Scene, draw_scene, world_root
 from bench.data.dead_leaves import crowded as render
 from bench.data.dead_leaves.coco import PART_CATEGORY
@@ -162,7 +162,7 @@ class TestCoco:
         assert {c["image_id"] for c in crowds} <= set(swarms)  # a swarm may be covered
 
     def test_our_reader_finds_nothing_to_complain_about(self, root: Path, coco: COCO) -> None:
-        instances = open_coco(root)
+        instances = open_instances("coco", root)
         assert instances.problems == ()
         assert (len(instances.images), instances.n_annotations) == (VAL_IMAGES, len(coco.anns))
         assert {(image.height, image.width) for image in instances.images} == {(SIZE, SIZE)}
@@ -231,7 +231,7 @@ class TestLvis:
         ]
 
     def test_our_reader_finds_nothing_to_complain_about(self, root: Path, federated: lvis.LVIS) -> None:
-        instances = open_lvis(root)
+        instances = open_instances("lvis", root)
         assert instances.problems == ()
         assert (len(instances.images), instances.n_annotations) == (VAL_IMAGES, len(federated.anns))
         assert all(image.path.is_file() for image in instances.images)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.data import open_coco, open_lvis, read_rgb, verify
+from bench.data import open_instances, read_rgb, verify
 from bench.data.dead_leaves import detection
 from bench.data.dead_leaves.detection import NAMES, VAL_IMAGES, VAL_SEED, detection_root, draw_named_scene
 from bench.data.dead_leaves.scene import SMALLEST_VISIBLE
@@ -23,7 +23,7 @@ def root(tmp_path_factory: pytest.TempPathFactory):
 
 
 def test_coco_says_exactly_what_was_drawn(root: Path) -> None:
-    instances = open_coco(root)
+    instances = open_instances("coco", root)
     assert len(instances.images) == VAL_IMAGES
     assert list(instances.categories.values()) == list(NAMES)
     for info in instances.images[:5]:
@@ -39,7 +39,7 @@ def test_coco_says_exactly_what_was_drawn(root: Path) -> None:
 
 
 def test_every_class_is_there_and_the_tail_is_long(root: Path) -> None:
-    instances = open_coco(root)
+    instances = open_instances("coco", root)
     counts = np.zeros(len(NAMES) + 1, int)
     for info in instances.images:
         np.add.at(counts, [one.category_id for one in instances.annotations(info.id)], 1)
@@ -49,7 +49,7 @@ def test_every_class_is_there_and_the_tail_is_long(root: Path) -> None:
 
 
 def test_objects_come_in_all_three_sizes_and_none_is_a_sliver(root: Path) -> None:
-    instances = open_coco(root)
+    instances = open_instances("coco", root)
     areas = np.array([one.area for info in instances.images for one in instances.annotations(info.id)])
     assert areas.min() >= SMALLEST_VISIBLE
     shares = [(areas < 32**2).mean(), ((areas >= 32**2) & (areas < 96**2)).mean(), (areas >= 96**2).mean()]
@@ -57,7 +57,7 @@ def test_objects_come_in_all_three_sizes_and_none_is_a_sliver(root: Path) -> Non
 
 
 def test_lvis_has_a_part_of_the_same_objects_under_the_same_categories(root: Path) -> None:
-    coco, lvis = open_coco(root), open_lvis(root)
+    coco, lvis = open_instances("coco", root), open_instances("lvis", root)
     assert list(lvis.categories) == list(coco.categories)
     whole = {one.id: one.category_id for info in coco.images for one in coco.annotations(info.id)}
     part = {one.id: one.category_id for info in lvis.images for one in lvis.annotations(info.id)}

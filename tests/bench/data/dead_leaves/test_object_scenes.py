@@ -184,7 +184,7 @@ def test_the_world_is_laid_out_as_imagenet_and_holds_the_drawn_pixels(
 
 
 def test_the_world_is_drawn_from_its_seed(images: list[tuple[np.ndarray, int]]) -> None:
-    image, label = imagenet._draw_held_out(5)
+    image, label = draw_object_scene(imagenet.VAL_SEED, 5)
     assert (image == images[5][0]).all()
     assert label == images[5][1]
 

@@ -14,7 +14,7 @@ from bench.data.boxes import tight_box_xyxy
 from bench.data.dead_leaves import ade20k, coco, detection, imagenet, training
 from bench.data.dead_leaves import crowded as render
 from bench.data.dead_leaves.detection import DETECTION_SEED, NAMES, detection_scenes, draw_named_scene
-from bench.data.instances import open_coco, open_coco_train
+from bench.data.instances import open_instances
 from bench.data.training.detection import CocoPhotos, DetectionBatches
 from models.errors import BenchError
 from models.vitdet.build import MICRO_CLASSES
@@ -63,11 +63,11 @@ def lay_out(root: Path, annotations: list[dict[str, Any]] = ANNOTATIONS, split: 
 
 class TestCocoPhotos:
     def test_photos_without_objects_are_counted_and_kept_out(self, tmp_path: Path) -> None:
-        photos = CocoPhotos(open_coco_train(lay_out(tmp_path)))
+        photos = CocoPhotos(open_instances("coco-train", lay_out(tmp_path)))
         assert (len(photos), photos.without_objects) == (2, 2)
 
     def test_crowds_are_left_out_and_labels_count_the_categories_from_1(self, tmp_path: Path) -> None:
-        photos = CocoPhotos(open_coco_train(lay_out(tmp_path)))
+        photos = CocoPhotos(open_instances("coco-train", lay_out(tmp_path)))
         first = photos.photo(0)
         assert photos.category_ids == (7, 90)
         assert first.labels.tolist() == [2, 1]
@@ -75,12 +75,12 @@ class TestCocoPhotos:
         assert first.image.shape == (20, 30, 3)
 
     def test_a_category_that_the_file_does_not_list_is_refused(self, tmp_path: Path) -> None:
-        instances = open_coco_train(lay_out(tmp_path, [*ANNOTATIONS, annotation(9, 4, 8)]))
+        instances = open_instances("coco-train", lay_out(tmp_path, [*ANNOTATIONS, annotation(9, 4, 8)]))
         with pytest.raises(BenchError, match="objects of category 8, which is not among its 2 categories"):
             CocoPhotos(instances)
 
     def test_nothing_but_crowds_is_refused(self, tmp_path: Path) -> None:
-        instances = open_coco_train(lay_out(tmp_path, [annotation(4, 2, 7, crowd=True)]))
+        instances = open_instances("coco-train", lay_out(tmp_path, [annotation(4, 2, 7, crowd=True)]))
         with pytest.raises(BenchError, match=r"no photo of .* has an object"):
             CocoPhotos(instances)
 
@@ -88,14 +88,14 @@ class TestCocoPhotos:
         root = lay_out(tmp_path)
         Image.new("RGB", (31, 20)).save(root / "coco" / "train2017" / "1.png")
         with pytest.raises(BenchError, match=r"is 20 x 31 .* but its annotations are for 20 x 30"):
-            CocoPhotos(open_coco_train(root)).photo(0)
+            CocoPhotos(open_instances("coco-train", root)).photo(0)
 
     def test_an_absent_training_set_says_where_to_get_it(self, tmp_path: Path) -> None:
         with pytest.raises(BenchError, match=r"annotations_trainval2017\.zip"):
-            open_coco_train(tmp_path)
+            open_instances("coco-train", tmp_path)
 
     def test_real_photos_have_the_masks_of_their_annotations(self, shared: Path) -> None:
-        instances = open_coco(shared / "samples")
+        instances = open_instances("coco", shared / "samples")
         photos = CocoPhotos(instances)
         assert len(photos) + photos.without_objects == len(instances.images) == 50
         assert photos.without_objects >= 1
@@ -106,7 +106,7 @@ class TestCocoPhotos:
 
 class TestBatches:
     def batches(self, root: Path, seed: int = 0) -> DetectionBatches:
-        photos = CocoPhotos(open_coco_train(root))
+        photos = CocoPhotos(open_instances("coco-train", root))
         return DetectionBatches(photos, images=2, side=32, scale=(0.5, 1.5), seed=seed)
 
     def test_a_batch_depends_on_seed_and_step_alone(self, tmp_path: Path) -> None:
@@ -129,13 +129,13 @@ class TestBatches:
                 np.testing.assert_array_equal(box, tight_box_xyxy(mask))
 
     def test_an_epoch_shows_every_photo_once(self, tmp_path: Path) -> None:
-        photos = CocoPhotos(open_coco_train(lay_out(tmp_path)))
+        photos = CocoPhotos(open_instances("coco-train", lay_out(tmp_path)))
         batches = DetectionBatches(photos, images=1, side=32, scale=(1.0, 1.0), seed=0)
         for epoch in range(3):
             assert {int(batches[2 * epoch + k]["images"][0, 0, 0, 0]) for k in range(2)} == {1, 4}
 
     def test_fewer_photos_than_a_batch_wants_is_said(self, tmp_path: Path) -> None:
-        photos = CocoPhotos(open_coco_train(lay_out(tmp_path)))
+        photos = CocoPhotos(open_instances("coco-train", lay_out(tmp_path)))
         with pytest.raises(BenchError, match="3 images a micro-batch, but only 2 photos"):
             DetectionBatches(photos, images=3, side=32, scale=(1.0, 1.0), seed=0)
 
@@ -145,7 +145,7 @@ class TestDeadLeaves:
     def alone(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
         """Drawn in this process, into a cache of its own."""
         monkeypatch.setattr("bench.data.dead_leaves.training.drawn", lambda draw, count: map(draw, range(count)))
-        monkeypatch.setattr(detection, "cache_dir", lambda: tmp_path_factory.getbasetemp() / "detection-scenes")
+        monkeypatch.setattr(training, "cache_dir", lambda: tmp_path_factory.getbasetemp() / "detection-scenes")
 
     def test_objects_masks_and_classes_are_those_of_the_rendered_annotation_file(self) -> None:
         scenes = detection_scenes(3)

@@ -76,7 +76,7 @@ class TestReading:
                 features = cache[index, view]
                 assert (features.dtype, features.shape) == (np.float16, (TOKENS, WIDTH))
                 assert (features == expected(index, view)).all()
-        assert (len(cache), cache.views) == (IMAGES * VIEWS, VIEWS)
+        assert (cache.about.images, cache.about.views) == (IMAGES, VIEWS)
 
     def test_a_student_gets_the_features_of_the_very_crop_it_sees(self, folder: Path) -> None:
         settings: Any = {"size": SIZE, "images_per_batch": 2, "seed": 1, "scale": SCALE, "views": VIEWS}
@@ -142,7 +142,8 @@ class TestReading:
 
 class TestCheck:
     def test_features_of_the_same_crops_and_teacher_pass(self, folder: Path) -> None:
-        FeatureCache(folder).check(1, SCALE, SIZE, "ab", views=VIEWS, images=IMAGES)
+        wanted = {"seed": 1, "scale": SCALE, "size": SIZE, "teacher_sha256": "ab"}
+        FeatureCache(folder).check(**wanted, views=VIEWS, images=IMAGES)
 
     @pytest.mark.parametrize(
         "change, said",

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
+from bench.training.cost import Estimate, estimate, hours_of
 from models.sami.encoder import ViTEncoder
 from models.sami.network import MaskedAutoencoder
-from models.training.estimate import Estimate, estimate, student_flops, teacher_flops
+from models.training.flops import student_flops, teacher_flops
 from models.training.masked import masked_stage
 from models.training.recipes import SAMI_PAPER
 
@@ -32,13 +33,19 @@ def network(decoder: Any = "masked") -> MaskedAutoencoder:
     )
 
 
-def cost(student: MaskedAutoencoder | None = None, recipe: Any = RECIPE, teacher: Any = None, **more: Any) -> Estimate:
+class Counted(NamedTuple):
+    student: int
+    teacher: int
+    run: Estimate
+
+
+def cost(student: MaskedAutoencoder | None = None, recipe: Any = RECIPE, teacher: Any = None) -> Counted:
     student = student or network()
     size, device = 4 * PATCH, student.mask_token.device
     batch = {"images": np.zeros((1, 3, size, size), np.uint8), "features": np.zeros((1, N, WIDTH), np.float16)}
     flops = student_flops(student, masked_stage(recipe, None), batch)
     of_teacher = teacher_flops(teacher, size, device) if teacher else 0
-    return estimate(student, recipe, flops, of_teacher, images=200, processes=4, tflops=2, **more)
+    return Counted(flops, of_teacher, estimate(recipe, flops, of_teacher, images=200))
 
 
 def linear(tokens: int, wide: int, out: int) -> int:
@@ -64,8 +71,8 @@ def by_hand(decoder: str) -> int:
 @pytest.mark.parametrize("decoder", ["masked", "all"])
 def test_a_student_costs_what_its_layers_cost(device: str, decoder: str) -> None:
     found = cost(student=network(decoder).to(device), recipe=replace(RECIPE, decoder=decoder))
-    assert found.student_flops_per_image == by_hand(decoder)
-    assert found.teacher_flops_per_image == found.teacher_images == 0
+    assert found.student == by_hand(decoder)
+    assert found.teacher == found.run.teacher_images == 0
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
@@ -77,21 +84,14 @@ def test_a_teacher_costs_one_forward_pass(device: str) -> None:
         return F.scaled_dot_product_attention(patches[:, None], patches[:, None], patches[:, None])[:, 0]
 
     found = cost(student=network().to(device), teacher=teacher)
-    assert found.teacher_flops_per_image == linear(N, 3 * PATCH**2, 7) + 2 * linear(N, 7, N)
-    assert found.teacher_images == 600
-    total = 600 * (found.student_flops_per_image + found.teacher_flops_per_image)
-    assert found.total_flops == total
-    assert found.gpu_hours == pytest.approx(total / 2e12 / 3600)
-    assert found.hours == pytest.approx(found.gpu_hours / 4)
-    cached = cost(student=network().to(device), teacher=teacher, cached_views=2)
-    assert cached.teacher_images == 400
-    assert cached.total_flops == pytest.approx(total - 200 * found.teacher_flops_per_image)
+    assert found.teacher == linear(N, 3 * PATCH**2, 7) + 2 * linear(N, 7, N)
+    assert found.run == (600, 600, 600 * found.student, 600 * found.teacher)
+    cached = cost(student=network().to(device), teacher=teacher, recipe=replace(RECIPE, views=2))
+    assert cached.run == (600, 400, 600 * found.student, 400 * found.teacher)
 
 
-def test_a_run_is_described_by_its_recipe() -> None:
-    found = cost()
-    assert (found.steps, found.samples, found.epochs, found.processes) == (30, 600, 3.0, 4)
-    assert found.parameters == sum(p.numel() for p in network().parameters())
+def test_hours_are_those_of_one_gpu() -> None:
+    assert hours_of(7.2e15, 2) == pytest.approx(1.0)
 
 
 def test_counting_leaves_no_gradients() -> None:
