@@ -151,7 +151,7 @@ def test_a_killed_run_goes_on_and_says_what_it_resumed(tmp_path):
         (("run", "table4", "--checkpoint", "sam-micro=nowhere.pt"), "there is no checkpoint 'nowhere.pt'"),
         (("run", "table4", "--limit", "0"), "--limit must be at least 1"),
         (("run", "table4", "--scale", "paper"), "BENCH_DATA"),
-        (("train", "sam-nano"), "unknown run 'sam-nano'"),
+        (("train", "sam-nano"), "unknown training 'sam-nano'"),
         (("data", "verify"), "set BENCH_DATA"),
         (("weights", "fetch", "efficientsam-tee"), "did you mean 'efficientsam-ti'"),
     ],

@@ -37,6 +37,7 @@ STATED: dict[str, str] = {
     "models/training/loop.py:_step tolist": "once a step: a loss that is not finite must not reach the weights",
     "models/training/loop.py:_save to cpu": "a checkpoint",
     "bench/training/train.py:export to cpu": "the weights, at the end",
+    "bench/training/train.py:<genexpr> item": "no weight that is not finite is kept, at the end",
     "models/vitdet/network.py:forward nonzero": _FOUND,
     "models/vitdet/network.py:forward nms": _FOUND,
     "models/vitdet/network.py:_head_losses nonzero": _FOUND,
