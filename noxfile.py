@@ -108,7 +108,7 @@ def faults(session: nox.Session) -> None:
     """Plant more than a thousand seeded faults in runs, caches, data, weights and trainings (minutes)."""
     interpreter = python(session)
     session.env["OMP_NUM_THREADS"] = "1"
-    session.run(interpreter, "-m", "pytest", "-n", "2", "-m", "faults", "tests/faults", *session.posargs)
+    session.run(interpreter, "-m", "pytest", "-n", "2", "-m", "faults", "tests", *session.posargs)
 
 
 @shared()

@@ -36,6 +36,7 @@ def start(cache: Path, out: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 on this system")
 def test_a_killed_detector_training_goes_on_to_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

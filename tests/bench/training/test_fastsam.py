@@ -28,6 +28,7 @@ needs_ultralytics = pytest.mark.skipif(
 
 
 @needs_ultralytics
+@pytest.mark.faults
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 on this system")
 def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """kill -9 in the middle: the resumed run ends in the very bits of the one that was left alone."""

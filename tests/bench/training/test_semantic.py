@@ -38,6 +38,7 @@ NAME = "mask2former-mae-ti-micro"
 WEIGHTS = Path(__file__).resolve().parents[3] / "models" / "weights"
 
 
+@pytest.mark.faults
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 on this system")
 def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     """kill -9 in the middle: the resumed run ends in the very bits of the one that was left alone."""
