@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from models import checkpoints
 from models.cards import CARDS, ModelCard, resolve
 from models.errors import BenchError, unknown_name
+from models.plugins import load as load_plugin
 from models.plugins import plugins
 from models.segmenter import Segmenter
 
@@ -131,13 +132,7 @@ def _all_cards() -> tuple[dict[str, ModelCard], list[str]]:
 
 def _cards_of(point: EntryPoint) -> list[ModelCard]:
     """Return the cards that an entry point resolves to."""
-    try:
-        value = point.load()
-    except (Exception, SystemExit) as error:  # other people's code: anything may come out of importing it
-        raise BenchError(
-            f"the entry point '{point.name} = {point.value}' of group '{GROUP}' cannot be loaded "
-            f"({type(error).__name__}: {error}): mend or uninstall the package that declares it"
-        ) from error
+    value = load_plugin(point)
     found = [value] if isinstance(value, ModelCard) else value
     if not isinstance(found, list | tuple) or not all(isinstance(one, ModelCard) for one in found):
         raise BenchError(

@@ -76,12 +76,12 @@ def _file(name: str) -> Path | None:
 def _package(top: str) -> dict[str, Path]:
     """Return the Python files of another package or module by name."""
     spec = importlib.util.find_spec(top)
-    if spec is None or spec.origin is None:
+    if spec is None:
         return {}
-    origin = Path(spec.origin)
     if spec.submodule_search_locations is None:
-        return {top: origin}
-    return {f"{top}/{path.relative_to(origin.parent)}": path for path in sorted(origin.parent.rglob("*.py"))}
+        return {top: Path(spec.origin)} if spec.origin else {}
+    folders = [Path(folder) for folder in spec.submodule_search_locations]  # several, or without __init__.py
+    return {f"{top}/{path.relative_to(folder)}": path for folder in folders for path in folder.rglob("*.py")}
 
 
 @cache

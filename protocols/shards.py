@@ -139,6 +139,7 @@ class _Opened:
         self.pending = set(self.run.pending())
         self.resumed = len(job.asked.images) - sum(len(self.parts[shard].images) for shard in self.pending)
         self.refused: Refused | None = None
+        self.advance: Callable[[int], None] = lambda images: None
 
     def show(self, bars: ExitStack, progress: Progress) -> None:
         """Show a progress bar where there is something to do."""

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from models.errors import BenchError, unknown_name
+from models.plugins import load as load_plugin
 from models.plugins import plugins
 from protocols.data_set import DataSet
 from protocols.measured import Measured
@@ -105,8 +106,7 @@ class Table(Protocol):
 
 def names() -> list[str]:
     """Return the names of all tables and figures, this project's first."""
-    ours = [path.stem for path in (HERE / "paper").glob("*.csv") if (HERE / path.name).with_suffix(".py").is_file()]
-    return [*sorted(ours, key=_order), *sorted(set(_added()) - set(ours))]
+    return [*_ours(), *sorted(_added())]
 
 
 def find(name: str) -> ModuleType:
@@ -115,12 +115,17 @@ def find(name: str) -> ModuleType:
     Raises:
         BenchError: if there is none, or the package that adds it cannot be loaded.
     """
-    added = _added()
-    if name not in names():
-        raise unknown_name("table", name, names())
-    if name not in added:
+    if name in _ours():
         return importlib.import_module(f"protocols.{name}")
+    added = _added()
+    if name not in added:
+        raise unknown_name("table", name, names())
     return _load(added[name])
+
+
+def _ours() -> list[str]:
+    here = [path.stem for path in (HERE / "paper").glob("*.csv") if (HERE / path.name).with_suffix(".py").is_file()]
+    return sorted(here, key=_order)
 
 
 def _order(name: str) -> tuple[bool, str, int]:
@@ -130,17 +135,13 @@ def _order(name: str) -> tuple[bool, str, int]:
 
 
 def _added() -> dict[str, EntryPoint]:
-    return {point.name: point for point in plugins(GROUP)}
+    """Return what packages add; nobody replaces a table of this project."""
+    ours = _ours()
+    return {point.name: point for point in plugins(GROUP) if point.name not in ours}
 
 
 def _load(point: EntryPoint) -> ModuleType:
-    try:
-        module = point.load()
-    except (Exception, SystemExit) as error:  # other people's code: anything may come out of importing it
-        raise BenchError(
-            f"the entry point '{point.name} = {point.value}' of group '{GROUP}' cannot be loaded "
-            f"({type(error).__name__}: {error}): mend or uninstall the package that declares it"
-        ) from error
+    module = load_plugin(point)
     if not isinstance(module, ModuleType) or getattr(module, "NAME", None) != point.name:
         raise BenchError(
             f"the entry point '{point.name} = {point.value}' of group '{GROUP}' is no module of a table: "

@@ -105,7 +105,7 @@ def _tables(entries: list[Entry]) -> Iterator[Entry]:
         try:
             table = tables.find(name)
         except BenchError as error:
-            yield Entry("tables", name, str(error), here=False)
+            yield Entry("tables", name, "", here=False, missing=str(error))
             continue
         state = "from records of trainings" if hasattr(table, "make") else _state(table, here)
         yield Entry("tables", name, table.TITLE, here=True, missing=state)

@@ -64,10 +64,12 @@ def test_a_table_s_own_modules_are_part_of_its_runs_alone(copy: Path) -> None:
     assert (before[0] == after[0], before[1] == after[1]) == (True, False)
 
 
-def test_editing_a_plug_in_or_raising_its_version_moves_its_runs(tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize("init", [True, False], ids=["package", "namespace"])
+def test_editing_a_plug_in_or_raising_its_version_moves_its_runs(tmp_path: Path, monkeypatch, init: bool) -> None:
     package = tmp_path / "theirs_for_fingerprint"
     package.mkdir()
-    (package / "__init__.py").touch()
+    if init:
+        (package / "__init__.py").touch()
     (package / "model.py").write_text("from theirs_for_fingerprint import other\n")
     (package / "other.py").write_text("A = 1\n")
     info = tmp_path / "theirs_for_fingerprint-1.0.dist-info"

@@ -30,6 +30,18 @@ def test_an_added_table_that_cannot_be_had_is_a_sentence_and_costs_no_other(
     installed.cache_clear()
 
 
+def test_nobody_replaces_a_table_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "theirs-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[{tables.GROUP}]\ntable4 = json\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    installed.cache_clear()
+    assert tables.find("table4").__name__ == "protocols.table4"
+    assert tables.names().count("table4") == 1
+    installed.cache_clear()
+
+
 def test_every_table_has_what_the_contract_asks_for() -> None:
     asked = {name for name in (*tables.Table.__annotations__, *vars(tables.Table)) if not name.startswith("_")}
     always = {"NAME", "TITLE", "TAKES", "COLUMNS"}
