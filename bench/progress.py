@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 
 from rich.console import Console
@@ -54,6 +54,11 @@ def progress(description: str, *, total: int | None, unit: str = "items", done: 
         yield log.advance
     finally:
         log.end()
+
+
+def images_progress(description: str, total: int, done: int) -> AbstractContextManager[Advance]:
+    """Show the progress of a block that goes over images, see `progress`."""
+    return progress(description, total=total, unit="images", done=done)
 
 
 def notice(line: str) -> None:

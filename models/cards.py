@@ -126,7 +126,9 @@ def _efficientsam(size: Literal["ti", "s"], filename: str, size_bytes: int, sha2
     )
 
 
-def _micro(name: str, paper_row: str, segmenter: str, input_convention: str, build: str | None = None) -> ModelCard:
+def _micro(
+    name: str, paper_row: str | None, segmenter: str, input_convention: str, build: str | None = None
+) -> ModelCard:
     """Return the card of a committed micro model; size, hash and pretraining come from the json beside its weights."""
     record = _PACKAGED / f"{name}.json"
     facts = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
@@ -238,6 +240,10 @@ CARDS: tuple[ModelCard, ...] = (
         note=_MICRO_NOTE,
     ),
     _micro("sam-mae-ti-micro", "SAM-MAE-Ti", _EFFICIENTSAM_SEGMENTER, _SQUASH_INPUT, "efficientsam_ti_micro"),
+    replace(
+        _micro("sam-scratch-ti-micro", None, _EFFICIENTSAM_SEGMENTER, _SQUASH_INPUT, "efficientsam_ti_micro"),
+        note="EfficientSAM-Ti without pretraining: a control that the paper has not",
+    ),
     _micro("efficientsam-ti-micro", "EfficientSAM-Ti", _EFFICIENTSAM_SEGMENTER, _SQUASH_INPUT),
     _micro("efficientsam-s-micro", "EfficientSAM-S", _EFFICIENTSAM_SEGMENTER, _SQUASH_INPUT),
 )

@@ -57,25 +57,29 @@ def over_images(table: ModuleType, measured: Measured) -> Iterator[Comparison]:
 def over_seeds(table: ModuleType, measured: Measured) -> Iterator[Comparison]:
     """Yield the same over the trainings that both rows have, if several, else over images.
 
-    `table.sampled` gives each column's statistic with its bootstrap samples: for numbers that are no means over images.
+    `table.over_trainings` gives the difference over several.
     """
-    for first, second in table.COMPARED:
+    labels = {row.label for row in measured.plan.rows}
+    for first, second in [pair for pair in table.COMPARED if set(pair) <= labels]:
         one, other = measured.scores.get(first, {}), measured.scores.get(second, {})
         shared = sorted(one.keys() & other.keys())
         for column in measured.columns:
             paper = paper_difference(table.NAME, first, second, column.key)
             if len(shared) < 2:
-                ours = table.compare(one[0], other[0])[column.key] if shared == [0] else None
+                ours = table.compare(one[0], other[0]).get(column.key) if shared == [0] else None
                 yield _of_one_training(compared(first, second, column.key, paper, ours))
                 continue
-            ours_of = [table.sampled(one[seed])[column.key] for seed in shared]
-            theirs = [table.sampled(other[seed])[column.key] for seed in shared]
-            mean = random_effects_of_statistic(
-                np.array([a.value - b.value for a, b in zip(ours_of, theirs, strict=True)]),
-                np.stack([a.draws - b.draws for a, b in zip(ours_of, theirs, strict=True)]),
-                images=ours_of[0].images,
-            )
+            mean = table.over_trainings([one[seed] for seed in shared], [other[seed] for seed in shared], column.key)
             yield compared_over_seeds(first, second, column.key, paper, mean, count=True)
+
+
+def of_statistics(first: Sequence[Sampled], second: Sequence[Sampled]) -> RandomEffectsMean:
+    """Return the difference over trainings, first - second, of numbers that are no means over images."""
+    return random_effects_of_statistic(
+        np.array([a.value - b.value for a, b in zip(first, second, strict=True)]),
+        np.stack([a.draws - b.draws for a, b in zip(first, second, strict=True)]),
+        images=first[0].images,
+    )
 
 
 def _of_one_training(comparison: Comparison) -> Comparison:
@@ -85,17 +89,20 @@ def _of_one_training(comparison: Comparison) -> Comparison:
     return replace(comparison, verdict=f"{comparison.verdict} (1 training each)")
 
 
-def seed_notes(columns: Sequence[Column], scores: Mapping[str, Mapping[int, Scores]]) -> Iterator[str]:
+def seed_notes(
+    columns: Sequence[Column], scores: Mapping[str, Mapping[int, Scores]], method: str = METHOD_OF_STATISTICS
+) -> Iterator[str]:
     """Say what each training gave, where a row has several, and how they are compared."""
     several = {row: seeds for row, seeds in scores.items() if len(seeds) > 1}
     for row, seeds in several.items():
         each = "; ".join(
-            f"{column.label} " + ", ".join(f"{100 * seeds[s].intervals[column.key].value:.1f}" for s in sorted(seeds))
+            f"{column.group} {column.label} "
+            + ", ".join(f"{100 * seeds[s].intervals[column.key].value:.1f}" for s in sorted(seeds))
             for column in columns
         )
         yield f"{row}, by training seed {', '.join(map(str, sorted(seeds)))}: {each}"
     if several:
-        yield METHOD_OF_STATISTICS
+        yield method
     yield "intervals of rows are over images, for the training of seed 0: other seeds of the same recipe differ too"
 
 

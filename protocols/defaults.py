@@ -11,6 +11,7 @@ from protocols.results import OVER_IMAGES
 MIXED = False
 MATTERS: dict[str, tuple[str, ...]] = {}
 NEVER_RELEASED: dict[str, str] = {}
+CONTROLS: tuple[str, ...] = ()
 OURS: tuple[str, ...] = ("",)
 EXACT = False
 TRAINED_WITH = ""

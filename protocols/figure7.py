@@ -11,7 +11,7 @@ from bench.metrics.random_effects import RandomEffectsMean, random_effects_mean,
 from bench.processes import this_process
 from models.errors import BenchError
 from protocols.ablation_table import PAIRING, TAKES, train_command
-from protocols.comparisons import METHOD, cell_of_mean, compared_over_seeds, too_few
+from protocols.comparisons import METHOD, cell_of_mean, compared_over_seeds, p_words, too_few
 from protocols.paper import claims, paper_value
 from protocols.results import Cell, Column, Comparison, Row, TableResult
 from protocols.settings import Settings
@@ -23,8 +23,15 @@ NAME = "figure7"
 TITLE = "Epochs of finetuning, mIoU from box prompts (Figure 7)"
 EPOCHS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Where the curve is looked at; the paper finetunes for 5."""
-MODELS = {"EfficientSAM-Ti": "efficientsam-ti-micro", "EfficientSAM-S": "efficientsam-s-micro"}
-"""Column -> name of the records."""
+MODELS = {
+    "EfficientSAM-Ti": "efficientsam-ti-micro",
+    "EfficientSAM-S": "efficientsam-s-micro",
+    "SAM-MAE-Ti": "sam-mae-ti-micro",
+    "no pretraining, Ti": "sam-scratch-ti-micro",
+}
+"""Column -> name of the records; the paper's figure has the first two."""
+STARTS = (("EfficientSAM-Ti", "SAM-MAE-Ti"), ("EfficientSAM-Ti", "no pretraining, Ti"))
+"""Columns that differ in what finetuning starts from."""
 COLUMNS = tuple(Column(label, label, "COCO") for label in MODELS)
 
 Curves = Mapping[str, Mapping[int, CurveRecord]]
@@ -108,6 +115,23 @@ def _gain(curves: Curves, column: str, first: str, second: str) -> RandomEffects
     return random_effects_mean(_values(of_seed, named[first]) - _values(of_seed, named[second])) if of_seed else None
 
 
+def _starts(curves: Curves) -> Iterator[str]:
+    """Say at each epoch what a start is ahead of another, over the seeds that both have."""
+    for first, second in STARTS:
+        said = []
+        for epochs in EPOCHS:
+            one, other = _reached(curves, first, epochs), _reached(curves, second, epochs)
+            shared = sorted(one.keys() & other.keys())
+            if shared:
+                mean = random_effects_mean(
+                    _values({s: one[s] for s in shared}, epochs) - _values({s: other[s] for s in shared}, epochs)
+                )
+                reach = 100 * (mean.high - mean.value)
+                said.append(f"{label_of(epochs)} {100 * mean.value:+.1f} ±{reach:.1f} ({p_words(mean.p)})")
+        if said:
+            yield f"{first} - {second}: {', '.join(said)}"
+
+
 def _notes(curves: Curves) -> Iterator[str]:
     yield METHOD
     yield "the paper: decent from 0.1 epochs on, and more than 2.5 mIoU better after 1 epoch, for both models"
@@ -119,3 +143,4 @@ def _notes(curves: Curves) -> Iterator[str]:
             yield f"{column}: 0.1 epochs give {100 * start / end:.0f} % of the mIoU after {EPOCHS[-1]:g}"
             if few := too_few(len(of_seed)):
                 yield f"{column}: {few}"
+    yield from _starts(curves)

@@ -142,6 +142,14 @@ def make_plan(table: ModuleType, settings: Settings) -> Plan:
         else:
             subjects.append(Subject(label, card, settings.checkpoints.get(card.name)))
             rows.append(Row(label, card.name, note=_note(subjects[-1], of(table, "note")(label))))
+    if world.models == "micro" and not wanted:
+        for card in [cards[name] for name in of(table, "CONTROLS")]:
+            found, why = registry.available(card.name)
+            rows.append(Row(card.name, card.name if found else None, "extra", card.note))
+            if found:
+                subjects.append(Subject(card.name, card))
+            else:
+                unmeasured[card.name] = "not trained yet", why
     measured = {subject.card.name for subject in subjects} | set(labels)
     for name in dict.fromkeys([*wanted, *settings.checkpoints]):
         if name not in measured and cards[name].scale != "any":

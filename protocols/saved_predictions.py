@@ -41,7 +41,15 @@ Recordings = Mapping[str, Mapping[int, Recording]]
 
 
 def write_recording(
-    folder: Path, records: pd.DataFrame, *, table: str, version: int, row: str, seed: int, facts: Mapping[str, Any]
+    folder: Path,
+    records: pd.DataFrame,
+    *,
+    table: str,
+    version: int,
+    row: str,
+    seed: int,
+    facts: Mapping[str, Any],
+    data_set: str = "",
 ) -> Path:
     """Write what a model answered and return the JSON file.
 
@@ -53,6 +61,7 @@ def write_recording(
         row: of the table.
         seed: of the training.
         facts: "model", "data" (sha256 of the images), "image_ids" and how it was trained.
+        data_set: which of the table's, if it has several.
 
     Raises:
         BenchError: if an image could not be read: the record of a held-out set is whole or not at all.
@@ -60,7 +69,7 @@ def write_recording(
     unread = records.loc[records[SKIPPED] != "", SKIPPED]
     if len(unread):
         raise BenchError(f"the answers of {facts['model']} are not whole ({unread.iloc[0]}): run again")
-    path = folder / f"{table}-{row.lower()}-seed{seed}.json"
+    path = folder / f"{'-'.join(part for part in (table, data_set, row.lower()) if part)}-seed{seed}.json"
     folder.mkdir(parents=True, exist_ok=True)
     content = records.drop(columns=SKIPPED).to_parquet(index=False, compression="zstd")
     write_whole(path.with_suffix(".parquet"), content)

@@ -15,8 +15,9 @@ from bench.data.dead_leaves.detection import detection_root as micro_root
 from bench.data.instances import open_instances
 from bench.metrics.ap import coco_ap, coco_box_ap
 from bench.metrics.interval import Interval
+from bench.metrics.random_effects import RandomEffectsMean
 from models.errors import BenchError
-from protocols.comparisons import Sampled, claim_notes, over_seeds, seed_notes
+from protocols.comparisons import Sampled, claim_notes, of_statistics, over_seeds, seed_notes
 from protocols.data_set import DataSet
 from protocols.measured import Measured
 from protocols.plan import Plan
@@ -174,6 +175,11 @@ def sampled(scores: Scores) -> dict[str, Sampled]:
         key: Sampled(result.stats["AP"], result.draws["AP"], len(result.image_ids))
         for key, result in scores.basis.items()
     }
+
+
+def over_trainings(first: Sequence[Scores], second: Sequence[Scores], column: str) -> RandomEffectsMean:
+    """Return the difference of a column, first - second, over trainings of both."""
+    return of_statistics([sampled(one)[column] for one in first], [sampled(one)[column] for one in second])
 
 
 def compare(first: Scores, second: Scores) -> dict[str, Interval]:

@@ -15,8 +15,9 @@ from bench.data.catalog import FOLDER_SETS
 from bench.data.dead_leaves.ade20k import ade20k_root as micro_root
 from bench.metrics.interval import Interval
 from bench.metrics.miou import class_iou, mean_iou_draws, mean_iou_interval, paired_mean_iou_interval
+from bench.metrics.random_effects import RandomEffectsMean
 from models.errors import BenchError
-from protocols.comparisons import Sampled, over_seeds, seed_notes
+from protocols.comparisons import Sampled, of_statistics, over_seeds, seed_notes
 from protocols.data_set import DataSet, spread
 from protocols.measured import Measured
 from protocols.plan import Plan
@@ -142,6 +143,11 @@ def score(run: CellRun, data: DataSet) -> Scores:
     run = replace(run, records=run.records[run.records["class"] != NO_CLASS])
     areas = areas_of(run, len(data.source.names))
     return Scores({"miou": mean_iou_interval(areas.intersections, areas.unions)}, areas)
+
+
+def over_trainings(first: Sequence[Scores], second: Sequence[Scores], column: str) -> RandomEffectsMean:
+    """Return the difference of a column, first - second, over trainings of both."""
+    return of_statistics([sampled(one)[column] for one in first], [sampled(one)[column] for one in second])
 
 
 def compare(first: Scores, second: Scores) -> dict[str, Interval]:

@@ -6,21 +6,24 @@ How records are made is protocols/table4_prompts.py; this is what they mean.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
 from bench.data.dead_leaves import world_root as micro_root
 from bench.metrics.interval import Interval, mean_interval, paired_mean_interval
-from protocols.axes import Axes
-from protocols.comparisons import over_images
+from bench.metrics.random_effects import RandomEffectsMean, random_effects_mean, ratio_values
+from protocols.axes import PRESETS, Axes
+from protocols.comparisons import METHOD, over_seeds, seed_notes
 from protocols.data_set import DataSet
 from protocols.instance_sets import WORLDS, data_notes
 from protocols.instance_sets import open_instance_set as open_data
 from protocols.measured import Measured
 from protocols.results import Column, Comparison
+from protocols.saved_predictions import Recordings, read_recordings
 from protocols.scores import CellRun, Scores
+from protocols.settings import Settings
 
 __all__ = ["WORLDS", "micro_root", "open_data"]
 
@@ -49,12 +52,15 @@ CARDS = "protocols.promptable"
 MODELS = "model"
 MIXED = True
 NEVER_RELEASED = {"SAM-MAE-Ti": "weights never released by the authors"}
+CONTROLS = ("sam-scratch-ti-micro",)
 COMPARED = (
     ("SAM", "EfficientSAM-S"),
     ("EfficientSAM-S", "EfficientSAM-Ti"),
     ("EfficientSAM-Ti", "MobileSAM"),
     ("EfficientSAM-S", "MobileSAM"),
     ("EfficientSAM-Ti", "SAM-MAE-Ti"),
+    ("EfficientSAM-Ti", "sam-scratch-ti-micro"),
+    ("SAM-MAE-Ti", "sam-scratch-ti-micro"),
 )
 EXACT = True
 IMAGES_A_SHARD = 16
@@ -109,9 +115,29 @@ def _weighted(records: pd.DataFrame, axes: Axes) -> np.ndarray:
     return values * share.to_numpy()  # type: ignore[no-any-return]
 
 
+def saved(data: DataSet, settings: Settings) -> Recordings:
+    """Return what models answered when they were trained, about the images that are asked, as the paper asks."""
+    if data.chosen != PRESETS["paper"]:
+        return {}
+    return read_recordings(NAME, VERSION, data_sha256=data.sha256, image_ids=data.asked.ids, folder=settings.records)
+
+
+def over_trainings(first: Sequence[Scores], second: Sequence[Scores], column: str) -> RandomEffectsMean:
+    """Return the difference of mIoU, first - second, over trainings of both and the images that were asked."""
+    return random_effects_mean(_means(first, column) - _means(second, column))
+
+
+def _means(trainings: Sequence[Scores], column: str) -> np.ndarray:
+    """Return float [S, N], an image's share of each training's mIoU, so that rows average to it."""
+    parts = [one.basis[one.basis["column"] == column] for one in trainings]
+    _, image = np.unique(parts[0]["image_id"], return_inverse=True)
+    sums = [np.bincount(image, weights=part["value"]) for part in parts]
+    return ratio_values(np.stack(sums), np.bincount(image))
+
+
 def comparisons(measured: Measured) -> Iterator[Comparison]:
-    """Compare over the same prompts."""
-    return over_images(sys.modules[__name__], measured)
+    """Compare over the trainings that both rows have, if several, else over the same prompts."""
+    return over_seeds(sys.modules[__name__], measured)
 
 
 def footnotes(measured: Measured) -> Iterator[str]:
@@ -126,3 +152,4 @@ def footnotes(measured: Measured) -> Iterator[str]:
         yield line
         yield from (f"{name}: left out {why}" for why in run.skipped.values())
     yield from data_notes(measured.data)
+    yield from seed_notes(measured.columns, measured.scores, METHOD)

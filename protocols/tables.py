@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
+from bench.metrics.random_effects import RandomEffectsMean
 from models.errors import BenchError, unknown_name
 from models.plugins import load as load_plugin
 from models.plugins import plugins
@@ -76,6 +77,9 @@ class Table(Protocol):
     def comparisons(self, measured: Measured) -> Iterator[Comparison]:
         """Compare rows: `comparisons.over_images`, `comparisons.over_seeds`, or a table's own way."""
 
+    def over_trainings(self, first: Sequence[Scores], second: Sequence[Scores], column: str) -> RandomEffectsMean:
+        """Return the difference of a column over trainings of two rows: what `comparisons.over_seeds` asks for."""
+
     def footnotes(self, measured: Measured) -> Iterator[str]:
         """Say what was asked and left out."""
 
@@ -92,6 +96,8 @@ class Table(Protocol):
     """Beginnings of rows whose weights the paper's authors could have released; others are quoted. Usually all."""
     NEVER_RELEASED: Mapping[str, str]
     """Why there is no full-size model of a row, where no card says it."""
+    CONTROLS: Sequence[str]
+    """Micro models that the paper has no row for, measured beside its rows; usually none."""
     TRAINED_WITH: str
     """Table whose trainings it is made of, if not its own."""
     note: Callable[[str], str]

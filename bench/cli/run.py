@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
 from bench import paths
 from bench.paths import runs_root
 from bench.processes import this_process
-from bench.progress import notice, progress
+from bench.progress import images_progress, notice
 from bench.provenance import provenance
 from bench.store import RunStore
 from models.errors import BenchError
@@ -133,15 +133,12 @@ def run_settings(limit: int | None, device: str) -> Settings:
     if limit is not None and limit < 1:
         raise BenchError(f"--limit must be at least 1, got {limit}")
 
-    def bar(description: str, total: int, done: int) -> Any:
-        return progress(description, total=total, unit="images", done=done)
-
     return Settings(
         limit=limit,
         device=device,
         data_root=paths.data_root(),
         store=RunStore(),
-        progress=bar,
+        progress=images_progress,
         say=say,
         command=f"python -m bench {shlex.join(sys.argv[1:])}",
         provenance=provenance(),

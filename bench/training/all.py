@@ -16,7 +16,7 @@ from bench.training.cost import dry_run_all
 from bench.training.options import OF_ALL, Options, check, flag
 from bench.training.runs import RUNS, SEEDS
 from models.errors import BenchError, unknown_name
-from models.training.recipes import ClassifyRecipe, MaskedRecipe
+from models.training.recipes import MaskedRecipe
 
 TOGETHER = 2
 """Trainings side by side, one thread each."""
@@ -101,8 +101,7 @@ def tasks(wanted: Sequence[tuple[str, int]], have: Sequence[str] = ()) -> dict[s
             return key
         run, needs = RUNS[name], []
         if run.start:
-            # Classifiers tell of pretraining, so they start from that of their own seed; all others from the committed.
-            needs.append(add(run.start, seed if isinstance(run.recipe, ClassifyRecipe) else 0))
+            needs.append(add(run.start, run.start_seed(seed)))
         if run.teacher:
             pretraining = isinstance(run.recipe, MaskedRecipe)
             needs.append(add_features(run.teacher) if pretraining else add(run.teacher, 0))

@@ -25,8 +25,8 @@ from models.training.recipes import COCO_IMAGES, FINETUNE_SCENES, IMAGENET_IMAGE
 
 SCENES = 6000
 """Dead leaves that micro SAM and FastSAM are trained on, and MobileSAM distilled."""
-OBJECTS, CLIP_OBJECTS = 6000, 3000
-"""Images of dead leaves as ImageNet: as many for pretraining as for finetuning, and those for CLIP's stand-in alone."""
+UNLABELLED, OBJECTS, CLIP_OBJECTS = 12_000, 6000, 3000
+"""Images of dead leaves as ImageNet: those of pretraining, of finetuning, and for CLIP's stand-in alone."""
 DETECTION_SCENES = 2000
 """Dead leaves that micro detectors are trained on."""
 SEMANTIC_SCENES = 1800
@@ -119,8 +119,8 @@ def _scenes(count: int) -> Opened:
 
 
 def _unlabelled(data: Path | None) -> Opened:
-    facts = {"world": "dead leaves as ImageNet, unlabelled", "seed": imagenet.PRETRAINING_SEED, "images": OBJECTS}
-    return Opened(imagenet.unlabelled_images(OBJECTS), OBJECTS, lambda _: facts)
+    facts = {"world": "dead leaves as ImageNet, unlabelled", "seed": imagenet.PRETRAINING_SEED, "images": UNLABELLED}
+    return Opened(imagenet.unlabelled_images(UNLABELLED), UNLABELLED, lambda _: facts)
 
 
 def _labelled(first: int, count: int) -> Opened:
@@ -147,7 +147,7 @@ COCO = Data("COCO", _coco, COCO_IMAGES, 80, epochs=True)
 ADE20K = Data("ADE20K", _ade20k, 20_210, 150)
 PROMPTED_LEAVES = Data("dead leaves", lambda _: _scenes(SCENES), SCENES)
 FINETUNING_LEAVES = Data("dead leaves", lambda _: _scenes(FINETUNE_SCENES), FINETUNE_SCENES)
-UNLABELLED_LEAVES = Data("dead leaves as ImageNet", _unlabelled, OBJECTS)
+UNLABELLED_LEAVES = Data("dead leaves as ImageNet", _unlabelled, UNLABELLED)
 LABELLED_LEAVES = Data("dead leaves as ImageNet", lambda _: _labelled(0, OBJECTS), OBJECTS, len(imagenet.CLASSES))
 CLIP_LEAVES = Data(
     "dead leaves as ImageNet", lambda _: _labelled(OBJECTS, CLIP_OBJECTS), CLIP_OBJECTS, len(imagenet.CLASSES)

@@ -16,7 +16,7 @@ from bench.training.runs import RUNS, TrainingRun
 from models.cards import ModelCard
 from models.checkpoints import read_state_dict, sha256_of
 from models.errors import MissingData
-from models.training.recipes import ClassifyRecipe, images_per_batch
+from models.training.recipes import images_per_batch
 
 
 @dataclass(frozen=True)
@@ -116,14 +116,10 @@ def folder_of(options: Options, name: str, seed: int = 0) -> Path:
 def start_file(run: TrainingRun, options: Options) -> Path:
     """Return the encoder that a training starts from.
 
-    Classifiers tell of pretraining, so they start from that of their own seed; all others from seed 0's.
-
     Raises:
         MissingData: if it is not there.
     """
-    path = options.encoder or made(
-        options, str(run.start), options.seed if isinstance(run.recipe, ClassifyRecipe) else 0
-    )
+    path = options.encoder or made(options, str(run.start), run.start_seed(options.seed))
     if not path.is_file():
         raise MissingData(f"there is no encoder '{path}': check the path")
     return path

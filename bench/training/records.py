@@ -10,31 +10,31 @@ import numpy as np
 from safetensors.torch import save_file
 from torch import nn
 
-from bench.data.ade20k import open_ade20k
-from bench.data.dead_leaves.ade20k import ade20k_root
 from bench.data.dead_leaves.crowded import world_root
-from bench.data.dead_leaves.detection import detection_root
 from bench.data.dead_leaves.imagenet import imagenet_root
 from bench.data.imagenet import open_imagenet
 from bench.data.images import read_rgb
 from bench.data.instances import open_instances
-from bench.progress import progress
+from bench.progress import images_progress, progress
+from bench.store import RunStore
 from bench.store.disk import write_whole
 from bench.training.job import Job, folder_of
 from bench.training.options import Options, command
 from bench.training.runs import FIGURE7_EPOCHS, RUNS
 from models import zoo
+from models.cards import resolve
 from models.classifier.network import evaluate_classifier
 from models.engine import exact_engine, threads
 from models.errors import BenchError
 from models.training.loop import Visit
-from models.training.recipes import ClassifyRecipe, DetectRecipe
-from protocols import table2, table3
+from models.training.recipes import ClassifyRecipe
 from protocols.axes import PRESETS
-from protocols.plan import registry_of
+from protocols.plan import make_plan, registry_of
 from protocols.predictors import ModelPredictor
 from protocols.saved_predictions import write_recording
+from protocols.settings import Settings
 from protocols.table4_prompts import ask_boxes
+from protocols.tables import find
 
 
 def write_records(job: Job, network: nn.Module, weights: Path, training: dict[str, Any]) -> None:
@@ -51,8 +51,10 @@ def write_records(job: Job, network: nn.Module, weights: Path, training: dict[st
         _ablation_record(job, network, training, folder)
     if "figure7" in run.tables:
         _write_figure7(job, training, folder)
-    if {"table2", "table3"} & run.tables.keys() and not (run.committed and job.seed == 0):
-        _answers_recording(job, weights, training, folder)
+    if not (run.committed and job.seed == 0):
+        for name in _RECORDED & run.tables.keys():
+            if job.seed in run.tables[name]:
+                _answers_recordings(find(name), job, weights, training, folder)
 
 
 def check_records(job: Job) -> None:
@@ -162,23 +164,38 @@ def _write_figure7(job: Job, training: dict[str, Any], folder: Path) -> None:
     _write(folder / f"figure7-{job.name}-seed{job.seed}.json", record)
 
 
-def _answers_recording(job: Job, weights: Path, training: dict[str, Any], folder: Path) -> None:
-    """Keep what a detector (Table 2) or segmenter (Table 3) predicts for all held-out images, as its table asks."""
-    table: Any = table2 if isinstance(job.recipe, DetectRecipe) else table3
-    source = open_instances("coco", detection_root()) if table is table2 else open_ade20k(ade20k_root())
-    data, registry = table.data_set(source, None), registry_of(table)
-    (row,) = (str(card.paper_row) for card in registry.cards() if card.name == job.name)
+_RECORDED = frozenset({"table2", "table3", "table4"})
+"""Tables that take answers recorded when a model was trained."""
+
+
+def _answers_recordings(table: Any, job: Job, weights: Path, training: dict[str, Any], folder: Path) -> None:
+    """Keep what a model answers about all held-out images, as its table asks at micro scale."""
+    settings = Settings(scale="micro", models=(job.name,), store=RunStore(folder), progress=images_progress)
+    plan, registry, ask = make_plan(table, settings), registry_of(table), resolve(table.ASK)
+    (row,) = (card.paper_row or card.name for card in registry.cards() if card.name == job.name)
+    model = registry.load(job.name, weights)
     exact_engine()
-    with threads(1), progress(f"{job.name} on {data.name}", total=data.of_images, unit="images") as advance:
-        records = table.ask(registry.load(job.name, weights), data, data.asked.images, advance)
-    facts = {
-        "model": job.name,
-        "data": data.sha256,
-        "image_ids": list(data.asked.ids),
-        **{key: training[key] for key in ("date", "start", "seconds", "recipe", "made_with")},
-        "curve": _curve(job.folder),
-    }
-    write_recording(folder, records, table=table.NAME, version=table.VERSION, row=row, seed=job.seed, facts=facts)
+    for name in table.DATA_SETS:
+        data = table.open_data(name, plan, settings)
+        with threads(1), progress(f"{job.name} on {data.name}", total=data.of_images, unit="images") as advance:
+            records = ask(model, data, data.asked.images, advance)
+        facts = {
+            "model": job.name,
+            "data": data.sha256,
+            "image_ids": list(data.asked.ids),
+            **{key: training[key] for key in ("date", "start", "seconds", "recipe", "made_with")},
+            "curve": _curve(job.folder),
+        }
+        write_recording(
+            folder,
+            records,
+            table=table.NAME,
+            version=table.VERSION,
+            row=row,
+            seed=job.seed,
+            facts=facts,
+            data_set=name if len(table.DATA_SETS) > 1 else "",
+        )
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:

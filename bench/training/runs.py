@@ -33,9 +33,12 @@ from models.training.recipes import (
     SAM_MICRO,
     SAMI_MICRO,
     SAMI_PAPER,
+    SCRATCH_MICRO,
     SEMANTIC_MICRO,
     SEMANTIC_PAPER,
+    ClassifyRecipe,
     MaskedRecipe,
+    PromptableRecipe,
 )
 from models.vitdet import cards as detectors
 from models.vitdet.build import vitdet, vitdet_micro
@@ -92,6 +95,14 @@ class TrainingRun:
     ready: Callable[[], None] = lambda: None
     """Raises a BenchError where an optional package that it needs is not installed."""
 
+    def start_seed(self, seed: int) -> int:
+        """Return the seed of the pretraining that the training of a seed starts from.
+
+        Classifiers and promptable models tell of pretraining, so they start from that of their own seed; all others
+        from that of seed 0.
+        """
+        return seed if isinstance(self.recipe, ClassifyRecipe | PromptableRecipe) else 0
+
 
 class Arm(NamedTuple):
     """A way of pretraining a micro encoder: an arm of Tables 1, 6 and 7 or of an ablation in section 4.4."""
@@ -119,11 +130,13 @@ ARMS: dict[str, Arm] = {
     "sami-ti-mask85": Arm("ti", replace(SAMI_MICRO, mask_ratio=0.85), TABLE_7),
     "sami-ti-all-tokens": Arm("ti", replace(SAMI_MICRO, decoder="all"), TABLE_6),
     "sami-ti-clip": Arm("ti", replace(SAMI_MICRO, target="clip"), TABLE_6),
+    "scratch-ti": Arm("ti", SCRATCH_MICRO, {}),
 }
 TEACHERS = {"sam": "sam-micro", "clip": "clip-micro", "pixels": None}
 """Who makes a target's features. CLIP's stand-in is a classifier trained on images that nobody else sees."""
 PROMPTED: Seeds = {"table4": (0,), "table5": (0,)}
 CURVES: Seeds = {**PROMPTED, "figure7": SEEDS}
+OVER_SEEDS: Seeds = {"table4": SEEDS, "figure7": SEEDS}
 DENSE: dict[str, tuple[Seeds, Seeds]] = {
     "mae-ti": ({"table2": SEEDS}, {"table3": (0, 1)}),
     "sami-ti": ({"table2": SEEDS}, {"table3": (0, 1)}),
@@ -156,13 +169,14 @@ def _micro() -> Iterator[TrainingRun]:
         size, start, seen = ARMS[name].size, f"{name}-micro", sets.DETECTION_LEAVES
         name, kept, build = f"vitdet-{name}-micro", size == "ti", partial(vitdet_micro, MICRO_SIZES[size])
         yield TrainingRun(name, build, DETECT_MICRO, seen, start=start, committed=kept, tables=tables)
-    for name, start, build, tables in (
-        ("sam-mae-ti-micro", "mae-ti-micro", micro.efficientsam_ti_micro, PROMPTED),
-        ("efficientsam-ti-micro", "sami-ti-micro", micro.efficientsam_ti_micro, CURVES),
-        ("efficientsam-s-micro", "sami-s-micro", micro.efficientsam_s_micro, CURVES),
+    for name, start, build, kept, tables in (
+        ("sam-mae-ti-micro", "mae-ti-micro", micro.efficientsam_ti_micro, False, OVER_SEEDS),
+        ("sam-scratch-ti-micro", "scratch-ti-micro", micro.efficientsam_ti_micro, False, OVER_SEEDS),
+        ("efficientsam-ti-micro", "sami-ti-micro", micro.efficientsam_ti_micro, True, {**PROMPTED, **OVER_SEEDS}),
+        ("efficientsam-s-micro", "sami-s-micro", micro.efficientsam_s_micro, True, CURVES),
     ):
         seen = sets.FINETUNING_LEAVES
-        yield TrainingRun(name, build, PROMPTABLE_MICRO, seen, start=start, committed=True, tables=tables)
+        yield TrainingRun(name, build, PROMPTABLE_MICRO, seen, start=start, committed=kept, tables=tables)
     for name, (_, tables) in DENSE.items():
         size, start, seen = ARMS[name].size, f"{name}-micro", sets.SEMANTIC_LEAVES
         name, kept, build = f"mask2former-{name}-micro", size == "ti", partial(mask2former_micro, **MICRO_SIZES[size])

@@ -28,7 +28,7 @@ from models.errors import BenchError, unknown_name
 from models.mask2former.resume import load_weights, semantic_steps_done
 from models.mask2former.train import train_semantic
 from models.sami.network import MaskedAutoencoder
-from models.training.loop import Visit, plain_recipe, seconds_trained, steps_done
+from models.training.loop import Visit, last_log_line, plain_recipe, seconds_trained, steps_done
 from models.training.loop import train as train_network
 from models.training.prefetch import Prefetched
 
@@ -125,7 +125,7 @@ def _record(job: Job, ready: Parts, facts: Mapping[str, Any]) -> dict[str, Any]:
         "start": job.run.start,
         "seconds": seconds_trained(job.folder),
         "processes": job.processes.num_processes,
-        "last_log_line": json.loads((job.folder / "log.jsonl").read_text().splitlines()[-1]),
+        "last_log_line": last_log_line(job.folder),
         "date": datetime.now(UTC).date().isoformat(),
         "engine": facts["engine"],
         "made_with": {key: facts["made_with"][key] for key in ("git", "versions", "hardware", "threads")},

@@ -28,6 +28,7 @@ from models.errors import BenchError
 from models.files.state_dicts import UNREADABLE, first_line
 from models.training.classify import layer_decay_groups
 from models.training.detect import detector_groups
+from models.training.promptable import pretrained_parameters
 from models.training.recipes import ClassifyRecipe, DetectRecipe, PromptableRecipe, Recipe
 from models.training.whole import check_runs_nothing, newest_whole, random_states, restore_random_states, seal
 
@@ -170,17 +171,34 @@ def _optimizers(network: nn.Module, recipe: Recipe) -> list[Optimizer]:
         return [AdamW(layer_decay_groups(network, recipe), betas=recipe.betas)]
     linear = {id(m.weight) for m in network.modules() if isinstance(m, nn.Linear)}
     of_muon = linear if recipe.muon_learning_rate is not None else set()
-    trained = [p for p in network.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim >= 2 and id(p) not in of_muon], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    optimizers: list[Optimizer] = [AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas)]
+    decay, rate = recipe.weight_decay, recipe.learning_rate
+    adamw, muon = [], []
+    for multiplier, trained in _by_rate(network, recipe).items():
+        matrices = [p for p in trained if p.ndim >= 2 and id(p) not in of_muon]
+        vectors = [p for p in trained if p.ndim < 2]
+        adamw += [
+            {"params": matrices, "lr": multiplier * rate, "weight_decay": decay},
+            {"params": vectors, "lr": multiplier * rate, "weight_decay": 0.0},
+        ]
+        if recipe.muon_learning_rate is not None:
+            linear_layers = [p for p in trained if id(p) in of_muon]
+            muon.append({"params": linear_layers, "lr": multiplier * recipe.muon_learning_rate})
+    optimizers: list[Optimizer] = [AdamW(adamw, lr=rate, betas=recipe.betas)]
     if recipe.muon_learning_rate is not None:
-        matrices = [p for p in trained if id(p) in of_muon]
-        rate, decay = recipe.muon_learning_rate, recipe.weight_decay
-        optimizers.append(Muon(matrices, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
+        optimizers.append(Muon(muon, lr=recipe.muon_learning_rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
     return optimizers
+
+
+def _by_rate(network: nn.Module, recipe: Recipe) -> dict[float, list[nn.Parameter]]:
+    """Return what is trained by the multiplier of its learning rate, those of the full rate first."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if not isinstance(recipe, PromptableRecipe) or recipe.encoder_multiplier == 1.0:
+        return {1.0: trained}
+    slow = pretrained_parameters(network)
+    return {
+        1.0: [parameter for parameter in trained if id(parameter) not in slow],
+        recipe.encoder_multiplier: [parameter for parameter in trained if id(parameter) in slow],
+    }
 
 
 def _rate(step: int, recipe: Recipe) -> float:
@@ -260,7 +278,13 @@ def steps_done(out: Path) -> int:
 
 def seconds_trained(out: Path) -> int:
     """Return how long a run has trained up to its last log line, over all its sessions."""
-    return round(json.loads((out / "log.jsonl").read_text().splitlines()[-1])["seconds"])
+    return round(last_log_line(out).get("seconds", 0))
+
+
+def last_log_line(out: Path) -> dict[str, Any]:
+    """Return the last line of a run's log, empty if it has taken no step."""
+    lines = (out / "log.jsonl").read_text().splitlines()
+    return dict(json.loads(lines[-1])) if lines else {}
 
 
 def plain_recipe(recipe: Recipe) -> dict[str, Any]:
@@ -279,13 +303,14 @@ class StepLog:
 
     def __init__(self, out: Path, done: int) -> None:
         out.mkdir(parents=True, exist_ok=True)
-        self.path, self.started, self.first, self.before = out / "log.jsonl", time.monotonic(), done, 0.0
-        if self.path.exists():
-            text = self.path.read_text(errors="replace")
-            lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
-            kept = [line for number, line in enumerate(lines, 1) if self._step(line, number) < done]
-            self.path.write_text("".join(kept))
-            self.before = json.loads(kept[-1])["seconds"] if kept else 0.0
+        self.path, self.started, self.first = out / "log.jsonl", time.monotonic(), done
+        self.path.touch()
+        lines = [
+            line for line in self.path.read_text(errors="replace").splitlines(keepends=True) if line.endswith("\n")
+        ]
+        kept = [line for number, line in enumerate(lines, 1) if self._step(line, number) < done]
+        self.path.write_text("".join(kept))
+        self.before = json.loads(kept[-1])["seconds"] if kept else 0.0
 
     def _step(self, line: str, number: int) -> int:
         try:

@@ -75,3 +75,9 @@ class PromptableTrainer(nn.Module):
         network: Any = self.network
         features = network.encode(pixels)
         return [network.decode(features, q.points, q.labels, multimask=q.multimask) for q in questions]
+
+
+def pretrained_parameters(trainer: nn.Module) -> set[int]:
+    """Return the ids of the parameters that a pretrained encoder brings: those of the image encoder but its neck."""
+    named = trainer.named_parameters()
+    return {id(p) for name, p in named if ".image_encoder." in f".{name}" and ".neck." not in f".{name}"}

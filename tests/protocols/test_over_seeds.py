@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from bench.metrics.interval import Interval
+from bench.metrics.random_effects import RandomEffectsMean
 from protocols import comparisons
-from protocols.results import Column
+from protocols.results import Column, Row
 from protocols.scores import Scores
 
 AP = Column("ap_box", "AP box", "COCO")
@@ -32,11 +33,21 @@ def sampled(one: Scores) -> dict[str, comparisons.Sampled]:
     return {"ap_box": comparisons.Sampled(one.intervals["ap_box"].value, one.basis, IMAGES)}
 
 
-TABLE = SimpleNamespace(NAME="table2", COMPARED=(("SAMI-Ti", "MAE-Ti"),), compare=difference, sampled=sampled)
+def over_trainings(first: list[Scores], second: list[Scores], column: str) -> RandomEffectsMean:
+    return comparisons.of_statistics([sampled(one)[column] for one in first], [sampled(one)[column] for one in second])
+
+
+TABLE = SimpleNamespace(
+    NAME="table2",
+    COMPARED=(("SAMI-Ti", "MAE-Ti"), ("SAMI-Ti", "a control that is not shown")),
+    compare=difference,
+    over_trainings=over_trainings,
+)
+PLAN = SimpleNamespace(rows=(Row("SAMI-Ti", None), Row("MAE-Ti", None)))
 
 
 def compare(of_seeds):
-    (found,) = comparisons.over_seeds(TABLE, SimpleNamespace(scores=of_seeds, columns=(AP,)))
+    (found,) = comparisons.over_seeds(TABLE, SimpleNamespace(scores=of_seeds, columns=(AP,), plan=PLAN))
     return found
 
 
@@ -68,6 +79,6 @@ def test_notes_name_what_each_training_gave() -> None:
     notes = list(
         comparisons.seed_notes([AP], {"SAMI-Ti": {1: scores(0.25), 0: scores(0.3)}, "MAE-Ti": {0: scores(0.2)}})
     )
-    assert notes[0] == "SAMI-Ti, by training seed 0, 1: AP box 30.0, 25.0"
+    assert notes[0] == "SAMI-Ti, by training seed 0, 1: COCO AP box 30.0, 25.0"
     assert notes[1] == comparisons.METHOD_OF_STATISTICS
     assert not any("MAE-Ti" in note for note in notes)

@@ -32,6 +32,7 @@ MICRO = {
     "SAM-MAE-Ti": "sam-mae-ti-micro",
     "EfficientSAM-Ti": "efficientsam-ti-micro",
     "EfficientSAM-S": "efficientsam-s-micro",
+    "sam-scratch-ti-micro": "sam-scratch-ti-micro",
     "floor": "floor",
     "ceiling": "ceiling",
 }
@@ -52,6 +53,18 @@ def test_every_row_of_the_paper_is_in_the_table_with_a_model_or_a_reason(plan):
         assert {row.label for row in made.rows} == set(measured(made)) | set(made.unmeasured)
     assert measured(made)["FastSAM"] == "fastsam-micro"
     assert measured(made)["ViTDet-H"] == "detector"
+
+
+def test_controls_are_measured_beside_the_paper_s_rows_at_micro_scale_alone(plan, tmp_path, monkeypatch):
+    (control,) = [row for row in plan().rows if row.kind == "extra"]
+    assert (control.label, control.model) == ("sam-scratch-ti-micro", "sam-scratch-ti-micro")
+    assert "control" in control.note
+    assert "sam-scratch-ti-micro" not in {row.label for row in plan(models=("MobileSAM",)).rows}
+    assert "sam-scratch-ti-micro" not in {row.label for row in plan(scale="paper", data_root=tmp_path).rows}
+    monkeypatch.setattr(zoo, "available", lambda name: (name in {"sam-micro"}, f"no weights of {name}"))
+    untrained = plan()
+    assert untrained.unmeasured["sam-scratch-ti-micro"] == ("not trained yet", "no weights of sam-scratch-ti-micro")
+    assert next(row for row in untrained.rows if row.kind == "extra").model is None
 
 
 def test_sam_mae_has_no_public_weights(plan, tmp_path):

@@ -1,11 +1,15 @@
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from protocols import table4
 from protocols.axes import Axes
+from protocols.saved_predictions import write_recording
 from protocols.scores import CellRun
-from tests.protocols.fakes import instance_data, measured
+from tests.protocols.fakes import instance_data, measured, settings
 
 PAPER = Axes()
 
@@ -84,7 +88,7 @@ def test_pairing_goes_by_annotation_not_by_row_order():
 
 
 def test_footnotes_count_annotations_and_crowds():
-    (line,) = table4.footnotes(measured(instance_data(), {"SAM": run(random_records(6))}))
+    line, *_ = table4.footnotes(measured(instance_data(), {"SAM": run(random_records(6))}))
     assert line == "COCO: 36 annotations in 12 images, and 12 crowds (left out of mIoU)"
 
 
@@ -96,3 +100,41 @@ def test_one_refused_object_leaves_its_kind_of_prompt_without_a_mean():
     assert set(scores.intervals) == {"coco_box", "coco_1click"}
     whole = table4.score(run(random_records(3)), instance_data(PAPER))
     assert set(table4.compare(scores, whole)) == {"coco_box", "coco_1click"}
+
+
+def scores_of_seeds(offset, first_seed, images=30):
+    """Three trainings whose IoU differs by `offset` from that of others, and by a little noise."""
+    trainings = []
+    for seed in range(3):
+        noise = np.random.default_rng(first_seed + seed)
+        records = random_records(9, images=images)
+        for record in records:
+            record["iou"] = 0.5 * record["iou"] + offset + noise.normal(0, 0.005)
+        trainings.append(table4.score(run(records), instance_data(PAPER)))
+    return trainings
+
+
+def test_over_trainings_the_difference_is_that_of_the_means_over_seeds():
+    better, worse = scores_of_seeds(0.1, 0), scores_of_seeds(0.0, 3)
+    found = table4.over_trainings(better, worse, "coco_box")
+    means = [[one.intervals["coco_box"].value for one in seeds] for seeds in (better, worse)]
+    assert found.value == pytest.approx(np.mean(means[0]) - np.mean(means[1]), abs=1e-12)
+    assert found.low < 0.1 < found.high
+    assert (found.seeds, found.images) == (3, 30)
+    assert found.p < 0.001
+
+
+def test_over_trainings_equal_arms_are_not_decided_apart():
+    found = table4.over_trainings(scores_of_seeds(0.0, 0), scores_of_seeds(0.0, 3), "coco_3click")
+    assert found.low < 0 < found.high
+
+
+def test_answers_recorded_as_the_paper_asks_say_nothing_of_other_axes(tmp_path):
+    facts = {"model": "m", "data": "", "image_ids": [0, 1], "date": "2020-01-02", "made_with": {}}
+    records = pd.DataFrame(random_records(0, images=2)).assign(skipped="")
+    whole = {"table": "table4", "version": table4.VERSION, "row": "SAM-MAE-Ti", "seed": 0, "facts": facts}
+    path = write_recording(tmp_path, records, **whole, data_set="coco")
+    assert path.name == "table4-coco-sam-mae-ti-seed0.json"
+    asked = settings(tmp_path / "runs", records=tmp_path)
+    about = [replace(instance_data(axes), asked=SimpleNamespace(ids=[0, 1])) for axes in (PAPER, Axes(clicks="ritm"))]
+    assert [list(table4.saved(data, asked)) for data in about] == [["SAM-MAE-Ti"], []]

@@ -6,7 +6,15 @@ One module a stage. `micro` recipes train the 256 px models on CPU cores: `bench
 from models.training.recipes.classify import CLASSIFY_MICRO, CLASSIFY_PAPER, ClassifyRecipe
 from models.training.recipes.detect import COCO_IMAGES, DETECT_MICRO, DETECT_PAPER, DetectRecipe
 from models.training.recipes.fastsam import FASTSAM_MICRO, FastSamRecipe
-from models.training.recipes.masked import IMAGENET_IMAGES, MAE_MICRO, MAE_PAPER, SAMI_MICRO, SAMI_PAPER, MaskedRecipe
+from models.training.recipes.masked import (
+    IMAGENET_IMAGES,
+    MAE_MICRO,
+    MAE_PAPER,
+    SAMI_MICRO,
+    SAMI_PAPER,
+    SCRATCH_MICRO,
+    MaskedRecipe,
+)
 from models.training.recipes.promptable import (
     DISTILL_MICRO,
     FINETUNE_SCENES,
@@ -38,6 +46,7 @@ __all__ = [
     "SAMI_MICRO",
     "SAMI_PAPER",
     "SAM_MICRO",
+    "SCRATCH_MICRO",
     "SEMANTIC_MICRO",
     "SEMANTIC_PAPER",
     "ClassifyRecipe",

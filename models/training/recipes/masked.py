@@ -55,16 +55,18 @@ MAE_PAPER = replace(
     norm_pixels=True,  # He et al. 2022
 )
 SAMI_MICRO = MaskedRecipe(
-    steps=1000,
+    steps=2000,  # 9 images for each of finetuning on masks, as in the paper (400 x 1.28 M : 5 x 11.2 M)
     images_per_step=32,
     learning_rate=2e-3,
     weight_decay=0.05,
     betas=(0.9, 0.95),
     schedule="cosine",
-    warmup_steps=100,  # a tenth, as section 4.1
+    warmup_steps=200,  # a tenth, as section 4.1
     warmup_ahead=1,
     crop_scale=(0.4, 1.0),
-    views=2,
+    views=1,
     checkpoint_every=200,
 )
 MAE_MICRO = replace(SAMI_MICRO, target="pixels", decoder="all", loss_tokens="masked", norm_pixels=True)
+SCRATCH_MICRO = replace(MAE_MICRO, steps=0, warmup_steps=0)
+"""No pretraining: the encoder that all arms of a seed start from, as a control."""

@@ -22,6 +22,9 @@ class PromptableRecipe(Recipe):
     """Kinds of prompt asked in each step, (kind, count); our choice, paper silent on the mix."""
     masks_per_prompt: int = 4
     """Masks of each image that get each kind of prompt."""
+    encoder_multiplier: float = 1.0
+    """Learning rate of the pretrained encoder over that of the neck, the prompts and the decoder, which start anew; our
+    choice, paper silent."""
     iou_weight: float = 1.0
     """Weight of the predicted-IoU regression (SAM, appendix A)."""
     single_mask_share: float = 0.0
@@ -47,7 +50,7 @@ PROMPTABLE_PAPER = PromptableRecipe(
 )
 
 
-FINETUNE_SCENES = 2400
+FINETUNE_SCENES = 1400
 """Dead leaves scenes of one "epoch" of micro finetuning."""
 PROMPTABLE_MICRO = PromptableRecipe(
     steps=5 * FINETUNE_SCENES // 8,  # 5 epochs, as section 4.1
@@ -58,9 +61,10 @@ PROMPTABLE_MICRO = PromptableRecipe(
     warmup_steps=100,
     warmup_ahead=1,
     clip_norm=1.0,
+    encoder_multiplier=0.25,  # a pretrained encoder has less to learn: found on a development world
     masks_per_prompt=4,
 )
-SAM_MICRO = replace(PROMPTABLE_MICRO, steps=4500, images_per_step=16, single_mask_share=0.1)
+SAM_MICRO = replace(PROMPTABLE_MICRO, steps=4500, images_per_step=16, encoder_multiplier=1.0, single_mask_share=0.1)
 DISTILL_MICRO = DistillRecipe(
     steps=900,
     images_per_step=16,

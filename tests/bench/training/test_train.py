@@ -119,9 +119,9 @@ class TestTasks:
 
 def test_ablations_are_all_that_leaves_records_alone() -> None:
     wanted = group_of("ablations")
-    arms = {(f"{name}-micro-classify", seed) for name in ARMS for seed in (0, 1, 2)}
+    arms = {(f"{name}-micro-classify", seed) for name, arm in ARMS.items() if arm.tables for seed in (0, 1, 2)}
     of_micro = {(name, 0) for name, run in RUNS.items() if run.committed}
-    assert len(wanted) == len(set(wanted)) == 40
+    assert len(wanted) == len(set(wanted)) == 46
     assert arms - of_micro <= set(wanted)
     assert {("efficientsam-s-micro", 2), ("vitdet-mae-s-micro", 0), ("mask2former-sami-ti-micro", 1)} <= set(wanted)
     assert not of_micro & set(wanted)
@@ -135,6 +135,8 @@ def test_table_5_takes_the_boxes_of_its_micro_detector() -> None:
 def test_every_arm_is_pretrained_and_finetuned_on_an_equal_budget() -> None:
     first = ARMS["mae-ti"].recipe
     for name, arm in ARMS.items():
+        if name == "scratch-ti":
+            continue
         pretraining, finetuning = RUNS[f"{name}-micro"], RUNS[f"{name}-micro-classify"]
         assert finetuning.start == f"{name}-micro"
         assert pretraining.recipe is arm.recipe

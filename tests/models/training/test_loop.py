@@ -21,9 +21,11 @@ from torch import Tensor, nn
 
 from bench.training.runs import RUNS
 from models.errors import BenchError
+from models.micro import efficientsam_ti_micro
 from models.training import loop
 from models.training.loop import seconds_trained, steps_done, train
-from models.training.recipes import MAE_PAPER, Recipe
+from models.training.promptable import PromptableTrainer
+from models.training.recipes import MAE_PAPER, PROMPTABLE_MICRO, Recipe
 from models.training.whole import seal
 from tests.models.hostile import KINDS, hostile
 
@@ -218,6 +220,27 @@ class TestArithmetic:
         if "padding" in recipe:
             assert (recipe["padding"], recipe["decayed"], recipe["layer_decay"]) == ([128] * 3, "matrices", None)
         assert recipe.get("backbone_norms_decay", True)
+
+    def test_a_pretrained_encoder_learns_at_its_share_of_the_rate(self) -> None:
+        trainer = PromptableTrainer(efficientsam_ti_micro())
+        recipe = replace(PROMPTABLE_MICRO, encoder_multiplier=0.25)
+        encoder = {id(p) for n, p in trainer.network.image_encoder.named_parameters() if not n.startswith("neck.")}
+        seen = set()
+        for optimizer, rate in zip(loop._optimizers(trainer, recipe), (2e-3, 6e-3), strict=True):
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    assert group["lr"] == (0.25 * rate if id(parameter) in encoder else rate)
+                    assert group["weight_decay"] == (0.05 if parameter.ndim > 1 else 0.0)
+                    seen.add(id(parameter))
+        assert seen == {id(parameter) for parameter in trainer.parameters() if parameter.requires_grad}
+
+    def test_a_training_of_no_steps_leaves_the_network_as_it_started(self, tmp_path: Path) -> None:
+        started = toy(dropout=0)
+        before = weights(started)
+        recipe = replace(RECIPE, steps=0, warmup_steps=0)
+        assert weights(train(started, Stage(), Batches(), recipe, tmp_path)) == before
+        assert loop.last_log_line(tmp_path) == {}
+        assert loop.seconds_trained(tmp_path) == 0
 
     def test_the_log_tells_losses_and_the_rate_each_step_was_made_with(self, tmp_path: Path) -> None:
         run(tmp_path)
