@@ -106,18 +106,25 @@ def seed_notes(
     yield "intervals of rows are over images, for the training of seed 0: other seeds of the same recipe differ too"
 
 
-def seeds_of(records: Mapping[int, TrainingRecord]) -> np.ndarray:
-    """Return float [S, N], 1 where the model of a seed was right."""
-    return np.stack([records[seed].correct for seed in sorted(records)]).astype(np.float64)
+def with_measure(records: Mapping[int, TrainingRecord], column: str) -> dict[int, TrainingRecord]:
+    """Return the records by seed that have a measure: "top1", or a probe of the frozen encoder."""
+    return {seed: record for seed, record in records.items() if column == "top1" or column in record.probes}
 
 
-def difference(records: Records, first: str, second: str) -> RandomEffectsMean | None:
+def seeds_of(records: Mapping[int, TrainingRecord], column: str = "top1") -> np.ndarray:
+    """Return float [S, N], what an image gave each seed: 1 where the model was right, or a share of variance."""
+    values = [records[seed].correct if column == "top1" else records[seed].probes[column] for seed in sorted(records)]
+    return np.stack(values).astype(np.float64)
+
+
+def difference(records: Records, first: str, second: str, column: str = "top1") -> RandomEffectsMean | None:
     """Return the mean difference of two runs over the seeds that both have, None if they share none."""
-    one, other = records.get(first, {}), records.get(second, {})
+    one, other = (with_measure(records.get(run, {}), column) for run in (first, second))
     shared = sorted(one.keys() & other.keys())
     if not shared:
         return None
-    return random_effects_mean(seeds_of({s: one[s] for s in shared}) - seeds_of({s: other[s] for s in shared}))
+    values = [seeds_of({seed: of_seed[seed] for seed in shared}, column) for of_seed in (one, other)]
+    return random_effects_mean(values[0] - values[1])
 
 
 def cell_of_mean(row: str, column: str, paper: float | None, mean: RandomEffectsMean, n: int) -> Cell:

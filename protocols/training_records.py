@@ -32,6 +32,9 @@ class TrainingRecord:
     """Target, loss, decoder and mask ratio of the pretraining."""
     correct: np.ndarray
     """bool [N], in the order of the held-out images."""
+    probes: Mapping[str, np.ndarray]
+    """What the frozen encoder is worth by image: "knn" and "linear" bool [N], "variance" float [M] explained; empty
+    where it was not asked."""
     seconds: float
     made_with: Mapping[str, Any]
 
@@ -102,10 +105,8 @@ def _load(path: Path) -> Any:
 def _training_record(path: Path, run: str) -> TrainingRecord:
     data = _load(path)
     try:
-        bits = np.frombuffer(bytes.fromhex(data["correct"]), dtype=np.uint8)
-        correct = np.unpackbits(bits, count=data["n"]).astype(bool)
-        whole = len(correct) == data["n"] > 0 and len(bits) == (data["n"] + 7) // 8
-        if not whole or abs(correct.mean() - data["top1"]) > TOP1_ROUNDING or data["run"] != run:
+        correct = _answers(data["correct"], data["n"])
+        if abs(correct.mean() - data["top1"]) > TOP1_ROUNDING or data["run"] != run:
             raise ValueError("its answers contradict its run, n or top1")
         return TrainingRecord(
             run=run,
@@ -113,11 +114,33 @@ def _training_record(path: Path, run: str) -> TrainingRecord:
             scale=data["scale"],
             variant=data["variant"],
             correct=correct,
+            probes=_probes(data.get("probes", {}), data["n"]),
             seconds=float(data["seconds"]),
             made_with=data["made_with"],
         )
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error
+
+
+def _answers(text: str, count: int) -> np.ndarray:
+    """Return bool [count] of bits in hex.
+
+    Raises:
+        ValueError: if they are of another number.
+    """
+    bits = np.frombuffer(bytes.fromhex(text), dtype=np.uint8)
+    if not count > 0 or len(bits) != (count + 7) // 8:
+        raise ValueError(f"{len(bits)} bytes are no answers about {count} images")
+    return np.unpackbits(bits, count=count).astype(bool)
+
+
+def _probes(data: Mapping[str, Any], count: int) -> dict[str, np.ndarray]:
+    if not data:
+        return {}
+    variance = np.array(data["variance"], np.float64)
+    if variance.ndim != 1 or not variance.size or not np.isfinite(variance).all():
+        raise ValueError("shares of variance are numbers")
+    return {"knn": _answers(data["knn"], count), "linear": _answers(data["linear"], count), "variance": variance}
 
 
 def _curve_record(path: Path, model: str) -> CurveRecord:

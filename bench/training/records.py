@@ -11,19 +11,21 @@ from safetensors.torch import save_file
 from torch import nn
 
 from bench.data.dead_leaves.crowded import world_root
-from bench.data.dead_leaves.imagenet import imagenet_root
+from bench.data.dead_leaves.imagenet import imagenet_root, labelled_images
 from bench.data.imagenet import open_imagenet
 from bench.data.images import read_rgb
 from bench.data.instances import open_instances
 from bench.progress import images_progress, progress
 from bench.store import RunStore
 from bench.store.disk import write_whole
-from bench.training.job import Job, folder_of
+from bench.training.features import teacher_target
+from bench.training.job import Job, folder_of, start_file, trained
 from bench.training.options import Options, command
 from bench.training.runs import FIGURE7_EPOCHS, RUNS
 from models import zoo
 from models.cards import resolve
 from models.classifier.network import evaluate_classifier
+from models.classifier.probes import explained_variance, frozen_features, knn_probe, linear_probe, load_encoder
 from models.engine import exact_engine, threads
 from models.errors import BenchError
 from models.training.loop import Visit
@@ -96,6 +98,7 @@ def _ablation_record(job: Job, network: nn.Module, training: dict[str, Any], fol
         "n": len(correct),
         "correct": np.packbits(correct).tobytes().hex(),
         "top1": float(correct.mean()),
+        "probes": _probes(job),
         "curve": _curve(pretraining),
         "finetune_curve": _curve(job.folder),
         "recipes": {"pretraining": _facts(pretraining)["recipe"], "finetuning": training["recipe"]},
@@ -103,6 +106,34 @@ def _ablation_record(job: Job, network: nn.Module, training: dict[str, Any], fol
         "made_with": training["made_with"],
     }
     _write(folder / f"{name}-seed{job.seed}.json", record)
+
+
+PROBE_IMAGES, VARIANCE_IMAGES = 3200, 400
+"""Labelled images that the frozen encoder's probes learn from, and photos of the teacher's features."""
+
+
+def _probes(job: Job) -> dict[str, Any]:
+    """Ask the pretrained encoder before it was finetuned, frozen, about the held-out images (ours, see Tables 6, 7).
+
+    Returns:
+        "knn" and "linear": which images were right, as bits in hex; "variance": the share of the variance of SAM's
+        features that is explained, by image of the first `VARIANCE_IMAGES`.
+    """
+    encoder = load_encoder(start_file(job.run, job.options))
+    scenes, asked = labelled_images(PROBE_IMAGES), open_imagenet(imagenet_root())
+    known_labels, labels = np.asarray(scenes.labels), np.asarray(asked.labels)
+    total = len(scenes.labels) + len(asked) + 2 * VARIANCE_IMAGES
+    with progress(f"{job.run.start}, frozen", total=total, unit="images") as advance:
+        known, held_out = (frozen_features(encoder, some, advance=advance) for some in (scenes.images, asked))
+        right = {
+            name: probe(known, known_labels, held_out)[:, 0] == labels
+            for name, probe in (("knn", knn_probe), ("linear", linear_probe))
+        }
+        teacher = teacher_target("sam-micro", job.options, lambda name: trained(job.options, name))
+        photos = scenes.images[:VARIANCE_IMAGES], [asked[index] for index in range(min(VARIANCE_IMAGES, len(asked)))]
+        variance = explained_variance(encoder, teacher, *photos, advance=advance)
+    bits = {name: np.packbits(answers).tobytes().hex() for name, answers in right.items()}
+    return {**bits, "variance": [round(share, 4) for share in variance.tolist()]}
 
 
 def _facts(folder: Path) -> dict[str, Any]:

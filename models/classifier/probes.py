@@ -26,6 +26,8 @@ TEMPERATURE = 0.07
 """DINO's temperature."""
 PENALTY = 1e-3
 """Weight of half the squared length of the linear probe's weights, on standardised features; our choice."""
+RIDGE = 1e-3
+"""Weight of the squared linear map to a teacher's features, on tokens of unit variance; our choice."""
 _SIMILARITIES_AT_ONCE = 1 << 26
 """Cosines held at once (512 MiB)."""
 _HEADS = {56: 4, 84: 4, 192: 3, 384: 6, 768: 12, 1024: 16}
@@ -159,6 +161,73 @@ def linear_probe(
     known, asked = (np.column_stack([(f - mean) / scale, np.ones(len(f))]) for f in (train_features, val_features))
     weights = fit_softmax(known, train_labels, penalty=penalty, iterations=iterations)
     return _answers(asked @ weights)
+
+
+@torch.inference_mode()
+def explained_variance(
+    encoder: ViTEncoder,
+    target: Callable[[Tensor], Tensor],
+    known: Photos,
+    asked: Photos,
+    *,
+    batch: int = 32,
+    ridge: float = RIDGE,
+    advance: Callable[[int], None] = lambda photos: None,
+) -> np.ndarray:
+    """Return each photo's share of the variance of a teacher's features that frozen tokens explain, float64 [M].
+
+    A linear map from the encoder's patch tokens to the teacher's features of the same patches is fitted to photos and
+    asked about others. The mean over photos is R2, 1 where all is explained and 0 where a patch's place alone says as
+    much: features are counted from their means over the known photos, place by place.
+
+    Args:
+        encoder: put into evaluation mode; sees all patches.
+        target: of normalised pixels [B, 3, S, S], features [B, N, D]; on the encoder's device.
+        known: photos to fit.
+        asked: held-out photos.
+        batch: photos in one forward pass.
+        ridge: weight of the squared map, on features of unit variance.
+        advance: told how many photos were done.
+
+    Raises:
+        BenchError: if there are no photos, or a feature is NaN or infinite.
+    """
+    if not len(known) or not len(asked):
+        raise BenchError("a probe needs photos to learn from and held-out ones: raise their numbers")
+    encoder.eval()
+    tokens, features = _tokens(encoder, target, known, batch, advance)  # [K, N, C], [K, N, D]
+    means = tokens.mean(0), features.mean(0)
+    x, y = ((own - mean).flatten(0, 1) for own, mean in zip((tokens, features), means, strict=True))
+    scale = x.std(0).clamp(min=1e-12)
+    x = x / scale
+    weights = torch.linalg.solve(x.T @ x / len(x) + ridge * torch.eye(x.shape[1], dtype=x.dtype), x.T @ y / len(x))
+    del x, y
+    tokens, features = _tokens(encoder, target, asked, batch, advance)
+    wanted = features - means[1]
+    error = wanted - (tokens - means[0]) / scale @ weights
+    squares = [part.square().sum((1, 2)) for part in (error, wanted)]  # [M] each
+    shares: np.ndarray = (1 - squares[0] / squares[1].mean()).numpy()
+    return shares
+
+
+def _tokens(
+    encoder: ViTEncoder, target: Callable[[Tensor], Tensor], photos: Photos, batch: int, advance: Callable[[int], None]
+) -> tuple[Tensor, Tensor]:
+    """Return patch tokens [P, N, C] and a teacher's features [P, N, D] of photos, float64.
+
+    Raises:
+        BenchError: if one is NaN or infinite.
+    """
+    device, found = next(encoder.parameters()).device, []
+    for first in range(0, len(photos), batch):
+        some = [photos[index] for index in range(first, min(first + batch, len(photos)))]
+        pixels = to_input(some, encoder.img_size).to(device)
+        found.append([part.double().cpu() for part in (encoder(pixels)[:, 1:], target(pixels))])
+        advance(len(some))
+    tokens, features = (torch.cat(parts) for parts in zip(*found, strict=True))
+    if not (tokens.isfinite().all() and features.isfinite().all()):
+        raise BenchError("features of the encoder or of its teacher are NaN or infinite: a training diverged")
+    return tokens, features
 
 
 def fit_softmax(inputs: np.ndarray, labels: np.ndarray, *, penalty: float, iterations: int = 500) -> np.ndarray:

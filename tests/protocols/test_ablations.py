@@ -57,6 +57,40 @@ def test_what_comes_out_the_other_way_round_is_said(tmp_path):
     assert found["SAMI-Ti, MSE", "SAMI-Ti, 1 - cosine"] == "opposite order (p < 0.001)"
 
 
+def probes(share, seed, variance):
+    right = {name: np.packbits(answers(share, seed)).tobytes().hex() for name in ("knn", "linear")}
+    return {**right, "variance": (variance + 0.01 * np.random.default_rng(seed).normal(size=30)).round(4).tolist()}
+
+
+def test_probes_of_the_frozen_encoder_stand_beside_top_1_where_records_have_them(tmp_path):
+    for run, share in {"sami-ti": 0.5, "sami-ti-cosine": 0.4}.items():
+        for seed in range(3):
+            write_record(tmp_path, run, seed, answers(0.6, seed), probes=probes(share, seed, variance=share))
+    write_record(tmp_path, "sami-s", 0, answers(0.6, 0))
+    result = made(table6, tmp_path)
+    assert [column.key for column in result.columns] == ["top1", "knn", "linear", "variance"]
+    cell = result.cell("SAMI-Ti, MSE", "variance")
+    assert (cell.measured, cell.paper) == (pytest.approx(0.5, abs=0.01), None)
+    assert result.cell("SAMI-S, MSE", "knn").status == "not trained yet"
+    assert result.cell("SAMI-S, MSE", "top1").status == "measured"
+    found = {c.column: c for c in result.comparisons if c.first == "SAMI-Ti, MSE"}
+    assert found["variance"].verdict == "not claimed (p < 0.001)"
+    assert found["variance"].measured == pytest.approx(0.1, abs=0.01)
+    assert any("which the paper has not" in note for note in result.footnotes)
+
+
+def test_without_probes_the_table_is_the_paper_s(tmp_path):
+    write_table6(tmp_path)
+    assert [column.key for column in made(table6, tmp_path).columns] == ["top1"]
+
+
+@pytest.mark.parametrize("damage", [{"knn": "00"}, {"linear": "zz"}, {"variance": [float("nan")]}, {"variance": []}])
+def test_damaged_probes_are_refused_with_the_file_s_name(damage, tmp_path):
+    path = write_record(tmp_path, "sami-ti", 0, answers(0.6, 0), probes={**probes(0.5, 0, 0.5), **damage})
+    with pytest.raises(BenchError, match=f"{path.name} cannot be used"):
+        made(table6, tmp_path)
+
+
 def test_one_seed_decides_nothing_and_says_so(tmp_path):
     write_table6(tmp_path, seeds=(0,))
     result = made(table6, tmp_path)

@@ -11,7 +11,14 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from models.classifier.network import to_input
-from models.classifier.probes import fit_softmax, frozen_features, knn_probe, linear_probe, load_encoder
+from models.classifier.probes import (
+    explained_variance,
+    fit_softmax,
+    frozen_features,
+    knn_probe,
+    linear_probe,
+    load_encoder,
+)
 from models.errors import BenchError
 from models.sami.encoder import ViTEncoder
 from models.sami.network import MaskedAutoencoder
@@ -75,6 +82,52 @@ class TestLinear:
     def test_units_and_constant_features_do_not_matter(self) -> None:
         known, asked = (np.column_stack([f * 1000 + 7, np.full(len(f), 3.0)]) for f in (KNOWN, ASKED))
         np.testing.assert_array_equal(linear_probe(known, LABELS, asked), linear_probe(KNOWN, LABELS, ASKED))
+
+
+class TestExplainedVariance:
+    PHOTOS = RNG.integers(0, 256, (60, 40, 40, 3), dtype=np.uint8)
+
+    def test_it_is_all_of_what_follows_linearly_from_the_tokens(self) -> None:
+        encoder, turn = tiny_encoder(), torch.randn(16, 5, generator=torch.Generator().manual_seed(1))
+        shares = explained_variance(
+            encoder, lambda pixels: encoder(pixels)[:, 1:] @ turn + 3, self.PHOTOS[:40], self.PHOTOS[40:], ridge=1e-9
+        )
+        assert shares.shape == (20,)
+        assert shares == pytest.approx(1, abs=1e-5)
+
+    def test_it_is_none_of_what_has_nothing_to_do_with_them(self) -> None:
+        noise = torch.Generator().manual_seed(2)
+        shares = explained_variance(
+            tiny_encoder(), lambda p: torch.randn(len(p), 16, 5, generator=noise), self.PHOTOS[:40], self.PHOTOS[40:]
+        )
+        assert -0.1 < shares.mean() < 0.05
+
+    def test_it_is_what_least_squares_say(self) -> None:
+        """numpy's solver on the same tokens, less their means over the known photos, place by place.
+
+        Normalised tokens have a direction of rounding errors alone, which neither may fit.
+        """
+        encoder = tiny_encoder()
+
+        def target(pixels: torch.Tensor) -> torch.Tensor:
+            return F.avg_pool2d(pixels, 8).square().flatten(2).transpose(1, 2)  # [B, 16, 3]
+
+        shares = explained_variance(encoder, target, self.PHOTOS[:40], self.PHOTOS[40:], ridge=1e-9, batch=7)
+        pixels = to_input(list(self.PHOTOS), 32)
+        with torch.inference_mode():
+            tokens, wanted = encoder(pixels)[:, 1:].double().numpy(), target(pixels).double().numpy()
+        tokens, wanted = tokens - tokens[:40].mean(0), wanted - wanted[:40].mean(0)
+        weights = np.linalg.lstsq(tokens[:40].reshape(-1, 16), wanted[:40].reshape(-1, 3), rcond=1e-5)[0]
+        errors = ((wanted[40:] - tokens[40:] @ weights) ** 2).sum((1, 2))
+        spread = (wanted[40:] ** 2).sum((1, 2))
+        assert shares.mean() == pytest.approx(1 - errors.sum() / spread.sum(), abs=1e-6)
+        assert shares == pytest.approx(1 - errors / spread.mean(), abs=1e-6)
+
+    def test_a_diverged_encoder_is_refused(self) -> None:
+        encoder = tiny_encoder()
+        torch.nn.init.constant_(encoder.norm.bias, float("nan"))
+        with pytest.raises(BenchError, match="NaN or infinite"):
+            explained_variance(encoder, lambda p: torch.zeros(len(p), 16, 5), self.PHOTOS[:4], self.PHOTOS[4:8])
 
 
 @pytest.mark.parametrize("probe", [knn_probe, linear_probe])
