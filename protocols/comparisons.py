@@ -51,7 +51,7 @@ def over_images(table: ModuleType, measured: Measured) -> Iterator[Comparison]:
         ours = table.compare(scores[first][0], scores[second][0]) if both else {}
         for column in measured.columns:
             paper = paper_difference(table.NAME, first, second, column.key)
-            yield compared(first, second, column.key, paper, ours.get(column.key))
+            yield of_one_training(compared(first, second, column.key, paper, ours.get(column.key)))
 
 
 def over_seeds(table: ModuleType, measured: Measured) -> Iterator[Comparison]:
@@ -67,7 +67,7 @@ def over_seeds(table: ModuleType, measured: Measured) -> Iterator[Comparison]:
             paper = paper_difference(table.NAME, first, second, column.key)
             if len(shared) < 2:
                 ours = table.compare(one[0], other[0]).get(column.key) if shared == [0] else None
-                yield _of_one_training(compared(first, second, column.key, paper, ours))
+                yield of_one_training(compared(first, second, column.key, paper, ours))
                 continue
             mean = table.over_trainings([one[seed] for seed in shared], [other[seed] for seed in shared], column.key)
             yield compared_over_seeds(first, second, column.key, paper, mean, count=True)
@@ -82,7 +82,7 @@ def of_statistics(first: Sequence[Sampled], second: Sequence[Sampled]) -> Random
     )
 
 
-def _of_one_training(comparison: Comparison) -> Comparison:
+def of_one_training(comparison: Comparison) -> Comparison:
     """Say that a verdict rests on one training of each row."""
     if comparison.verdict not in ("same order", "opposite order"):
         return comparison

@@ -15,7 +15,7 @@ from bench.data.imagenet import NUMBERS, open_imagenet
 from bench.metrics.interval import Interval, mean_interval, paired_mean_interval
 from bench.metrics.random_effects import RandomEffectsMean
 from models.errors import BenchError
-from protocols.comparisons import METHOD, claim_notes, compared, compared_over_seeds, difference
+from protocols.comparisons import METHOD, claim_notes, compared, compared_over_seeds, difference, of_one_training
 from protocols.data_set import DataSet, spread
 from protocols.measured import Measured
 from protocols.paper import paper_difference, paper_table
@@ -186,7 +186,7 @@ def comparisons(measured: Measured) -> Iterator[Comparison]:
             continue
         both = first in scores and second in scores
         ours = compare(scores[first][0], scores[second][0])[key] if both else None
-        yield compared(first, second, key, paper, ours)
+        yield of_one_training(compared(first, second, key, paper, ours))
 
 
 def _over_trainings(measured: Measured) -> dict[tuple[str, str], RandomEffectsMean]:

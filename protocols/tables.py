@@ -77,9 +77,6 @@ class Table(Protocol):
     def comparisons(self, measured: Measured) -> Iterator[Comparison]:
         """Compare rows: `comparisons.over_images`, `comparisons.over_seeds`, or a table's own way."""
 
-    def over_trainings(self, first: Sequence[Scores], second: Sequence[Scores], column: str) -> RandomEffectsMean:
-        """Return the difference of a column over trainings of two rows: what `comparisons.over_seeds` asks for."""
-
     def footnotes(self, measured: Measured) -> Iterator[str]:
         """Say what was asked and left out."""
 
@@ -96,6 +93,8 @@ class Table(Protocol):
     """Beginnings of rows whose weights the paper's authors could have released; others are quoted. Usually all."""
     NEVER_RELEASED: Mapping[str, str]
     """Why there is no full-size model of a row, where no card says it."""
+    over_trainings: Callable[[Sequence[Scores], Sequence[Scores], str], RandomEffectsMean]
+    """(first, second, column) -> difference over trainings of two rows; of tables that compare `over_seeds`."""
     CONTROLS: Sequence[str]
     """Micro models that the paper has no row for, measured beside its rows; usually none."""
     TRAINED_WITH: str

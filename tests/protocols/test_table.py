@@ -66,7 +66,7 @@ def test_pairs_of_the_paper_are_compared_over_the_same_prompts(make):
     sam, small = result.cell("SAM", "coco_box"), result.cell("EfficientSAM-S", "coco_box")
     assert one.paper == pytest.approx(0.015)
     assert one.measured == pytest.approx(sam.measured - small.measured)
-    assert one.verdict == "same order"
+    assert one.verdict == "same order (1 training each)"
 
 
 def test_pairs_with_an_unmeasured_row_say_so(make, monkeypatch):
@@ -93,7 +93,7 @@ def test_a_column_stands_beside_the_papers_only_where_its_choices_are_the_papers
     assert apart["coco_box"] == apart["lvis_box"] == ""
     assert apart["coco_1click"] == "clicks ritm instead of random"
     verdicts = {c.column: c.verdict for c in result.comparisons if (c.first, c.second) == ("SAM", "EfficientSAM-S")}
-    assert (verdicts["coco_box"], verdicts["coco_1click"]) == ("same order", "other protocol")
+    assert (verdicts["coco_box"], verdicts["coco_1click"]) == ("same order (1 training each)", "other protocol")
     assert any(note.startswith("COCO 1 click, COCO 3 clicks") for note in result.footnotes)
 
 

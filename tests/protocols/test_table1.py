@@ -123,7 +123,7 @@ def test_pairs_are_compared_over_the_same_photos(make):
     found = {(c.first, c.second): c for c in make(Registry()).comparisons}
     one = found["SAMI-Ti", "MAE-Ti"]
     assert (one.measured, one.paper) == (pytest.approx(12 / 39), pytest.approx(0.016))
-    assert one.verdict == "same order"
+    assert one.verdict == "same order (1 training each)"
     assert found["SAMI-B", "MAE-B"].verdict == "not measured"
 
 
@@ -196,7 +196,7 @@ def test_methods_are_compared_over_their_recorded_trainings(make, tmp_path):
 def test_trainings_that_tell_nothing_of_this_run_are_left_out(make, tmp_path, case):
     write_seeds(tmp_path, range(1 if case == "one seed" else 3), 50 if case == "other images" else 40)
     result = make(Registry(), limit=30 if case == "limited" else None)
-    assert sami_minus_mae(result).verdict == "same order"
+    assert sami_minus_mae(result).verdict == "same order (1 training each)"
     assert result.pairing == "paired over the same images"
 
 
