@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -18,8 +17,6 @@ from protocols.prompts.frame import CELLS, Frame
 
 PROMPTS_AT_ONCE = 16
 """Prompts a decoder call; on a CPU more is slower (its caches), and results never depend on it."""
-REMEMBERED = 1 << 29
-"""Bytes that embeddings which several tables share may take; FastSAM's hold every mask of an image."""
 DISC = 1 / 16
 """Radius of the floor's disc around a click, as a share of the image's short side; our choice."""
 
@@ -55,37 +52,6 @@ class Predictor(Protocol):
 def predictor_of(model: Any, axes: Axes) -> Predictor:
     """Return what answers prompts about images: a segmenter under the axes, or what is a predictor already."""
     return ModelPredictor(model, axes) if hasattr(model, "segment") else model
-
-
-def embedding_once(model: Any, images: int) -> Any:
-    """Return a segmenter that remembers the embeddings of the last images, for tables that ask about the same ones."""
-    return _EmbeddingOnce(model, images) if hasattr(model, "embed") else model
-
-
-class _EmbeddingOnce:
-    """A segmenter around another one."""
-
-    def __init__(self, segmenter: Segmenter, images: int) -> None:
-        self.segmenter, self._images = segmenter, images
-        self._embeddings: dict[bytes, Any] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.segmenter, name)
-
-    def embed(self, images: Sequence[np.ndarray]) -> list[Any]:
-        """Return the embedding of each image uint8 [H, W, 3], made at its first sight."""
-        return [self._embedding(image) for image in images]
-
-    def _embedding(self, image: np.ndarray) -> Any:
-        content = hashlib.blake2b(image.tobytes() + repr(image.shape).encode()).digest()
-        if content not in self._embeddings:
-            (self._embeddings[content],) = self.segmenter.embed([image])
-            while len(self._embeddings) > self._images or (len(self._embeddings) > 1 and self._bytes() > REMEMBERED):
-                del self._embeddings[next(iter(self._embeddings))]  # the oldest
-        return self._embeddings[content]
-
-    def _bytes(self) -> int:
-        return sum(embedding.features.nbytes for embedding in self._embeddings.values())
 
 
 class ModelPredictor:

@@ -14,9 +14,9 @@ from models.engine import engine, threads
 from models.errors import BenchError
 from protocols.data_set import DataSet
 from protocols.defaults import of
+from protocols.embeddings import embedding_once
 from protocols.fingerprint import code_digest
 from protocols.plan import Plan, Subject, registry_of
-from protocols.predictors import embedding_once
 from protocols.scores import CellRun, Refused
 from protocols.settings import Settings
 from protocols.shards import Job, run_shards
@@ -62,7 +62,7 @@ def ask(questions: Sequence[Question], settings: Settings) -> None:
                 part.question.models[part.subject.row] = identity_of(model, settings)
                 part.question.engine.update(facts)
             for together in _by_images(parts):
-                asked = embedding_once(model, question.table.IMAGES_A_SHARD) if len(together) > 1 else model
+                asked = _remembering(model, together, settings)
                 runs = run_model(asked, [(part.question.table, part.data) for part in together], settings)
                 for part, run in zip(together, runs, strict=True):
                     part.question.runs.setdefault(part.data.name, {})[part.subject.row] = run
@@ -86,6 +86,19 @@ def _by_images(parts: Sequence[_Part]) -> Iterator[list[_Part]]:
         which = f"{part.data.asked.identity()} {files} {part.question.table.IMAGES_A_SHARD}"
         found.setdefault(which, []).append(part)
     yield from found.values()
+
+
+def _remembering(model: Any, parts: Sequence[_Part], settings: Settings) -> Any:
+    """Return a model that embeds an image once for all parts, and for later runs if the user wants that.
+
+    Only models whose weights have a hash are remembered on disk: of others nobody can tell which they are.
+    """
+    table = parts[0].question.table
+    folder = settings.embeddings if model.checkpoint_sha256 else None
+    if len(parts) == 1 and folder is None:
+        return model
+    code = code_digest({type(model).__module__, *registry_of(table).modules(model.name)})
+    return embedding_once(model, table.IMAGES_A_SHARD, folder, f"{identity_of(model, settings)} {code}")
 
 
 def identity_of(model: Any, settings: Settings) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from bench.data.contents import Progress
 from bench.store import RunStore
+from bench.store.bounded import BoundedFolder
 from protocols.axes import PAPER, Axes
 from protocols.training_records import RECORDS
 
@@ -35,6 +36,8 @@ class Settings:
     """Images of each data set; None for all."""
     device: str = "cpu"
     """Where models run."""
+    embeddings: BoundedFolder | None = None
+    """Where embeddings of images are kept for later runs; None for nowhere."""
     data_root: Path | None = None
     """BENCH_DATA."""
     say: Callable[[str], None] = print

@@ -17,7 +17,7 @@ from bench.metrics.random_effects import RandomEffectsMean, random_effects_mean,
 from protocols.axes import PRESETS, Axes
 from protocols.comparisons import METHOD, over_seeds, seed_notes
 from protocols.data_set import DataSet
-from protocols.instance_sets import WORLDS, data_notes
+from protocols.instance_sets import TAKES, WORLDS, data_notes
 from protocols.instance_sets import open_instance_set as open_data
 from protocols.measured import Measured
 from protocols.results import Column, Comparison
@@ -25,7 +25,7 @@ from protocols.saved_predictions import Recordings, read_recordings
 from protocols.scores import CellRun, Scores
 from protocols.settings import Settings
 
-__all__ = ["WORLDS", "micro_root", "open_data"]
+__all__ = ["TAKES", "WORLDS", "micro_root", "open_data"]
 
 # What these settings mean is said in protocols.tables.Table.
 NAME = "table4"
@@ -46,7 +46,6 @@ _OF_PROMPT = {
 MATTERS = {f"coco_{prompt}": axes for prompt, axes in _OF_PROMPT.items()} | {
     f"lvis_{prompt}": (*axes, "lvis_images") for prompt, axes in _OF_PROMPT.items()
 }
-TAKES = frozenset({"scale", "models", "checkpoint", "trust", "preset", "limit", "seed", "repeats", "device"})
 ASK = "protocols.table4_prompts:ask"
 CARDS = "protocols.promptable"
 MODELS = "model"

@@ -19,7 +19,7 @@ from bench.metrics.interval import Interval
 from protocols.axes import Axes, most_detections
 from protocols.comparisons import over_images
 from protocols.data_set import DataSet
-from protocols.instance_sets import WORLDS, data_notes, open_instance_set
+from protocols.instance_sets import TAKES, WORLDS, data_notes, open_instance_set
 from protocols.measured import Measured
 from protocols.plan import Plan
 from protocols.prompts.box_files import write_recorded_boxes
@@ -28,7 +28,7 @@ from protocols.results import Column, Comparison
 from protocols.scores import CellRun, Scores
 from protocols.settings import Settings
 
-__all__ = ["WORLDS", "micro_root"]
+__all__ = ["TAKES", "WORLDS", "micro_root"]
 
 # What these settings mean is said in protocols.tables.Table.
 NAME = "table5"
@@ -41,7 +41,6 @@ COLUMNS = tuple(
 )
 _ALWAYS = ("mask_pick", "refinement", "score", "detection_cap", "clip_boxes")
 MATTERS = {f"coco_{key}": _ALWAYS for key in METRICS} | {f"lvis_{key}": (*_ALWAYS, "lvis_images") for key in METRICS}
-TAKES = frozenset({"scale", "models", "checkpoint", "trust", "preset", "limit", "seed", "repeats", "device"})
 ASK = "protocols.table5_prompts:ask"
 CARDS = "protocols.promptable"
 MODELS = "model"

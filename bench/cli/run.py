@@ -18,6 +18,7 @@ from bench.processes import this_process
 from bench.progress import images_progress, notice
 from bench.provenance import provenance
 from bench.store import RunStore
+from bench.store.bounded import BoundedFolder
 from models.errors import BenchError
 from models.files.folders import expanded
 from models.files.trust import vouched_for
@@ -44,6 +45,7 @@ def run(
     seed: int = 0,
     repeats: int | None = None,
     device: str = "cpu",
+    embeddings: Annotated[float, tyro.conf.arg(metavar="GB")] = 0.0,
     out: Path = OUT,
     train: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> None:
@@ -66,6 +68,9 @@ def run(
         seed: Of random clicks.
         repeats: Draws of random clicks for each mask, default 1.
         device: Where models run, e.g. cpu or cuda.
+        embeddings: Keep the embeddings of images in the cache, at most so many GB, and take those that are there: later
+            tables, presets and prompts about the same photos then need no image encoder. 4 MiB a photo of a
+            full-size model; numbers do not change.
         out: Folder of the report.
         train: First run the trainings behind the tables again (hours at micro scale).
     """
@@ -79,6 +84,7 @@ def run(
         "seed": seed != 0,
         "repeats": repeats is not None,
         "device": device != "cpu",
+        "embeddings": embeddings != 0,
     }
     if not names:
         raise BenchError(f"name a table to make: {', '.join(tables.names())}")
@@ -94,6 +100,7 @@ def run(
         trusted=vouched_for(trust),
         axes=axes if repeats is None else replace(axes, repeats=repeats),
         preset=preset,
+        embeddings=embedding_folder(embeddings),
     )
     if train:
         _train(modules)
@@ -122,6 +129,17 @@ def check_options(table: ModuleType, given: Sequence[str]) -> None:
         if option not in table.TAKES:
             flags = ", ".join(f"--{name}" for name in sorted(table.TAKES))
             raise BenchError(f"--{option} means nothing to {table.NAME}: it takes {flags}")
+
+
+def embedding_folder(gigabytes: float) -> BoundedFolder | None:
+    """Return where embeddings are kept, None if they are not.
+
+    Raises:
+        BenchError: for a number below 0.
+    """
+    if not gigabytes >= 0:
+        raise BenchError(f"--embeddings takes GB of the disk, got {gigabytes:g}: give 20, or leave it out")
+    return BoundedFolder(paths.cache_dir() / "embeddings", int(gigabytes * 1e9)) if gigabytes else None
 
 
 def run_settings(limit: int | None, device: str) -> Settings:

@@ -1,11 +1,7 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
-import torch
 
 from models.segmenter import Prompts
-from protocols import predictors
 from protocols.axes import Axes
 from protocols.predictors import PROMPTS_AT_ONCE, Ceiling, Floor, ModelPredictor, fill_box
 from tests.protocols.fakes import DiscModel, disc
@@ -94,25 +90,3 @@ def test_the_ceiling_is_the_truth_through_a_resize_and_back():
     masks = ceiling.predict(Prompts([[[0, 0]], [[0, 0]]], [[1], [1]]), truth).masks
     for mask, true in zip(masks, truth, strict=True):
         assert (mask & true).sum() / (mask | true).sum() > 0.99
-
-
-@pytest.mark.parametrize(("limit", "asked"), [(1 << 20, [1, 2, 3]), (9 * 4, [1, 2, 3, 1])])
-def test_embeddings_are_remembered_within_a_bound(monkeypatch, limit, asked):
-    class Counting:
-        name = "counting"
-
-        def __init__(self):
-            self.seen = []
-
-        def embed(self, images):
-            self.seen += [int(image[0, 0, 0]) for image in images]
-            return [SimpleNamespace(features=torch.zeros(4), number=int(image[0, 0, 0])) for image in images]
-
-    monkeypatch.setattr(predictors, "REMEMBERED", limit)
-    model = Counting()
-    once = predictors.embedding_once(model, images=3)
-    images = [np.full((2, 2, 3), number, np.uint8) for number in (1, 2, 3, 3, 1)]
-    assert [once.embed([image])[0].number for image in images] == [1, 2, 3, 3, 1]
-    assert model.seen == asked
-    assert once.name == "counting"
-    assert predictors.embedding_once("no segmenter", images=3) == "no segmenter"
