@@ -7,11 +7,12 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from bench.data.masks import joined, stacked
 from bench.metrics.iou import mask_iou
 from models.segmenter import BOX_TOP_LEFT, FOREGROUND, Prompts, Segmenter
+from models.upscaling import Resize, axis, upscaled_masks
 from protocols.axes import Axes
 from protocols.prompts.frame import CELLS, Frame
 
@@ -50,8 +51,12 @@ class Predictor(Protocol):
 
 
 def predictor_of(model: Any, axes: Axes) -> Predictor:
-    """Return what answers prompts about images: a segmenter under the axes, or what is a predictor already."""
-    return ModelPredictor(model, axes) if hasattr(model, "segment") else model
+    """Return what answers prompts about images: a segmenter under the axes, a bound, or what is a predictor already."""
+    if hasattr(model, "segment"):
+        return ModelPredictor(model, axes)
+    if isinstance(model, Bound):
+        model.has_cells = axes.click_frame == "low_resolution"
+    return model  # type: ignore[no-any-return]
 
 
 class ModelPredictor:
@@ -75,8 +80,8 @@ class ModelPredictor:
         if not answers:
             return Prediction(np.zeros((0, height, width), bool), np.zeros(0, np.float32), np.zeros(0, np.int8))
         masks, predicted_iou, pick, cells = zip(*answers, strict=True)
-        joined = np.concatenate(cells) if self._has_cells else None
-        return Prediction(np.concatenate(masks), np.concatenate(predicted_iou), np.concatenate(pick), joined)
+        low = np.concatenate(cells) if self._has_cells else None
+        return Prediction(joined(masks), np.concatenate(predicted_iou), np.concatenate(pick), low)
 
     def _answer(self, prompts: Prompts, truths: np.ndarray | None) -> Prediction:
         multimask = self.axes.mask_pick != "single"
@@ -142,16 +147,33 @@ def fill_box(box_xyxy: Sequence[float] | np.ndarray, size: tuple[int, int]) -> n
     return ((y > y0) & (y < y1))[:, None] & ((x > x0) & (x < x1))[None, :]
 
 
-class Floor:
-    """What no model should fall below: the box filled, or a disc around each click."""
+class Bound:
+    """What answers without a model."""
 
-    name = "floor"
+    name: str
     checkpoint_sha256, custom = None, False
     sees_truth = False
+    has_cells = False
+    """Whether answers are wanted at low resolution too."""
 
     def set_image(self, image: np.ndarray) -> None:
         """Remember the size."""
         self.size = (image.shape[0], image.shape[1])
+
+    def _certain(self, masks: np.ndarray) -> Prediction:
+        """Return masks bool [P, H, W] as an answer that is sure of itself."""
+        cells = None
+        if self.has_cells:
+            frame = Frame.of(self.size)
+            each = [frame.cells(frame.enter(mask)) for mask in masks]
+            cells = np.stack(each) if each else np.zeros((0, CELLS, CELLS), bool)
+        return Prediction(masks, np.ones(len(masks), np.float32), np.zeros(len(masks), np.int8), cells)
+
+
+class Floor(Bound):
+    """What no model should fall below: the box filled, or a disc around each click."""
+
+    name = "floor"
 
     def predict(self, prompts: Prompts, truths: np.ndarray | None) -> Prediction:
         """Fill."""
@@ -159,7 +181,7 @@ class Floor:
             fill_box(points.ravel()[:4], self.size) if labels[0] == BOX_TOP_LEFT else self._discs(points, labels)
             for points, labels in zip(prompts.points, prompts.labels, strict=True)
         ]
-        return _certain(np.stack(masks) if masks else np.zeros((0, *self.size), bool))
+        return self._certain(stacked(masks) if masks else np.zeros((0, *self.size), bool))
 
     def _discs(self, points: np.ndarray, labels: np.ndarray) -> np.ndarray:
         y, x = np.mgrid[0 : self.size[0], 0 : self.size[1]]
@@ -168,39 +190,24 @@ class Floor:
         return np.logical_or.reduce(near)  # type: ignore[no-any-return]
 
 
-class Ceiling:
+class Ceiling(Bound):
     """What no model of the family can pass: the truth, resized to the model's input and back."""
 
     name = "ceiling"
-    checkpoint_sha256, custom = None, False
     sees_truth = True
-
-    def set_image(self, image: np.ndarray) -> None:
-        """Remember the size."""
-        self.size = (image.shape[0], image.shape[1])
 
     def predict(self, prompts: Prompts, truths: np.ndarray | None) -> Prediction:
         """Resize the truth to the input's resolution and back, bilinear both ways, as masks are."""
         assert truths is not None
-        masks = [self._through(truth, Frame.of(self.size).inner) for truth in truths]
-        return _certain(np.stack(masks) if masks else np.zeros((0, *self.size), bool))
-
-    def _through(self, truth: np.ndarray, inner: tuple[int, int]) -> np.ndarray:
-        logits = torch.from_numpy(truth).float()[None, None] * 2 - 1
-        there = F.interpolate(logits, inner, mode="bilinear", align_corners=False) > 0
-        back = F.interpolate(there.float() * 2 - 1, self.size, mode="bilinear", align_corners=False)
-        return (back[0, 0] > 0).numpy()  # type: ignore[no-any-return]
+        inner = Frame.of(self.size).inner
+        there = _resized(torch.from_numpy(truths), self.size, inner)
+        return self._certain(_resized(there, inner, self.size).numpy())
 
 
-def _certain(masks: np.ndarray) -> Prediction:
-    frame = Frame.of((masks.shape[1], masks.shape[2]))
-    cells = [frame.cells(frame.enter(mask)) for mask in masks]
-    return Prediction(
-        masks,
-        np.ones(len(masks), np.float32),
-        np.zeros(len(masks), np.int8),
-        np.stack(cells) if cells else np.zeros((0, CELLS, CELLS), bool),
-    )
+def _resized(masks: Tensor, size: tuple[int, int], to: tuple[int, int]) -> Tensor:
+    """Resize masks bool [P, H, W] as logits of 1 and -1, bilinear."""
+    rows, columns = (axis(a, (Resize(a, b),), "bilinear") for a, b in zip(size, to, strict=True))
+    return upscaled_masks(masks.float() * 2 - 1, rows, columns, ties=False)
 
 
 BOUNDS: dict[str, type[Floor] | type[Ceiling]] = {"floor": Floor, "ceiling": Ceiling}

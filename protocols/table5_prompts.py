@@ -10,6 +10,7 @@ import pandas as pd
 from pycocotools import mask as rle
 
 from bench.data import Annotation, Detections, ImageDetections, ImageInfo, tight_box_xyxy
+from bench.data.masks import stacked
 from models.errors import MissingData
 from models.segmenter import Prompts
 from protocols.axes import Axes, most_detections
@@ -93,7 +94,7 @@ def ask_image(
     for part in parts(len(best), info):
         truths = _nearest_truths(boxes[part], info, annotations) if predictor.sees_truth else None
         answer = predictor.predict(Prompts.from_boxes(boxes[part]), truths)
-        encoded = rle.encode(np.asfortranarray(answer.masks.transpose(1, 2, 0).astype(np.uint8)))
+        encoded = rle.encode(np.asfortranarray(answer.masks.transpose(1, 2, 0).view(np.uint8)))
         records += [
             {
                 **_detection(found, index),
@@ -151,9 +152,9 @@ def _nearest_truths(boxes: np.ndarray, info: ImageInfo, annotations: Sequence[An
     objects = [a for a in annotations if not a.iscrowd]
     masks = [mask for mask in (a.mask(info.height, info.width) for a in objects) if mask.any()]
     if not masks:
-        return np.stack([fill_box(box, (info.height, info.width)) for box in boxes])
+        return stacked([fill_box(box, (info.height, info.width)) for box in boxes])
     overlap = _box_iou(boxes, np.stack([tight_box_xyxy(mask) for mask in masks]))
-    return np.stack(
+    return stacked(
         [
             masks[row.argmax()] if row.max() > 0 else fill_box(box, (info.height, info.width))
             for row, box in zip(overlap, boxes, strict=True)

@@ -141,3 +141,16 @@ def _checked_rle(segmentation: dict[str, Any], height: int, width: int) -> dict[
     if isinstance(text, bytes):
         return {"size": size, "counts": text}
     return dict(pycocotools_mask.frPyObjects({"size": size, "counts": runs}, height, width))
+
+
+def joined(groups: Sequence[np.ndarray]) -> np.ndarray:
+    """Join masks [P, H, W] of one image; they then lie column by column in memory, as pycocotools makes and reads them.
+
+    Operations on two masks are several times as fast where both lie in the same order.
+    """
+    return np.concatenate([masks.swapaxes(1, 2) for masks in groups]).swapaxes(1, 2)
+
+
+def stacked(masks: Sequence[np.ndarray]) -> np.ndarray:
+    """Stack masks [H, W] likewise."""
+    return np.stack([mask.T for mask in masks]).swapaxes(1, 2)

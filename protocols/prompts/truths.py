@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.data import Annotation, ImageInfo, tight_box_xyxy
+from bench.data.masks import stacked
 from bench.metrics.iou import mask_iou
 from models.segmenter import Prompts
 from protocols.axes import Axes
@@ -33,12 +34,12 @@ def truths_of(info: ImageInfo, annotations: Sequence[Annotation], axes: Axes) ->
     masks = [annotation.mask(info.height, info.width) for annotation in annotations]
     kept = [row for row, mask in enumerate(masks) if with_empty or mask.any()]
     shape = (0, info.height, info.width)
-    stacked = np.stack([masks[row] for row in kept]) if kept else np.zeros(shape, bool)
-    rasters = stacked
+    asked = stacked([masks[row] for row in kept]) if kept else np.zeros(shape, bool)
+    rasters = asked
     if axes.truth_raster == "frame" and kept:
         frame = Frame.of((info.height, info.width))
-        rasters = np.stack([frame.leave(frame.enter(mask)) for mask in stacked])
-    return Truths([annotations[row] for row in kept], stacked, rasters)
+        rasters = stacked([frame.leave(frame.enter(mask)) for mask in asked])
+    return Truths([annotations[row] for row in kept], asked, rasters)
 
 
 def boxes_of(truths: Truths, axes: Axes) -> Prompts:

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 
 from models.segmenter import Prompts
 from protocols.axes import Axes
@@ -87,6 +89,11 @@ def test_the_ceiling_is_the_truth_through_a_resize_and_back():
     ceiling = Ceiling()
     ceiling.set_image(np.zeros((427, 640, 3), np.uint8))
     truth = np.stack([disc(300, 200, radius, (427, 640)) for radius in (20, 100)])
-    masks = ceiling.predict(Prompts([[[0, 0]], [[0, 0]]], [[1], [1]]), truth).masks
+    answer = ceiling.predict(Prompts([[[0, 0]], [[0, 0]]], [[1], [1]]), truth)
+    masks = answer.masks
+    assert answer.cells is None, "nobody asked for them"
+    there = F.interpolate(torch.from_numpy(truth)[:, None].float() * 2 - 1, (683, 1024), mode="bilinear") > 0
+    back = F.interpolate(there.float() * 2 - 1, (427, 640), mode="bilinear")[:, 0] > 0
+    assert (masks != back.numpy()).mean() < 1e-4
     for mask, true in zip(masks, truth, strict=True):
         assert (mask & true).sum() / (mask | true).sum() > 0.99

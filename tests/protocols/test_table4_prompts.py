@@ -8,7 +8,7 @@ from bench.data import ImageInfo, open_instances, read_rgb
 from models.errors import UnsupportedPrompt
 from protocols import table4_prompts as interactive
 from protocols.axes import PAPER, Axes, preset
-from protocols.predictors import Ceiling, Floor, ModelPredictor
+from protocols.predictors import Ceiling, Floor, ModelPredictor, predictor_of
 from protocols.table4_prompts import ask_boxes, ask_image
 from tests.protocols.fakes import DiscModel, disc, write_coco
 
@@ -21,7 +21,7 @@ def coco(tmp_path):
 
 def ask(coco, predictor, axes=PAPER, image=0):
     info = coco.images[image]
-    return ask_image(predictor, read_rgb(info.path), info, coco.annotations(info.id), axes)
+    return ask_image(predictor_of(predictor, axes), read_rgb(info.path), info, coco.annotations(info.id), axes)
 
 
 def test_every_object_is_asked_by_box_one_click_and_three(coco):
