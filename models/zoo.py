@@ -81,6 +81,23 @@ def available(name: str) -> tuple[bool, str]:
     return True, ""
 
 
+def untrained(name: str, *, device: str = "cpu") -> LoadedSegmenter:
+    """Return a model with random weights, to time it.
+
+    Raises:
+        BenchError: if there is no such model, it cannot be made without its weights, or its package or the device is
+            missing.
+    """
+    found = card(name)
+    _check_device(device)
+    _require(found)
+    if found.segmenter is None:
+        raise BenchError(f"model '{name}' cannot be made without its weights: `bench weights fetch {name}`")
+    segmenter = _build(found, None, device, ())
+    segmenter.name, segmenter.checkpoint_sha256, segmenter.custom = name, None, True
+    return segmenter
+
+
 def names() -> list[str]:
     """Return the names of all models, this project's first, each group in its own order."""
     return list(_all_cards()[0])

@@ -27,6 +27,11 @@ def saved(data: Any, settings: Any) -> Mapping[str, Any]:
     return {}
 
 
+def state() -> str:
+    """Say what a table with a `make` of its own can be made of here."""
+    return "from records of trainings"
+
+
 def pairing(measured: Any) -> str:
     """Say how rows are compared."""
     return OVER_IMAGES

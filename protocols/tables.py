@@ -106,7 +106,9 @@ class Table(Protocol):
     pairing: Callable[[Measured], str]
     """How rows are compared, in words."""
     make: Callable[[ModuleType, Settings], TableResult | None]
-    """Makes a table from records of trainings, with no model."""
+    """Makes a table in a way of its own: from records of trainings, or by timing models."""
+    state: Callable[[], str]
+    """What such a table can be made of here, in words."""
 
 
 def names() -> list[str]:

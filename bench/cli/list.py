@@ -25,6 +25,7 @@ from models.errors import BenchError, printable, refused
 from models.vitdet import cascades
 from protocols import tables
 from protocols.axes import PRESETS
+from protocols.defaults import of
 from protocols.paper import paper_table
 from protocols.plan import registry_of
 
@@ -107,7 +108,7 @@ def _tables(entries: list[Entry]) -> Iterator[Entry]:
         except BenchError as error:
             yield Entry("tables", name, "", here=False, missing=str(error))
             continue
-        state = "from records of trainings" if hasattr(table, "make") else _state(table, here)
+        state = of(table, "state")() if hasattr(table, "make") else _state(table, here)
         yield Entry("tables", name, table.TITLE, here=True, missing=state)
 
 

@@ -50,13 +50,19 @@ def add_paper_table(name: str, path: Path) -> None:
     _ADDED[name] = path
 
 
-def paper_value(table: str, row: str, column: str) -> float | None:
-    """Return a percent value of the paper as 0..1, None where the paper has no such cell."""
+def paper_number(table: str, row: str, column: str) -> float | None:
+    """Return a value of the paper as printed, None where the paper has no such cell."""
     frame = paper_table(table)
     if row not in frame.index or column not in frame.columns:
         return None
     value = float(frame.at[row, column])  # type: ignore[arg-type]
-    return None if math.isnan(value) else round(value / 100, 6)
+    return None if math.isnan(value) else value
+
+
+def paper_value(table: str, row: str, column: str) -> float | None:
+    """Return a percent value of the paper as 0..1, None where the paper has no such cell."""
+    printed = paper_number(table, row, column)
+    return None if printed is None else round(printed / 100, 6)
 
 
 def paper_difference(table: str, first: str, second: str, column: str) -> float | None:

@@ -107,5 +107,7 @@ def test_train_first_trains_then_makes_the_table(records, tmp_path, monkeypatch,
     assert (tmp_path / f"out/{table}.json").is_file()
 
 
-def test_everything_that_can_be_run_can_be_trained():
-    assert all(trainings_of(getattr(tables.find(name), "TRAINED_WITH", name)) for name in tables.names())
+def test_everything_that_can_be_run_but_timings_can_be_trained():
+    timed = {"table8"}
+    names = {name for name in tables.names() if trainings_of(getattr(tables.find(name), "TRAINED_WITH", name))}
+    assert names == set(tables.names()) - timed
