@@ -74,6 +74,9 @@ def draw_panel(axes: Axes, column: Sequence[Line], result: TableResult, theme: T
         _paper(axes, methods, theme, ranked=False)
         axes.set_xlabel(f"paper and measured{unit}")
         _limits(axes, column, ours + papers)
+    elif not any(map(math.isfinite, papers)):
+        _limits(axes, column, ours)
+        _coloured(axes, wording.measured_word(result) + unit, theme.measured, "bottom")
     else:
         above = axes.twiny()
         _paper(above, methods, theme, ranked=True)
