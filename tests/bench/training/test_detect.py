@@ -13,7 +13,6 @@ import torch
 from accelerate import PartialState
 from safetensors.torch import load_file, save_file
 
-from bench.data.dead_leaves.detection import detection_scenes
 from bench.training import all as group
 from bench.training import data
 from bench.training.job import Job, prepare
@@ -38,14 +37,9 @@ def start(cache: Path, out: Path) -> subprocess.Popen[str]:
 @pytest.mark.slow
 @pytest.mark.faults
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 on this system")
-def test_a_killed_detector_training_goes_on_to_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_detector_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     """kill -9 in the middle: the resumed run ends in the very bits of the one that was left alone."""
     cache = tmp_path / "cache"
-    monkeypatch.setenv("BENCH_CACHE", str(cache))
-    monkeypatch.setattr("bench.data.dead_leaves.training.drawn", lambda draw, count: map(draw, range(count)))
-    detection_scenes(8)
     finish(start(cache, tmp_path / "whole"))
     killed = start(cache, tmp_path / "killed")
     log = tmp_path / "killed" / RUN / "log.jsonl"
@@ -86,7 +80,6 @@ def test_of_a_training_that_is_not_committed_the_answers_are_kept(tmp_path: Path
 
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("bench.data.dead_leaves.training.drawn", lambda draw, count: map(draw, range(count)))
     monkeypatch.setattr(data, "DETECTION_SCENES", 4)
     return prepare(RUNS[RUN], Options(out=tmp_path / "out", weights=tmp_path), PartialState(cpu=True))
 
