@@ -119,7 +119,7 @@ def test_prompts_asked_in_parts_give_the_records_of_all_at_once(coco, monkeypatc
     assert len(whole) == 3 * 80
 
 
-def test_hundreds_of_objects_are_never_held_at_once(coco, monkeypatch):
+def test_many_objects_are_never_held_at_once(coco, monkeypatch):
     monkeypatch.setattr(interactive, "MEMORY", interactive.MEMORY // 4)
 
     class Watched(Floor):
