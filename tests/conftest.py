@@ -1,6 +1,7 @@
 """Fixtures that all tests share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,10 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
         monkeypatch.setenv("BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
-@pytest.fixture(autouse=True)
-def _plug_ins(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def _plug_ins() -> Iterator[None]:
     """Fakes are plug-ins of the package `tests`, but their runs are not identified by all its hundreds of files."""
     files = fingerprint._package
-    monkeypatch.setattr(fingerprint, "_package", lambda top: {} if top == "tests" else files(top))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fingerprint, "_package", lambda top: {} if top == "tests" else files(top))
+        yield
