@@ -19,7 +19,9 @@ from safetensors.torch import save_file
 from bench.data.images import read_rgb
 from bench.data.training.crops import CropBatches
 from models.sam.build import sam_vit_b
+from models.sam.image_encoder import ImageEncoder
 from models.sami.build import masked_autoencoder
+from models.sami.network import MaskedAutoencoder
 from models.sami.targets import sam_target
 from models.training import loop
 from models.training.masked import masked_stage
@@ -50,14 +52,11 @@ class Watched(torch.optim.AdamW):
         return super().step(closure)
 
 
-def step(photos: Path, out: Path) -> None:
+def step(photos: Path, out: Path, network: MaskedAutoencoder, teacher: ImageEncoder) -> None:
     processes = PartialState(cpu=True)
-    torch.manual_seed(0)
-    teacher = sam_vit_b().image_encoder
     recipe = replace(
         SAMI_PAPER, steps=1, images_per_step=2, accumulate=2 // processes.num_processes, warmup_steps=0, precision="no"
     )
-    network = masked_autoencoder("ti", decoder=recipe.decoder, target_dim=256)
     before = [p.detach().clone() for p in network.parameters()]
     batches = CropBatches(Photos(photos, 2), size=224, images_per_batch=1, seed=0, scale=recipe.crop_scale)
     loop.AdamW = Watched  # type: ignore[misc]
@@ -73,5 +72,7 @@ def step(photos: Path, out: Path) -> None:
 
 if __name__ == "__main__":
     photos, together, alone = map(Path, sys.argv[1:])
-    launch(2, step, photos, together)
-    step(photos, alone)
+    torch.manual_seed(0)
+    networks = masked_autoencoder("ti", decoder=SAMI_PAPER.decoder, target_dim=256), sam_vit_b().image_encoder
+    launch(2, step, photos, together, *networks)
+    step(photos, alone, *networks)
