@@ -22,9 +22,11 @@ def shared() -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the user's cache."""
+    """No test reads or writes the user's cache; all workers share one."""
     if "BENCH_CACHE" not in os.environ:
-        monkeypatch.setenv("BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        own = tmp_path_factory.getbasetemp()
+        root = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+        monkeypatch.setenv("BENCH_CACHE", str(root / "cache"))
 
 
 @pytest.fixture(scope="session", autouse=True)
