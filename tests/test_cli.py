@@ -8,11 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from bench import __main__ as front_door
-from bench.store import list_runs
 from models import zoo
 from models.cards import CARDS
 
@@ -95,50 +93,50 @@ def test_real_photos_are_measured_with_micro_models(bench, tmp_path, shared, mon
     assert min(ceilings) > 0.99
 
 
-def _records(root: Path) -> pd.DataFrame:
-    (run,) = list_runs(root)
-    shards = sorted((root / run.fingerprint).glob("shard-*.parquet"))
-    return pd.concat([pd.read_parquet(shard) for shard in shards], ignore_index=True)
+def _asked(model: str, images: int) -> list[str]:
+    return ["run", "table5", "--scale", "micro", "--limit", str(images), "--models", model, "--out", "out"]
 
 
-def _command(tmp_path: Path, *launcher: str) -> tuple[list[str], dict[str, str]]:
-    arguments = ["-m", "bench", "run", "table5", "--scale", "micro", "--limit", "36", "--models", "floor"]
-    environment = {**os.environ, "BENCH_RUNS": str(tmp_path / "runs"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return [sys.executable, *launcher, *arguments, "--out", str(tmp_path / "out")], environment
+def _started(arguments: list[str], runs: Path, *launcher: str) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "BENCH_RUNS": str(runs), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, *launcher, "-m", "bench", *arguments]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def _shards(runs: Path) -> dict[tuple[str, str], bytes]:
+    return {(path.parent.name, path.name): path.read_bytes() for path in runs.glob("*/shard-*.parquet")}
 
 
 @needs_weights
 @pytest.mark.slow
-def test_two_processes_of_torchrun_give_the_records_of_one_to_the_bit(tmp_path):
-    records = {}
+def test_two_processes_of_torchrun_give_the_records_of_one_to_the_bit(bench, tmp_path, monkeypatch):
+    asked = _asked("efficientsam-ti-micro", 33)
     torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29557")
-    for name, launcher in {"one": (), "two": torchrun}.items():
-        command, environment = _command(tmp_path / name, *launcher)
-        command[command.index("floor")] = "efficientsam-ti-micro"
-        subprocess.run(command, env=environment, cwd=tmp_path, check=True, capture_output=True, timeout=600)
-        folders = [tmp_path / name / "runs" / run.fingerprint for run in list_runs(tmp_path / name / "runs")]
-        records[name] = {
-            (folder.name, shard.name): shard.read_bytes()
-            for folder in folders
-            for shard in sorted(folder.glob("shard-*.parquet"))
-        }
-    assert len(records["one"]) == 6, "two data sets of 36 images, three shards each"
-    assert records["one"] == records["two"]
+    two = _started(asked, tmp_path / "two", *torchrun)
+    _, said = two.communicate(timeout=600)
+    assert two.returncode == 0, said
+    monkeypatch.setenv("BENCH_RUNS", str(tmp_path / "one"))
+    assert bench(*asked)[0] == 0
+    records = _shards(tmp_path / "one")
+    assert len(records) == 6, "two data sets of 33 images, three shards each"
+    assert records == _shards(tmp_path / "two")
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_and_says_what_it_resumed(tmp_path):
-    command, environment = _command(tmp_path)
-    process = subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE)
+def test_a_killed_run_goes_on_and_says_what_it_resumed(bench, tmp_path, monkeypatch):
+    asked = _asked("floor", 18)
+    process = _started(asked, tmp_path / "runs")
     deadline = time.monotonic() + 300
-    while not list((tmp_path / "runs").glob("*/shard-*.parquet")) and time.monotonic() < deadline:
+    while not _shards(tmp_path / "runs") and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
-    process.wait()
-    again = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600)
-    assert again.returncode == 0, again.stderr
-    assert "floor on coco: " in again.stderr
-    assert "36 images from run" in again.stderr
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    monkeypatch.setenv("BENCH_RUNS", str(tmp_path / "runs"))
+    code, _, said = bench(*asked)
+    assert code == 0
+    assert "floor on coco: " in said
+    assert "of 18 images from run" in said
 
 
 @pytest.mark.parametrize(

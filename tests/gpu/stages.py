@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -130,8 +131,14 @@ def distill(device: str, **changes: Any) -> Training:
     return Training(student, distill_stage(teacher), recipe, {"images": IMAGES})
 
 
+def need_ultralytics() -> None:
+    """Skip a test if the package is not installed, without importing it: it replaces functions of other packages."""
+    if find_spec("ultralytics") is None:
+        pytest.skip("the extra `fastsam` is not installed")
+
+
 def fastsam(device: str, **changes: Any) -> Training:
-    pytest.importorskip("ultralytics")
+    need_ultralytics()
     network, recipe = fastsam_micro(), replace(recipes.FASTSAM_MICRO, **changes)
     return Training(network, fastsam_stage(network, recipe), recipe, {"images": IMAGES, **FOUND})
 

@@ -18,7 +18,7 @@ from models.vitdet.detector import detect
 from protocols.axes import Axes
 from protocols.predictors import ModelPredictor
 from tests.gpu.compare import same_bits
-from tests.gpu.stages import IMAGES, SIDE, TARGETS, VIT, small_vitdet
+from tests.gpu.stages import IMAGES, SIDE, TARGETS, VIT, need_ultralytics, small_vitdet
 from tests.pretend_gpu import on_gpu
 
 SIZE = (40, 56)
@@ -96,7 +96,7 @@ def test_a_detector_finds_the_same() -> None:
 
 
 def test_fastsam_chooses_the_same() -> None:
-    pytest.importorskip("ultralytics")
+    need_ultralytics()
 
     def choose(device: str) -> Any:
         model = zoo.load("fastsam-micro", device=device)

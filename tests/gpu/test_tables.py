@@ -17,6 +17,7 @@ from protocols.data_set import DataSet
 from protocols.prompts.jittered_boxes import jittered_detections
 from protocols.shards import asked_about
 from tests.gpu.compare import same_bits
+from tests.gpu.stages import need_ultralytics
 from tests.protocols.fakes import disc, write_coco
 
 RNG = np.random.default_rng(0)
@@ -84,7 +85,7 @@ SEGMENTERS = ("sam-micro", "efficientsam-ti-micro", "mobilesam-micro", "fastsam-
 @pytest.mark.parametrize("name", SEGMENTERS)
 def test_tables_4_and_5(name, instances) -> None:
     if name == "fastsam-micro":
-        pytest.importorskip("ultralytics")
+        need_ultralytics()
     axes = Axes(refinement=1, clicks="ritm") if name == "sam-micro" else Axes()
     boxes = jittered_detections(instances, instances.images)
     asked = asked_about(instances.images)

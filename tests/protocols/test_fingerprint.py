@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,22 +18,34 @@ from protocols.fingerprint import ROOT, _reached, code_digest
 ASKING = "protocols.table4_prompts"
 
 
-@pytest.fixture
-def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the source that may be edited."""
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the source."""
+    root = tmp_path_factory.mktemp("source")
     for package in fingerprint.OURS:
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("*.safetensors", "records"))
-    monkeypatch.setattr(fingerprint, "ROOT", tmp_path)
-    return tmp_path
+        shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("*.safetensors", "records"))
+    return root
+
+
+@pytest.fixture
+def copy(source: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the source that is asked about, and may be edited for a while."""
+    monkeypatch.setattr(fingerprint, "ROOT", source)
+    return source
 
 
 def digest(model: str, asking: str = ASKING) -> str:
     return code_digest({asking, *zoo.modules(model)})
 
 
-def edit(path: Path) -> None:
-    path.write_text(path.read_text() + "\n# edited\n")
-    fingerprint._imports.cache_clear()
+@contextmanager
+def edited(path: Path) -> Iterator[None]:
+    content = path.read_text()
+    path.write_text(content + "\n# edited\n")
+    try:
+        yield
+    finally:
+        path.write_text(content)
 
 
 @pytest.mark.parametrize(
@@ -53,14 +67,14 @@ def edit(path: Path) -> None:
 def test_an_edit_moves_the_runs_of_what_it_concerns_alone(copy: Path, file: str, moved: set[str]) -> None:
     names = ("sam-vit-b", "mobilesam", "efficientsam-ti", "efficientsam-ti-micro")
     before = {name: digest(name) for name in names}
-    edit(copy / file)
-    assert {name for name in names if digest(name) != before[name]} == moved
+    with edited(copy / file):
+        assert {name for name in names if digest(name) != before[name]} == moved
 
 
 def test_a_table_s_own_modules_are_part_of_its_runs_alone(copy: Path) -> None:
     before = [digest("sam-vit-b"), digest("sam-vit-b", "protocols.table5_prompts")]
-    edit(copy / "protocols/table5_prompts.py")
-    after = [digest("sam-vit-b"), digest("sam-vit-b", "protocols.table5_prompts")]
+    with edited(copy / "protocols/table5_prompts.py"):
+        after = [digest("sam-vit-b"), digest("sam-vit-b", "protocols.table5_prompts")]
     assert (before[0] == after[0], before[1] == after[1]) == (True, False)
 
 

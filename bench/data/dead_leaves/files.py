@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
@@ -17,14 +17,19 @@ from bench.store.owners import current_owner, pid_exists
 
 T = TypeVar("T")
 
+_AT_ONCE = 32
+"""Scenes that a process draws before it is given others; so few are not worth starting one."""
+
 
 def drawn(draw: Callable[[int], T], count: int) -> Iterator[T]:
-    """Yield draw(0), ..., draw(count - 1), drawn by as many processes as there are cores."""
-    with (
-        get_context("spawn").Pool(os.cpu_count()) as pool,
-        progress("drawing dead leaves", total=count, unit="scenes") as advance,
-    ):
-        for scene in pool.imap(draw, range(count), chunksize=32):
+    """Yield draw(0), ..., draw(count - 1), drawn by as many processes as there are cores, or here if they are few."""
+    with ExitStack() as stack:
+        scenes: Iterator[T] = map(draw, range(count))
+        if count > _AT_ONCE:
+            pool = stack.enter_context(get_context("spawn").Pool(os.cpu_count()))
+            scenes = pool.imap(draw, range(count), chunksize=_AT_ONCE)
+        advance = stack.enter_context(progress("drawing dead leaves", total=count, unit="scenes"))
+        for scene in scenes:
             yield scene
             advance(1)
 

@@ -13,7 +13,6 @@ import torch
 from accelerate import PartialState
 from safetensors.torch import load_file, save_file
 
-from bench.data.dead_leaves.detection import detection_scenes
 from bench.training import all as group
 from bench.training import data
 from bench.training.job import Job, prepare
@@ -38,14 +37,9 @@ def start(cache: Path, out: Path) -> subprocess.Popen[str]:
 @pytest.mark.slow
 @pytest.mark.faults
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 on this system")
-def test_a_killed_detector_training_goes_on_to_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_detector_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     """kill -9 in the middle: the resumed run ends in the very bits of the one that was left alone."""
     cache = tmp_path / "cache"
-    monkeypatch.setenv("BENCH_CACHE", str(cache))
-    monkeypatch.setattr("bench.data.dead_leaves.training.drawn", lambda draw, count: map(draw, range(count)))
-    detection_scenes(8)
     finish(start(cache, tmp_path / "whole"))
     killed = start(cache, tmp_path / "killed")
     log = tmp_path / "killed" / RUN / "log.jsonl"
@@ -63,30 +57,38 @@ def test_a_killed_detector_training_goes_on_to_the_same_weights(
     network.load_state_dict(load_file(whole))
 
 
-@pytest.mark.parametrize(("seed", "committed"), [(0, True), (1, False)])
-def test_of_a_training_that_is_not_committed_the_answers_are_kept(tmp_path: Path, seed: int, committed: bool) -> None:
-    """Weights of seed 0 go to the committed ones; of other seeds what Table 2 needs."""
-    weights = tmp_path / "weights"
-    weights.mkdir()
-    shutil.copy(WEIGHTS / "sami-ti-micro.safetensors", weights)
-    folders = f"--out {tmp_path}/out --weights {weights} --records {tmp_path}/records"
-    finish(start_driver(tmp_path / "cache", *f"train {RUN} --seed {seed} {folders}".split()))
-    assert (weights / f"{RUN}.safetensors").exists() == committed
-    kept = tmp_path / "records" / f"table2-sami-ti-seed{seed}.json"
-    assert kept.exists() != committed
-    if committed:
-        return
-    facts = json.loads(kept.read_text())
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What trainings of seeds 0 and 1 leave."""
+    root = tmp_path_factory.mktemp("kept")
+    (root / "weights").mkdir()
+    shutil.copy(WEIGHTS / "sami-ti-micro.safetensors", root / "weights")
+    folders = f"--out {root}/out --weights {root}/weights --records {root}/records"
+    commands = [f"train {RUN} --seed {seed} {folders}" for seed in (0, 1)]
+    finish(start_driver(root / "cache", *" then ".join(commands).split()))
+    return root
+
+
+def test_of_a_committed_training_the_weights_are_kept(kept: Path) -> None:
+    made = {path.stem for path in (kept / "weights").glob("*.safetensors")}
+    assert made == {"sami-ti-micro", RUN}
+    assert not (kept / "records" / "table2-sami-ti-seed0.json").exists()
+
+
+def test_of_a_training_that_is_not_committed_the_answers_are_kept(kept: Path) -> None:
+    """What Table 2 needs of it; no weights."""
+    record = kept / "records" / "table2-sami-ti-seed1.json"
+    facts = json.loads(record.read_text())
     assert (facts["model"], facts["image_ids"], len(facts["curve"])) == (RUN, [1, 2, 3], 8)
+    assert json.loads((kept / "weights" / f"{RUN}.json").read_text())["recipe"]["seed"] == 0
     (one,) = read_recordings(
-        "table2", table2.VERSION, data_sha256=facts["data"], image_ids=[1, 2, 3], folder=kept.parent
+        "table2", table2.VERSION, data_sha256=facts["data"], image_ids=[1, 2, 3], folder=record.parent
     ).values()
     assert one[1].run.image_ids == (1, 2, 3)
 
 
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("bench.data.dead_leaves.training.drawn", lambda draw, count: map(draw, range(count)))
     monkeypatch.setattr(data, "DETECTION_SCENES", 4)
     return prepare(RUNS[RUN], Options(out=tmp_path / "out", weights=tmp_path), PartialState(cpu=True))
 

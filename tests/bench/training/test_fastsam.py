@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import signal
 from pathlib import Path
 
 import pytest
 
-from bench.data.dead_leaves.training import TRAINING_SEED, training_scenes
+from bench.data.dead_leaves.training import TRAINING_SEED
 from bench.training import all as group
 from bench.training.all import run_all, tasks, trainings_of
 from bench.training.options import Options
@@ -30,15 +29,12 @@ needs_ultralytics = pytest.mark.skipif(
 @needs_ultralytics
 @pytest.mark.faults
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 on this system")
-def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     """kill -9 in the middle: the resumed run ends in the very bits of the one that was left alone."""
 
     def of(out: str) -> str:
         return f"train {NAME} --out {tmp_path}/{out} --weights {tmp_path}/{out}-weights --records {tmp_path}/records"
 
-    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    training_scenes(8)  # drawn here, since drawing processes of the command import all that it imports
     killed = start(tmp_path / "cache", *of("killed").split())
     log = tmp_path / "killed" / NAME / "log.jsonl"
     kill_in_the_middle(killed, log, lines=5)

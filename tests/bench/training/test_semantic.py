@@ -68,7 +68,6 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
 
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: Path = WEIGHTS, **changes: str) -> Job:
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("bench.data.dead_leaves.training.drawn", lambda draw, count: map(draw, range(count)))
     monkeypatch.setattr(data, "SEMANTIC_SCENES", 4)
     options = Options(out=tmp_path, weights=weights)
     return prepare(replace(RUNS[NAME], **changes), options, PartialState(cpu=True))

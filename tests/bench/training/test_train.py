@@ -70,15 +70,14 @@ def test_every_stage_goes_on_from_what_the_one_before_left(cache: Path, tmp_path
 def test_a_killed_pretraining_goes_on_to_the_same_weights(cache: Path, tmp_path: Path) -> None:
     """kill -9 in the middle: the resumed run ends in the very bits of the one that was left alone."""
 
-    def command(out: str) -> list[str]:
-        return f"train mae-ti-micro --steps 40 --out {tmp_path}/{out} --weights {tmp_path}/{out}-weights".split()
+    def command(out: str) -> str:
+        return f"train mae-ti-micro --steps 40 --out {tmp_path}/{out} --weights {tmp_path}/{out}-weights"
 
-    finish(start(cache, *command("whole")))
-    killed = start(cache, *command("killed"))
+    killed = start(cache, *command("killed").split())
     log = tmp_path / "killed" / "mae-ti-micro" / "log.jsonl"
     kill_in_the_middle(killed, log, lines=10)
     assert not (tmp_path / "killed" / "mae-ti-micro" / "weights.safetensors").exists()
-    finish(start(cache, *command("killed")))
+    finish(start(cache, *f"{command('killed')} then {command('whole')}".split()))
     whole, resumed = (tmp_path / name / "mae-ti-micro" / "weights.safetensors" for name in ("whole", "killed"))
     assert whole.read_bytes() == resumed.read_bytes()
 

@@ -1,4 +1,4 @@
-"""Three steps of a toy Mask2Former: `few_steps.py OUT`, alone or under torchrun; each process saves its weights."""
+"""Three steps of a toy Mask2Former in two processes: `few_steps.py OUT`; each process saves its weights."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from models.mask2former.train import train_semantic
 from tests.models.mask2former.toys import toy_batches, toy_network, toy_photos, toy_recipe
+from tests.torchrun import launch
 
 
 class Noted:
@@ -23,7 +24,7 @@ class Noted:
         return self.batches[number]
 
 
-def main(out: Path) -> None:
+def train(out: Path) -> None:
     processes = PartialState(cpu=True)
     recipe = toy_recipe(steps=3)
     batches = Noted(toy_batches(toy_photos(), recipe))
@@ -34,4 +35,4 @@ def main(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    launch(2, train, Path(sys.argv[1]))

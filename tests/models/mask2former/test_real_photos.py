@@ -59,10 +59,10 @@ class Some:
         return self.pairs[index]
 
 
-def test_twenty_iterations_and_an_evaluation(shared, tmp_path) -> None:
+def test_ten_iterations_and_an_evaluation(shared, tmp_path) -> None:
     photos = open_ade20k(shared / "samples")
     network, losses = trained(
-        photos, smaller_ti(64, 256), tmp_path, steps=20, images_per_step=1, checkpoint_every=20, learning_rate=2e-4
+        photos, smaller_ti(64, 256), tmp_path, steps=10, images_per_step=1, checkpoint_every=10, learning_rate=2e-4
     )
     assert sum(p.numel() for p in network.parameters()) > 20e6  # the full definition
     assert losses[-1] < 0.8 * losses[0]

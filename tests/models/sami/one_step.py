@@ -1,7 +1,7 @@
-"""One real step of SAMI-Ti with SAM ViT-B (random weights) as teacher: `one_step.py PHOTOS OUT`, or under torchrun.
+"""One real step of SAMI-Ti with SAM ViT-B (random weights) as teacher: `one_step.py PHOTOS TOGETHER ALONE`.
 
-Four photos make the step, in two micro-batches: one after the other in one process, or one in each of two.
-Process 0 leaves the gradients that the optimiser saw, the loss and how far the weights moved.
+Two photos make the step, each a micro-batch: one after the other in one process, or one in each of two.
+Process 0 leaves, in a folder for each, the gradients that the optimiser saw, the loss and how far the weights moved.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ from safetensors.torch import save_file
 from bench.data.images import read_rgb
 from bench.data.training.crops import CropBatches
 from models.sam.build import sam_vit_b
+from models.sam.image_encoder import ImageEncoder
 from models.sami.build import masked_autoencoder
+from models.sami.network import MaskedAutoencoder
 from models.sami.targets import sam_target
 from models.training import loop
 from models.training.masked import masked_stage
 from models.training.recipes import SAMI_PAPER
+from tests.torchrun import launch
 
 
 class Photos:
@@ -49,16 +52,13 @@ class Watched(torch.optim.AdamW):
         return super().step(closure)
 
 
-def main(photos: Path, out: Path) -> None:
+def step(photos: Path, out: Path, network: MaskedAutoencoder, teacher: ImageEncoder) -> None:
     processes = PartialState(cpu=True)
-    torch.manual_seed(0)
-    teacher = sam_vit_b().image_encoder
     recipe = replace(
-        SAMI_PAPER, steps=1, images_per_step=4, accumulate=2 // processes.num_processes, warmup_steps=0, precision="no"
+        SAMI_PAPER, steps=1, images_per_step=2, accumulate=2 // processes.num_processes, warmup_steps=0, precision="no"
     )
-    network = masked_autoencoder("ti", decoder=recipe.decoder, target_dim=256)
     before = [p.detach().clone() for p in network.parameters()]
-    batches = CropBatches(Photos(photos, 4), size=224, images_per_batch=2, seed=0, scale=recipe.crop_scale)
+    batches = CropBatches(Photos(photos, 2), size=224, images_per_batch=1, seed=0, scale=recipe.crop_scale)
     loop.AdamW = Watched  # type: ignore[misc]
     trained = loop.train(network, masked_stage(recipe, sam_target(teacher)), batches, recipe, out)
     if processes.is_main_process:
@@ -71,4 +71,8 @@ def main(photos: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    photos, together, alone = map(Path, sys.argv[1:])
+    torch.manual_seed(0)
+    networks = masked_autoencoder("ti", decoder=SAMI_PAPER.decoder, target_dim=256), sam_vit_b().image_encoder
+    launch(2, step, photos, together, *networks)
+    step(photos, alone, *networks)

@@ -58,14 +58,14 @@ def evaluate(network: VitDet, instances: Instances) -> Scores:
 
 
 @pytest.mark.slow
-def test_twenty_steps_of_the_full_detector_and_its_evaluation(samples: Instances, tmp_path: Path) -> None:
+def test_twelve_steps_of_the_full_detector_and_its_evaluation(samples: Instances, tmp_path: Path) -> None:
     """ViTDet-Ti as defined, at 128 px and with fewer sampled boxes and proposals, which are no weights."""
     torch.manual_seed(0)
     fewer = {"proposals_before_nms": (200, 50), "proposals_after_nms": (100, 20), "boxes_per_image": 12}
     network = vitdet("ti", img_size=128, **fewer)
     batches = DetectionBatches(CocoPhotos(samples), images=1, side=128, scale=(0.5, 1.5), seed=0)
     recipe = replace(
-        DETECT_PAPER, steps=20, images_per_step=1, warmup_steps=5, image_size=128, precision="no", clip_norm=1.0
+        DETECT_PAPER, steps=12, images_per_step=1, warmup_steps=3, image_size=128, precision="no", clip_norm=1.0
     )
     seen: list[float] = []
     stage = detect_stage()
@@ -76,7 +76,7 @@ def test_twenty_steps_of_the_full_detector_and_its_evaluation(samples: Instances
         return terms
 
     trained = train(network, listened, batches, recipe, tmp_path)
-    assert len(seen) == 20
+    assert len(seen) == 12
     assert np.mean(seen[-5:]) < np.mean(seen[:5])
     scores = evaluate(trained, some(samples, LARGE[:2]))
     assert all(0 <= interval.value <= 1 for interval in scores.intervals.values())

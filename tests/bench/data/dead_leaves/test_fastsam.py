@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -19,7 +18,6 @@ COUNT = 6
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrainingScenes]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(os, "cpu_count", lambda: 1)
         yield training_scenes(COUNT)
 
 

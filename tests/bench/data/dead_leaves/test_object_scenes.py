@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from importlib import import_module
 from itertools import starmap
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.data.dead_leaves import SIZE, imagenet
+from bench.data.dead_leaves import SIZE, imagenet, training
 from bench.data.dead_leaves import files as drawing
 from bench.data.dead_leaves.imagenet import (
     CLASSES,
@@ -209,17 +209,7 @@ class TestTraining:
     def _cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
 
-    @pytest.fixture
-    def alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """No other process draws."""
-        from bench.data.dead_leaves import training
-
-        def in_turn(draw: Callable, count: int) -> Iterable:
-            return map(draw, range(count))
-
-        monkeypatch.setattr(training, "drawn", in_turn)
-
-    def test_images_and_labels_are_those_of_the_training_world(self, alone: None) -> None:
+    def test_images_and_labels_are_those_of_the_training_world(self) -> None:
         scenes = labelled_images(3)
         for index in range(3):
             image, label = draw_object_scene(imagenet.TRAINING_SEED, index)
@@ -228,17 +218,17 @@ class TestTraining:
         assert (scenes.images.dtype, scenes.labels.dtype) == (np.uint8, np.int64)
         assert scenes.labels.shape == (3,)
 
-    def test_unlabelled_images_are_those_of_the_pretraining_world(self, alone: None) -> None:
+    def test_unlabelled_images_are_those_of_the_pretraining_world(self) -> None:
         images = unlabelled_images(2)
         assert (images[1] == draw_object_scene(imagenet.PRETRAINING_SEED, 1, UNLABELLED)[0]).all()
         assert images.shape == (2, SIZE, SIZE, 3)
 
-    def test_images_are_drawn_once(self, alone: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_images_are_drawn_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         first = labelled_images(2)
-        monkeypatch.setattr(drawing, "get_context", None)
+        monkeypatch.setattr(training, "drawn", None)
         assert (labelled_images(2).images == first.images).all()
 
-    def test_images_of_another_version_are_refused(self, alone: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_images_of_another_version_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         labelled_images(2)
         monkeypatch.setattr(imagenet, "TRAINING_SEED", 99)
         with pytest.raises(BenchError, match=r"imagenet-labelled-2 was drawn by another version .*: remove it"):
@@ -246,5 +236,6 @@ class TestTraining:
 
     def test_other_processes_draw_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "cpu_count", lambda: 1)
+        monkeypatch.setattr(drawing, "_AT_ONCE", 1)
         scenes = labelled_images(2)
         assert (scenes.images[1] == draw_object_scene(imagenet.TRAINING_SEED, 1)[0]).all()

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from bench.data.dead_leaves import SIZE, draw_scene, training
-from bench.data.dead_leaves import files as drawing
 from bench.data.dead_leaves.scene import SMALLEST_VISIBLE
 from bench.data.dead_leaves.training import TRAINING_SEED, MaskBatches, TrainingScenes, training_scenes
 from bench.paths import cache_dir
@@ -25,7 +22,6 @@ COUNT = 16
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrainingScenes]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(os, "cpu_count", lambda: 1)
         yield training_scenes(COUNT)
 
 
@@ -73,7 +69,7 @@ def test_an_interrupted_drawing_is_no_world(tmp_path: Path, monkeypatch: pytest.
         raise KeyboardInterrupt
 
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
-    monkeypatch.setattr(drawing, "get_context", interrupted)
+    monkeypatch.setattr(training, "_draw", interrupted)
     with pytest.raises(KeyboardInterrupt):
         training_scenes(2)
     assert not (tmp_path / "dead_leaves" / "train-2").exists()
@@ -85,26 +81,15 @@ def test_scenes_of_another_version_are_refused(scenes: TrainingScenes, monkeypat
         training_scenes(COUNT)
 
 
-def test_a_process_that_was_faster_wins(
-    scenes: TrainingScenes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_that_was_faster_wins(tmp_path: Path) -> None:
     place = tmp_path / "train-2"
 
-    class Overtaken:
-        """A pool of one that another process overtakes."""
+    def draw(index: int) -> tuple[np.ndarray, ...]:
+        place.mkdir(exist_ok=True)
+        (place / "theirs").touch()
+        return training._draw(index)
 
-        def __enter__(self) -> Overtaken:
-            return self
-
-        def __exit__(self, *exception: object) -> None:
-            place.mkdir()
-            (place / "theirs").touch()
-
-        def imap(self, draw: Callable, indices: range, chunksize: int) -> Iterator[tuple]:
-            return map(draw, indices)
-
-    monkeypatch.setattr(drawing, "get_context", lambda method: SimpleNamespace(Pool=lambda count: Overtaken()))
-    training._draw_all(place, 2, training._draw, training._ARRAYS)
+    training._draw_all(place, 2, draw, training._ARRAYS)
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["train-2", "train-2/theirs"]
 
 

@@ -142,9 +142,8 @@ class TestBatches:
 
 class TestDeadLeaves:
     @pytest.fixture(autouse=True)
-    def alone(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-        """Drawn in this process, into a cache of its own."""
-        monkeypatch.setattr("bench.data.dead_leaves.training.drawn", lambda draw, count: map(draw, range(count)))
+    def cache(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+        """Drawn into a cache of its own."""
         monkeypatch.setattr(training, "cache_dir", lambda: tmp_path_factory.getbasetemp() / "detection-scenes")
 
     def test_objects_masks_and_classes_are_those_of_the_rendered_annotation_file(self) -> None:
