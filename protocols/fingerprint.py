@@ -37,6 +37,7 @@ def _reached(roots: frozenset[str]) -> tuple[dict[str, Path], set[str]]:
     """Return the sources of all modules that are reached, and the packages of others that they import."""
     sources: dict[str, Path] = {}
     libraries: set[str] = set()
+    seen: set[str] = set()
     waiting = list(roots)
     for root in roots:
         if root.partition(".")[0] not in OURS:
@@ -49,9 +50,10 @@ def _reached(roots: frozenset[str]) -> tuple[dict[str, Path], set[str]]:
         if top not in OURS:
             libraries.add(top)
             continue
-        for part in _with_packages(name):
+        for part in set(_with_packages(name)) - seen:
+            seen.add(part)
             path = _file(part)
-            if path is not None and part not in sources:
+            if path is not None:
                 sources[part] = path
                 waiting += _imports(path)
     return sources, libraries
