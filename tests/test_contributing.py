@@ -87,5 +87,5 @@ def test_a_training_recipe_tells_its_cost(follow) -> None:
     printed = follow("Add a training recipe", "theirs.recipe")
     (added,) = runs.RUNS.keys() - known.keys()
     del runs.RUNS[added]
-    assert re.search(r"steps +1,000", printed)
+    assert re.search(r"steps +2,000", printed)
     assert "GFLOP an image" in printed

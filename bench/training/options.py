@@ -155,7 +155,7 @@ def adapted(run: TrainingRun, options: Options, *, images: int) -> Any:
     recipe = replace(
         recipe,
         steps=steps,
-        warmup_steps=steps * recipe.warmup_steps // recipe.steps,
+        warmup_steps=steps * recipe.warmup_steps // max(1, recipe.steps),
         images_per_step=batch,
         learning_rate=recipe.learning_rate * share,
         muon_learning_rate=None if muon is None else muon * share,

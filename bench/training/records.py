@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from bench.data.dead_leaves.crowded import world_root
-from bench.data.dead_leaves.imagenet import imagenet_root, labelled_images
+from bench.data.dead_leaves.imagenet import imagenet_root
 from bench.data.imagenet import open_imagenet
 from bench.data.images import read_rgb
 from bench.data.instances import open_instances
@@ -109,7 +109,7 @@ def _ablation_record(job: Job, network: nn.Module, training: dict[str, Any], fol
 
 
 PROBE_IMAGES, VARIANCE_IMAGES = 3200, 400
-"""Labelled images that the frozen encoder's probes learn from, and photos of the teacher's features."""
+"""Images of the finetuning that the frozen encoder's probes learn from, and photos of the teacher's features."""
 
 
 def _probes(job: Job) -> dict[str, Any]:
@@ -120,17 +120,18 @@ def _probes(job: Job) -> dict[str, Any]:
         features that is explained, by image of the first `VARIANCE_IMAGES`.
     """
     encoder = load_encoder(start_file(job.run, job.options))
-    scenes, asked = labelled_images(PROBE_IMAGES), open_imagenet(imagenet_root())
-    known_labels, labels = np.asarray(scenes.labels), np.asarray(asked.labels)
-    total = len(scenes.labels) + len(asked) + 2 * VARIANCE_IMAGES
+    images, asked = job.data.photos[:PROBE_IMAGES], open_imagenet(imagenet_root())
+    assert job.data.labels is not None, "these images have labels"
+    known_labels, labels = np.asarray(job.data.labels[:PROBE_IMAGES]), np.asarray(asked.labels)
+    total = len(images) + len(asked) + 2 * VARIANCE_IMAGES
     with progress(f"{job.run.start}, frozen", total=total, unit="images") as advance:
-        known, held_out = (frozen_features(encoder, some, advance=advance) for some in (scenes.images, asked))
+        known, held_out = (frozen_features(encoder, some, advance=advance) for some in (images, asked))
         right = {
             name: probe(known, known_labels, held_out)[:, 0] == labels
             for name, probe in (("knn", knn_probe), ("linear", linear_probe))
         }
         teacher = teacher_target("sam-micro", job.options, lambda name: trained(job.options, name))
-        photos = scenes.images[:VARIANCE_IMAGES], [asked[index] for index in range(min(VARIANCE_IMAGES, len(asked)))]
+        photos = images[:VARIANCE_IMAGES], [asked[index] for index in range(min(VARIANCE_IMAGES, len(asked)))]
         variance = explained_variance(encoder, teacher, *photos, advance=advance)
     bits = {name: np.packbits(answers).tobytes().hex() for name, answers in right.items()}
     return {**bits, "variance": [round(share, 4) for share in variance.tolist()]}

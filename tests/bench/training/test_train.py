@@ -60,6 +60,8 @@ def test_every_stage_goes_on_from_what_the_one_before_left(cache: Path, tmp_path
     correct = np.unpackbits(np.frombuffer(bytes.fromhex(record["correct"]), np.uint8), count=record["n"])
     assert record["top1"] == pytest.approx(correct.mean())
     assert len(record["curve"]) == len(record["finetune_curve"]) == 8
+    assert len(record["probes"]["knn"]) == len(record["correct"])
+    assert len(record["probes"]["variance"]) == 8
     points = json.loads((tmp_path / "records" / "figure7-efficientsam-ti-micro-seed0.json").read_text())["points"]
     assert [point["step"] for point in points] == [2, 8]
     assert all(len(point["iou"]) == len(point["image_id"]) > 100 for point in points)
@@ -244,5 +246,5 @@ class TestDryRun:
             "sami-ti-micro",
         } < lines.keys()
         samples = [int(lines[name][2].replace(",", "")) for name in todo]
-        assert samples == [32_000, 16_000, 12_000, 32_000]
+        assert samples == [64_000, 16_000, 12_000, 64_000]
         assert int(lines["in"][2].replace(",", "")) == sum(samples)

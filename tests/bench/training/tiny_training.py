@@ -28,9 +28,10 @@ def shrink() -> None:
         if run.scale is MICRO:
             RUNS[name] = replace(run, recipe=replace(run.recipe, **TINY, **smaller))
     data.SCENES = data.FINETUNE_SCENES = data.DETECTION_SCENES = data.SEMANTIC_SCENES = 8
-    data.OBJECTS, data.CLIP_OBJECTS = 16, 8
+    data.UNLABELLED, data.OBJECTS, data.CLIP_OBJECTS = 16, 16, 8
     mask2former.mask2former_micro.__kwdefaults__["crop"] = 64
     records.FIGURE7_EPOCHS = (1.0, 4.0)
+    records.VARIANCE_IMAGES = 8
     crowded.VAL_IMAGES, crowded.WORLD_SHA256 = 12, TINY_SHA256
     imagenet.VAL_IMAGES, imagenet.IMAGENET_SHA256 = HELD_OUT, TINY_SHA256
     detection.VAL_IMAGES, detection.DETECTION_SHA256 = 3, TINY_SHA256
