@@ -88,16 +88,25 @@ class SamSegmenter:
     @torch.inference_mode()
     def masks(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
         """Turn logits [P, M, h, w] into masks bool [P, M, H, W]: upscale, crop, resize, above 0."""
-        side = self.network.image_size
-        height, width = resized(size, side)
         flat = logits.flatten(0, 1)[:, None]
         masks = torch.empty(len(flat), *size, dtype=torch.bool, device=logits.device)
-        step = max(1, _MASKS_AT_ONCE // max(side * side, size[0] * size[1]))
+        step = max(1, _MASKS_AT_ONCE // max(self.network.image_size**2, size[0] * size[1]))
         for start in range(0, len(flat), step):
-            inner = F.interpolate(flat[start : start + step], (side, side), mode="bilinear", align_corners=False)
-            outer = F.interpolate(inner[..., :height, :width], size, mode="bilinear", align_corners=False)
-            torch.gt(outer[:, 0], 0, out=masks[start : start + step])
+            part = slice(start, start + step)
+            masks[part] = self.threshold(self.upscale(flat[part], size))[:, 0]
         return masks.unflatten(0, logits.shape[:2])  # type: ignore[no-any-return]
+
+    @torch.inference_mode()
+    def upscale(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        """Turn logits [P, M, h, w] into logits [P, M, H, W]: bilinear to the input's side, crop, bilinear."""
+        side = self.network.image_size
+        height, width = resized(size, side)
+        inner = F.interpolate(logits, (side, side), mode="bilinear", align_corners=False)
+        return F.interpolate(inner[..., :height, :width], size, mode="bilinear", align_corners=False)
+
+    def threshold(self, upscaled: Tensor) -> Tensor:
+        """Say which pixels are inside: those above 0."""
+        return upscaled > 0
 
     def preprocess(self, image: np.ndarray) -> Tensor:
         """Resize, normalise and pad an image uint8 [H, W, 3] to the network's input [1, 3, S, S]."""
