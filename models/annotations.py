@@ -67,11 +67,11 @@ def decode(rle: Rle) -> np.ndarray:
 
 def boxes_of(masks: np.ndarray) -> np.ndarray:
     """Return the first and last column and row of masks bool [N, H, W] as xyxy int64 [N, 4]; zeros for empty ones."""
-    columns, rows = masks.any(1), masks.any(2)
+    columns, rows = (np.asarray(masks.any(axis)) for axis in (1, 2))
     height, width = masks.shape[1:]
     boxes = [columns.argmax(1), rows.argmax(1)]
     boxes += [width - 1 - columns[:, ::-1].argmax(1), height - 1 - rows[:, ::-1].argmax(1)]
-    return np.stack(boxes, 1) * columns.any(1)[:, None]  # type: ignore[no-any-return]
+    return np.stack(boxes, 1) * np.asarray(columns.any(1))[:, None]  # type: ignore[no-any-return]
 
 
 def xywh(box_xyxy: np.ndarray) -> list[int]:
