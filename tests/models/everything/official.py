@@ -19,9 +19,21 @@ from models.segmenter import Embedding, Prompts, Segmentation
 from tests.models.recipe import fill
 
 
-def small_sam(side: int = 128) -> Sam:
-    """A random network of `side` px input whose predicted IoU is spread over 0..1."""
-    return _sam(side, depth=2, heads=4, width=48, window=5, whole=(1,), decoder=32, decoder_heads=4, mlp=32, hidden=32)
+class SparseSam(Sam):
+    """A SAM that doubts everything, so that random weights give a few blobs a mask and no two boxes are the same."""
+
+    def postprocess_masks(self, masks: Tensor, input_size: tuple[int, int], original_size: tuple[int, int]) -> Tensor:
+        return super().postprocess_masks(masks, input_size, original_size) - 1.0
+
+
+def small_sam() -> Sam:
+    """A random network of 128 px input whose predicted IoU is spread over 0..1."""
+    network = _sam(
+        128, depth=2, heads=4, width=48, window=5, whole=(1,), decoder=32, decoder_heads=4, mlp=32, hidden=32
+    )
+    network.__class__ = SparseSam
+    network.mask_decoder.iou_prediction_head.layers[-1].bias.data += 0.8
+    return network
 
 
 def micro_sam() -> Sam:
