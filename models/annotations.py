@@ -115,9 +115,9 @@ def answer(segmenter: Segmenter, embedding: Embedding, prompts: Prompts) -> list
         BenchError: for prompts that the model does not take.
     """
     logits, predicted_iou = segmenter.segment(embedding, prompts)
-    best = predicted_iou.argmax(1)
+    predicted_iou = predicted_iou.float().cpu()
     found: list[Annotation] = []
-    for row, column in enumerate(best.tolist()):
+    for row, column in enumerate(predicted_iou.argmax(1).tolist()):
         chosen = logits[row : row + 1, column : column + 1]
         one = annotation(segmenter.masks(chosen, embedding.size)[0, 0].cpu().numpy())
         one["predicted_iou"] = float(predicted_iou[row, column])
@@ -125,6 +125,6 @@ def answer(segmenter: Segmenter, embedding: Embedding, prompts: Prompts) -> list
         if isinstance(segmenter, Upscaler):
             with torch.inference_mode():
                 upscaled = segmenter.upscale(chosen, embedding.size)
-            one["stability_score"] = float(stability_scores(upscaled)[0, 0])
+            one["stability_score"] = stability_scores(upscaled).item()
         found.append(one)
     return found

@@ -226,26 +226,30 @@ def _at_points(
     """
     labels = np.full((len(points), 1), FOREGROUND)
     logits, predicted_iou = segmenter.segment(embedding, Prompts(points[:, None], labels))  # [P, M, h, w], [P, M]
-    least_iou, least_stability = settings.pred_iou_thresh, settings.stability_score_thresh
-    confident = predicted_iou > (least_iou if least_iou > 0 else -torch.inf)
+    predicted_iou = predicted_iou.float().cpu()
+    confident = predicted_iou > (settings.pred_iou_thresh if settings.pred_iou_thresh > 0 else -torch.inf)
     corner = np.array([crop.x0, crop.y0])
     at_once = _PIXELS_AT_ONCE["cuda" if logits.is_cuda else "cpu"]
     step = max(1, at_once // max(crop.size[0] * crop.size[1], _INPUT_PIXELS))
-    for prompt, candidate in (some.T for some in confident.nonzero().split(step) if len(some)):
-        upscaled = segmenter.upscale(logits[prompt, candidate][:, None], crop.size)[:, 0]  # [n, H, W]
-        stability = stability_scores(upscaled, settings.stability_score_offset)
-        stable = stability >= least_stability if least_stability > 0 else torch.ones_like(stability, dtype=torch.bool)
+    for some in confident.nonzero().split(step):
+        if not len(some):  # none at all is one part
+            continue
+        upscaled = segmenter.upscale(logits[some[:, 0], some[:, 1]][:, None], crop.size)[:, 0]  # [n, H, W]
+        stability = stability_scores(upscaled, settings.stability_score_offset).cpu()
+        stable = torch.arange(len(some))
+        if settings.stability_score_thresh > 0:
+            stable = stable[stability >= settings.stability_score_thresh]
         masks = segmenter.threshold(upscaled[stable]).cpu().numpy()
         boxes = boxes_of(masks) + np.tile(corner, 2)
         whole = ~are_cut(boxes, crop, size)
-        kept = torch.from_numpy(whole).to(stable.device)
-        prompt, candidate = prompt[stable][kept], candidate[stable][kept]
+        chosen = stable[torch.from_numpy(whole)]
+        prompt, candidate = some[chosen].T
         yield _Found(
             boxes[whole],
-            predicted_iou[prompt, candidate].float().cpu().numpy(),
-            stability[stable][kept].cpu().numpy(),
-            points[prompt.cpu().numpy()] + corner,
-            np.tile(crop.box_xyxy, (len(prompt), 1)),
+            predicted_iou[prompt, candidate].numpy(),
+            stability[chosen].numpy(),
+            points[prompt.numpy()] + corner,
+            np.tile(crop.box_xyxy, (len(chosen), 1)),
             np.count_nonzero(masks[whole], axis=(1, 2)),
             _objects([encode(mask, size, (crop.x0, crop.y0)) for mask in masks[whole]]),
         )
