@@ -30,6 +30,7 @@ from models.errors import BenchError, printable
 from models.everything.segment import DEFAULT, Settings, count_points, segment_everything
 from models.files.trust import vouched_for
 from models.segmenter import BACKGROUND, FOREGROUND, EverythingFinder, Prompts, Segmenter
+from reports.write import plain
 
 FALLBACK = "efficientsam-ti-micro"
 """The model where no published weights are here; its own are part of this package."""
@@ -105,7 +106,7 @@ def segment(
     )
     files = write(photo.parent if out is None else out, photo.stem, picture, found)
     if as_json:
-        print_json(found)
+        print_json(plain(found))
     else:
         _tell(name, photo, size, found, clock)
     for file in files:
@@ -212,7 +213,7 @@ def write(folder: Path, stem: str, picture: np.ndarray, found: Sequence[Annotati
     """
     png = io.BytesIO()
     Image.fromarray(picture).save(png, "PNG")
-    lines = ",\n".join(json.dumps(one) for one in found)
+    lines = ",\n".join(json.dumps(one) for one in plain(found))
     files = {
         folder / f"{stem}.segments.png": png.getvalue(),
         folder / f"{stem}.segments.json": f"[{lines}]\n".encode(),

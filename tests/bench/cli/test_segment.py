@@ -12,7 +12,7 @@ from PIL import Image
 from bench import __main__ as front_door
 from bench.data.dead_leaves.scene import draw_scene
 from models import zoo
-from models.annotations import answer, decode
+from models.annotations import annotation, answer, decode
 from models.engine import engine
 from models.everything.segment import Settings, segment_everything
 from models.segmenter import Prompts
@@ -107,6 +107,24 @@ def test_the_first_published_model_whose_weights_are_here_is_taken(monkeypatch: 
     monkeypatch.setattr(zoo, "available", lambda name: (name in here, ""))
     assert chosen_model() == next(name for name in zoo.names() if name in here)
     assert "first whose published weights are here" in capsys.readouterr().err
+
+
+def test_a_stability_that_is_no_number_is_null_in_every_form(bench, photo: Path, monkeypatch) -> None:
+    empty = {**annotation(np.zeros((200, 256), bool)), "stability_score": float("nan")}
+    monkeypatch.setattr("bench.cli.segment.find", lambda *given: [empty])
+    code, printed, _ = bench(photo, "--json")
+    assert code == 0
+    assert json.loads(printed, parse_constant=pytest.fail)[0]["stability_score"] is None
+    assert json.loads(photo.with_name("leaves.segments.json").read_text(), parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize("mode, size", [("RGB", (1, 1)), ("L", (5, 3)), ("RGBA", (2, 70))])
+def test_a_photo_of_any_size_and_kind_has_an_answer(bench, tmp_path: Path, mode: str, size: tuple[int, int]) -> None:
+    path = tmp_path / "odd.png"
+    Image.new(mode, size).save(path)
+    code, _, said = bench(path, "--points-per-side", 2, "--crop-n-layers", 1, "--pred-iou-thresh", 0, "--out", tmp_path)
+    assert code == 0, said
+    assert np.array(Image.open(tmp_path / "odd.segments.png")).shape == (*size[::-1], 3)
 
 
 @pytest.mark.skipif(not zoo.available("fastsam-micro")[0], reason="FastSAM needs ultralytics")
