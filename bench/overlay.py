@@ -48,7 +48,7 @@ def colour(number: int) -> tuple[int, int, int]:
     """Return the RGB of the mask of a number, always the same.
 
     >>> colour(0), colour(1)
-    ((255, 64, 64), (89, 64, 255))
+    ((255, 64, 64), (64, 120, 255))
     """
     red, green, blue = colorsys.hsv_to_rgb(number * _GOLDEN_RATIO % 1, 0.75, 1)
     return round(255 * red), round(255 * green), round(255 * blue)

@@ -49,7 +49,7 @@ def encode(mask: np.ndarray, size: tuple[int, int] | None = None, corner: tuple[
     """Encode a mask bool [h, w] that lies in an image of (height, width) `size` with its upper left at (x, y).
 
     >>> encode(np.eye(2, dtype=bool))
-    {'size': [2, 2], 'counts': '021'}
+    {'size': [2, 2], 'counts': '0120'}
     """
     height, width = mask.shape
     if size is not None and size != mask.shape:
