@@ -1,4 +1,7 @@
-"""What a promptable segmentation model is to this project: three methods and one kind of prompt."""
+"""What a promptable segmentation model is to this project: three methods and one kind of prompt.
+
+Two more methods let it segment everything in an image (`Upscaler`); tables need none of them.
+"""
 
 from __future__ import annotations
 
@@ -103,3 +106,26 @@ class Segmenter(Protocol):
 
     def masks(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
         """Turn logits [P, M, h, w] into masks bool [P, M, H, W] at the image's own (height, width)."""
+
+
+@runtime_checkable
+class Upscaler(Segmenter, Protocol):
+    """A segmenter that also shows what its masks are made of; needed for stability scores (`models.everything`).
+
+    `masks(logits, size)` is `threshold(upscale(logits, size))`, in bounded memory, but for pixels whose logit is a
+    rounding away from the threshold (`models.upscaling`).
+    """
+
+    def upscale(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        """Turn logits [P, M, h, w] into logits float [P, M, H, W] at the image's own (height, width), all at once."""
+
+    def threshold(self, upscaled: Tensor) -> Tensor:
+        """Say which pixels of upscaled logits, of any shape, are inside: bool, same shape."""
+
+
+@runtime_checkable
+class EverythingFinder(Protocol):
+    """A model whose own answer to an image is all masks in it, as FastSAM's is."""
+
+    def everything(self, image: np.ndarray) -> np.ndarray:
+        """Find all masks, bool [N, H, W], of an image uint8 [H, W, 3] RGB."""

@@ -27,6 +27,7 @@ COMMANDS: dict[str, Command] = {
     "list": Command("bench.cli.list:list_all", "what can be run here, and how to get the rest"),
     "train": Command("bench.cli.train:train", "train a model of the paper, or a micro one"),
     "detect": Command("bench.cli.detect:detect", "find a detector's boxes and masks, for Table 5"),
+    "segment": Command("bench.cli.segment:segment", "segment a photo: everything in it, boxes or clicks"),
     "runs": Command("bench.cli.runs:list_runs", "what was measured before"),
     "probe": Command("bench.cli.probe:probe", "what a pretrained encoder knows: linear and kNN probes"),
 }

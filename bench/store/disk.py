@@ -50,16 +50,21 @@ def disk_errors(path: Path, variable: str = "BENCH_RUNS") -> Iterator[None]:
         raise BenchError(f"{path} was not written ({said}): mend the disk and run the same command again") from error
 
 
-def write_whole(path: Path, data: bytes | Iterable[bytes]) -> None:
+def write_whole(path: Path, data: bytes | Iterable[bytes], *, variable: str = "BENCH_RUNS") -> None:
     """Write `data`, in pieces or not, to `path` so that readers see the old file or the new one, also after a crash.
 
     A killed process leaves at most a temporary file, which `sweep` removes.
+
+    Args:
+        path: the file.
+        data: its content.
+        variable: of the environment, or an option, that names another place for it.
 
     Raises:
         BenchError: if the disk is full or refuses; nothing is left behind and an old file stays as it was.
     """
     temporary = temporary_beside(path, current_owner())
-    with disk_errors(path):
+    with disk_errors(path, variable):
         try:
             _write_through(temporary, [data] if isinstance(data, bytes) else data)
             os.replace(temporary, path)

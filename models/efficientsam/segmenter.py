@@ -17,6 +17,7 @@ from models.efficientsam.network import EfficientSamNetwork
 from models.efficientsam.prompt_encoder import MAX_POINTS
 from models.errors import BenchError, UnsupportedPrompt
 from models.segmenter import BACKGROUND, NO_CLICK, Embedding, Prompts, Segmentation
+from models.upscaling import Resize, axis, upscaled_masks
 
 PIXEL_MEAN = (0.485, 0.456, 0.406)
 """Mean of ImageNet, RGB, on the scale 0..1."""
@@ -82,12 +83,24 @@ class EfficientSamSegmenter:
     def masks(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
         """Turn logits [P, M, h, w] into masks bool [P, M, H, W]: bicubic, at least 0."""
         flat = logits.flatten(0, 1)[:, None]
+        if logits.device.type == "cpu" and logits.dtype == torch.float32:
+            rows, columns = (axis(a, (Resize(a, b),), "bicubic") for a, b in zip(logits.shape[2:], size, strict=True))
+            return upscaled_masks(flat[:, 0], rows, columns, ties=True).unflatten(0, logits.shape[:2])
         masks = torch.empty(len(flat), *size, dtype=torch.bool, device=logits.device)
         step = max(1, _MASKS_AT_ONCE // (size[0] * size[1]))
         for start in range(0, len(flat), step):
-            full = F.interpolate(flat[start : start + step], size, mode="bicubic", align_corners=False)
-            torch.ge(full[:, 0], 0, out=masks[start : start + step])
+            part = slice(start, start + step)
+            masks[part] = self.threshold(self.upscale(flat[part], size))[:, 0]
         return masks.unflatten(0, logits.shape[:2])  # type: ignore[no-any-return]
+
+    @torch.inference_mode()
+    def upscale(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        """Turn logits [P, M, h, w] into logits [P, M, H, W]: bicubic."""
+        return F.interpolate(logits, size, mode="bicubic", align_corners=False)
+
+    def threshold(self, upscaled: Tensor) -> Tensor:
+        """Say which pixels are inside: those at least 0."""
+        return upscaled >= 0
 
     def preprocess(self, image: np.ndarray) -> Tensor:
         """Squash an image uint8 [H, W, 3] to the network's input [1, 3, S, S] and normalise it."""

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from models.errors import BenchError
 from models.sam.network import SamNetwork
 from models.segmenter import Embedding, Prompts, Segmentation
+from models.upscaling import Resize, axis, upscaled_masks
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 """Mean of ImageNet, RGB, on the scale 0..255."""
@@ -89,15 +90,32 @@ class SamSegmenter:
     def masks(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
         """Turn logits [P, M, h, w] into masks bool [P, M, H, W]: upscale, crop, resize, above 0."""
         side = self.network.image_size
-        height, width = resized(size, side)
         flat = logits.flatten(0, 1)[:, None]
+        if logits.device.type == "cpu" and logits.dtype == torch.float32:
+            steps = [
+                (Resize(length, side), Resize(inner, end))
+                for length, inner, end in zip(logits.shape[2:], resized(size, side), size, strict=True)
+            ]
+            rows, columns = (axis(n, of, "bilinear") for n, of in zip(logits.shape[2:], steps, strict=True))
+            return upscaled_masks(flat[:, 0], rows, columns, ties=False).unflatten(0, logits.shape[:2])
         masks = torch.empty(len(flat), *size, dtype=torch.bool, device=logits.device)
         step = max(1, _MASKS_AT_ONCE // max(side * side, size[0] * size[1]))
         for start in range(0, len(flat), step):
-            inner = F.interpolate(flat[start : start + step], (side, side), mode="bilinear", align_corners=False)
-            outer = F.interpolate(inner[..., :height, :width], size, mode="bilinear", align_corners=False)
-            torch.gt(outer[:, 0], 0, out=masks[start : start + step])
+            part = slice(start, start + step)
+            masks[part] = self.threshold(self.upscale(flat[part], size))[:, 0]
         return masks.unflatten(0, logits.shape[:2])  # type: ignore[no-any-return]
+
+    @torch.inference_mode()
+    def upscale(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        """Turn logits [P, M, h, w] into logits [P, M, H, W]: bilinear to the input's side, crop, bilinear."""
+        side = self.network.image_size
+        height, width = resized(size, side)
+        inner = F.interpolate(logits, (side, side), mode="bilinear", align_corners=False)
+        return F.interpolate(inner[..., :height, :width], size, mode="bilinear", align_corners=False)
+
+    def threshold(self, upscaled: Tensor) -> Tensor:
+        """Say which pixels are inside: those above 0."""
+        return upscaled > 0
 
     def preprocess(self, image: np.ndarray) -> Tensor:
         """Resize, normalise and pad an image uint8 [H, W, 3] to the network's input [1, 3, S, S]."""

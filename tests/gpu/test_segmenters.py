@@ -1,12 +1,15 @@
 """Promptable segmenters under every axis: the answers of the CPU, made on the GPU, each wait a stated one."""
 
+import json
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from models.annotations import answer
 from models.efficientsam import EfficientSamSegmenter, efficientsam
+from models.everything.segment import Settings, segment_everything
 from models.micro import DECODER
 from models.mobilesam.build import mobilesam
 from models.sam.build import sam
@@ -136,3 +139,37 @@ def test_slices_as_at_the_published_size(name, monkeypatch) -> None:
         return predictor.predict(BOXES, None)
 
     same_bits(answer)
+
+
+EVERY_CANDIDATE = {"pred_iou_thresh": 0, "stability_score_thresh": 0, "box_nms_thresh": 1.0, "crop_nms_thresh": 1.0}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_everything_is_found_with_a_wait_for_predictions_and_two_for_a_few_candidates(name, monkeypatch) -> None:
+    monkeypatch.setattr("models.everything.segment._PIXELS_AT_ONCE", {"cpu": 24 << 20, "cuda": 24 << 20})
+
+    def find(device: str) -> Any:
+        found = segment_everything(
+            segmenter(name, device), PHOTO, Settings(points_per_side=4, crop_n_layers=1, **EVERY_CANDIDATE)
+        )
+        assert len(found) > 3
+        return json.dumps(found)
+
+    assert same_bits(find) == {
+        f"models/{'efficientsam' if name == 'efficientsam' else 'sam'}/segmenter.py:segment item": 5,
+        "models/everything/segment.py:_at_points to cpu": 5 * (1 + 2 * 2),
+    }
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_prompts_are_answered_with_a_wait_for_all_and_two_for_each(name) -> None:
+    def ask(device: str) -> Any:
+        model = segmenter(name, device)
+        (embedding,) = model.embed([PHOTO])
+        return json.dumps(answer(model, embedding, BOXES))
+
+    assert same_bits(ask) == {
+        f"models/{'efficientsam' if name == 'efficientsam' else 'sam'}/segmenter.py:segment item": 1,
+        "models/annotations.py:answer to cpu": 1 + len(BOXES),
+        "models/annotations.py:answer item": len(BOXES),
+    }

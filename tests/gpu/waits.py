@@ -8,6 +8,10 @@ _ULTRALYTICS = "ultralytics' assignment of objects to cells"
 STATED: dict[str, str] = {
     "models/sam/segmenter.py:segment item": _NAN,
     "models/efficientsam/segmenter.py:segment item": _NAN,
+    "models/everything/segment.py:_at_points to cpu": "which candidates count, by predicted IoU, then by stability; "
+    "and the masks that do",
+    "models/annotations.py:answer to cpu": "which candidate is best; and its mask",
+    "models/annotations.py:answer item": "its stability",
     "protocols/predictors.py:_answer to cpu": "the masks; and confidence with choice in one copy",
     "protocols/predictors.py:_pick to cpu": "all candidates, where boxes or the truth choose among them",
     "models/classifier/network.py:predict item": _NAN,

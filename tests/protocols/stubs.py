@@ -74,8 +74,9 @@ class PaddedStub(Stub):
         return np.stack([values(x, y, *one, RADIUS * 1024) for one in pairs])
 
     def masks(self, logits, size):
-        sam = SimpleNamespace(network=SimpleNamespace(image_size=1024))
-        return SamSegmenter.masks(sam, logits, size)
+        sam = SamSegmenter.__new__(SamSegmenter)  # without weights
+        sam.network = SimpleNamespace(image_size=1024)
+        return sam.masks(logits, size)
 
 
 def made_masks(kind):
