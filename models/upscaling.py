@@ -65,8 +65,9 @@ def axis(length: int, steps: tuple[Resize, ...], mode: Mode) -> tuple[Band, ...]
     return tuple(bands)
 
 
+@torch.autocast("cpu", enabled=False)
 def upscaled_masks(logits: Tensor, rows: Sequence[Band], columns: Sequence[Band], *, ties: bool) -> Tensor:
-    """Return masks bool [N, H, W], column by column in memory, of float32 logits [N, h, w] on a CPU.
+    """Return masks bool [N, H, W], column by column in memory, of float32 logits [N, h, w] on a CPU, in full precision.
 
     Args:
         logits: at low resolution.

@@ -75,6 +75,13 @@ def test_whether_a_tie_belongs_to_the_mask_is_the_model_s_choice(ties: bool, ins
     assert upscaled_masks(torch.zeros(1, 4, 4), bands, bands, ties=ties).all() == inside
 
 
+def test_mixed_precision_around_it_changes_nothing() -> None:
+    logits, bands = logits_of(2, (32, 32), 3), axis(32, (Resize(32, 70),), "bicubic")
+    plain = upscaled_masks(logits, bands, bands, ties=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(upscaled_masks(logits, bands, bands, ties=True), plain)
+
+
 def test_chunks_do_not_change_a_mask(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, rows, columns = logits_of(5, (16, 16), 2), *(axis(16, (Resize(16, n),), "bicubic") for n in (70, 90))
     whole = upscaled_masks(logits, rows, columns, ties=True)
