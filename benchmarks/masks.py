@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from bench.progress import progress
 from bench.provenance import provenance
+from models.annotations import encode_all
 from models.efficientsam.segmenter import EfficientSamSegmenter
 from models.engine import engine
 from models.sam.segmenter import SamSegmenter, resized
@@ -94,7 +95,7 @@ def _ours(model: str, logits: Tensor, best: Tensor, size: tuple[int, int]) -> li
     segmenter = _segmenters()[model]
     picked = logits[torch.arange(len(best)), best][:, None]
     masks = segmenter.masks(picked, size)[:, 0].numpy()
-    return list(rle.encode(np.asfortranarray(masks.transpose(1, 2, 0).view(np.uint8))))
+    return list(encode_all(masks))
 
 
 def _segmenters() -> dict[str, Any]:

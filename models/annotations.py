@@ -6,10 +6,11 @@ Names, types and conventions are those of the records of `SamAutomaticMaskGenera
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
+from hotcoco import mask as coco_masks
 from pycocotools import mask as coco_rle
 from torch import Tensor
 
@@ -58,6 +59,18 @@ def encode(mask: np.ndarray, size: tuple[int, int] | None = None, corner: tuple[
         mask = whole
     runs = coco_rle.encode(np.asfortranarray(mask).view(np.uint8))
     return {"size": list(mask.shape), "counts": runs["counts"].decode("ascii")}
+
+
+def encode_all(masks: np.ndarray) -> list[Rle]:
+    """Encode masks bool [N, H, W] at once; fastest where they lie in memory column by column.
+
+    >>> encode_all(np.eye(2, dtype=bool)[None])
+    [{'size': [2, 2], 'counts': '0120'}]
+    """
+    if not len(masks):
+        return []
+    found: Any = coco_masks.encode(np.asfortranarray(masks.transpose(1, 2, 0)).view(np.uint8))
+    return [{"size": list(one["size"]), "counts": one["counts"].decode("ascii")} for one in found]
 
 
 def decode(rle: Rle) -> np.ndarray:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pycocotools import mask as rle
 
 from bench.data import Annotation, Detections, ImageDetections, ImageInfo, tight_box_xyxy
 from bench.data.masks import stacked
+from models.annotations import encode_all
 from models.errors import MissingData
 from models.segmenter import Prompts
 from protocols.axes import Axes, most_detections
@@ -94,7 +94,7 @@ def ask_image(
     for part in parts(len(best), info):
         truths = _nearest_truths(boxes[part], info, annotations) if predictor.sees_truth else None
         answer = predictor.predict(Prompts.from_boxes(boxes[part]), truths)
-        encoded = rle.encode(np.asfortranarray(answer.masks.transpose(1, 2, 0).view(np.uint8)))
+        encoded = encode_all(answer.masks)
         records += [
             {
                 **_detection(found, index),
@@ -103,7 +103,7 @@ def ask_image(
                 "pick": int(answer.pick[row]),
                 "height": info.height,
                 "width": info.width,
-                "counts": encoded[row]["counts"].decode("ascii"),
+                "counts": encoded[row]["counts"],
             }
             for row, index in enumerate(best[part])
         ]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from pycocotools import mask as coco_rle
 from segment_anything.utils import amg
 
 from models import zoo
-from models.annotations import annotation, answer, boxes_of, decode, encode, stability_scores
+from models.annotations import annotation, answer, boxes_of, decode, encode, encode_all, stability_scores
 from models.segmenter import Prompts
 from tests.models.recipe import image
 
@@ -64,3 +65,17 @@ def test_a_prompt_is_answered_with_the_candidate_of_the_highest_predicted_iou() 
         assert 0 <= one["stability_score"] <= 1
     assert found[1]["point_coords"] == [[0, 0], [90, 120]]
     assert found[1]["crop_box"] == [0, 0, 90, 120]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 4), st.integers(1, 40), st.integers(1, 40), st.floats(0, 1), st.integers(0, 99), st.booleans())
+def test_many_masks_at_once_have_pycocotools_run_lengths(
+    count: int, height: int, width: int, share: float, seed: int, by_column: bool
+) -> None:
+    """Empty and full masks among them, in either order of memory."""
+    masks = np.random.default_rng(seed).random((count, height, width)) < share
+    masks = masks.swapaxes(1, 2).copy().swapaxes(1, 2) if by_column else masks
+    expected = [coco_rle.encode(np.asfortranarray(mask.astype(np.uint8))) for mask in masks]
+    found = encode_all(masks)
+    assert [one["counts"].encode() for one in found] == [one["counts"] for one in expected]
+    assert all(one["size"] == [height, width] for one in found)
