@@ -7,11 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
+from bench.store.bounded import BoundedFolder
 from models.errors import BenchError
 from protocols import shards, table4
 from protocols.axes import PAPER, Axes
 from protocols.instance_sets import open_instance_set
-from protocols.run import run_model
+from protocols.run import _remembering, run_model
 from tests.protocols.fakes import DiscModel, FakeRegistry, disc, settings, write_coco
 
 
@@ -228,3 +229,27 @@ def test_infinite_logits_of_a_real_model_are_an_error_that_names_it():
     (embedding,) = model.embed([np.zeros((64, 64, 3), np.uint8)])
     with pytest.raises(BenchError, match=r"'sam-micro' answered with NaN"):
         model.segment(embedding, Prompts([[[3, 3]]], [[1]]))
+
+
+def test_a_later_run_takes_embeddings_from_the_disk_and_gives_the_same_records(work, tmp_path):
+    """Another store, so that nothing is resumed; another preset or table would ask the same way."""
+
+    class Counting(DiscModel):
+        embedded = 0
+
+        def embed(self, images):
+            type(self).embedded += len(images)
+            return super().embed(images)
+
+    def once(store, kept):
+        model, data = work(Counting())
+        asked = settings(tmp_path / store, embeddings=kept)
+        parts = [SimpleNamespace(question=SimpleNamespace(table=table4), data=data)]
+        (done,) = run_model(_remembering(model, parts, asked), [(table4, data)], asked)
+        return done.records
+
+    kept = BoundedFolder(tmp_path / "kept", 1 << 20)
+    plain, first, second = once("none", None), once("first", kept), once("second", kept)
+    assert Counting.embedded == 5 + 5, "the second run with a folder embeds none"
+    assert first.equals(plain)
+    assert second.equals(plain)
