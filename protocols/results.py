@@ -19,7 +19,7 @@ Status = Literal[
 
 OVER_IMAGES = "paired over the same images"
 """How rows are compared, usually."""
-OPTIONAL = frozenset({"interval", "pairing", "row_head", "x"})
+OPTIONAL = frozenset({"interval", "pairing", "row_head", "x", "against"})
 """Fields of a `TableResult` that its plain form holds only where they are not as usual."""
 
 
@@ -119,6 +119,8 @@ class TableResult:
     """What a row is; the axis of a curve."""
     x: tuple[float, ...] = ()
     """Places of the rows on a logarithmic axis, for results that are curves; empty: rows are methods."""
+    against: str = ""
+    """Key of the column that the others are drawn against, for results that are trade-offs."""
 
     def cell(self, row: str, column: str) -> Cell:
         """Return one cell; every row x column has one."""

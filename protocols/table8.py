@@ -39,6 +39,10 @@ COLUMNS = (
     Column("memory_mb", "peak MB", "", percent=False),
 )
 INTERVAL = "median, from the lower to the upper quartile of the calls"
+EXTENT = (
+    "one photo of 1,024 x 768 px with one box, from its pixels to the run lengths of the best mask; reading the file "
+    "is not timed"
+)
 PHOTO = (768, 1024)
 """(height, width) of the photo that is asked about, px: noise, whose long side is the models' input."""
 BOX = (200.0, 150.0, 800.0, 600.0)
@@ -74,7 +78,7 @@ def make(table: ModuleType, settings: Settings) -> TableResult | None:
         name=NAME,
         title=TITLE,
         scale=scale,
-        world=_world(scale, settings, engine),
+        world=f"{'full-size models' if scale == 'paper' else 'micro models at 256 px'} on {where(settings, engine)}",
         comparable=False,
         preset="",
         columns=COLUMNS,
@@ -140,12 +144,35 @@ def _measure(chosen: Mapping[str, Any], settings: Settings) -> tuple[dict[str, S
     return found, facts
 
 
-def _world(scale: str, settings: Settings, engine: Mapping[str, Any]) -> str:
+def time_models(
+    models: Mapping[str, str], settings: Settings
+) -> tuple[dict[str, tuple[float, float, float, int]], dict[str, Any], dict[str, Any]]:
+    """Time models for another table.
+
+    Args:
+        models: names by row.
+        settings: device, checkpoints.
+
+    Returns:
+        Images a second (median, lower and upper quartile, calls) by row; every timed call; the engine.
+
+    Raises:
+        BenchError: if a device or a checkpoint cannot be used.
+    """
+    from models import zoo
+
+    measured, engine = _measure({row: zoo.card(name) for row, name in models.items()}, settings)
+    speeds = {row: _values(speed)["images_per_s"] for row, speed in measured.items()}
+    return speeds, _seconds(measured), engine  # type: ignore[return-value]
+
+
+def where(settings: Settings, engine: Mapping[str, Any]) -> str:
+    """Say on what, and how precisely, models were timed."""
     hardware = settings.provenance.get("hardware") or {}
-    where = hardware.get("cpu", "a CPU") if settings.device == "cpu" else ", ".join(map(str, hardware.get("gpus", ())))
-    precision = f"float32 (matrix products: {engine.get('float32_matmul_precision', 'unknown')}), exact engine"
-    models = "full-size models" if scale == "paper" else "micro models at 256 px"
-    return f"{models} on {where or settings.device} ({settings.device}); {precision}; batch 1"
+    gpus = ", ".join(map(str, hardware.get("gpus", ())))
+    place = hardware.get("cpu", "a CPU") if settings.device == "cpu" else gpus or settings.device
+    products = engine.get("float32_matmul_precision", "unknown")
+    return f"{place} ({settings.device}); float32 (matrix products: {products}), exact engine; batch 1"
 
 
 def _row(label: str, card: Any, settings: Settings) -> Row:
@@ -193,10 +220,7 @@ def _values(speed: Speed) -> dict[str, tuple[float, float | None, float | None, 
 
 def _notes(measured: Mapping[str, Speed]) -> Iterator[str]:
     yield "the paper's numbers are of an A100; it states neither batch size, precision nor what is timed"
-    yield (
-        "images/s: one photo of 1,024 x 768 px with one box, from its pixels to the run lengths of the best mask; "
-        "reading the file is not timed"
-    )
+    yield f"images/s: {EXTENT}"
     yield (
         "ms: milliseconds of each part of one image with one box; encoder, of 8: an image where eight are encoded "
         "together; RLE: the mask's run lengths"

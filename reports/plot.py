@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib.style
 import pandas as pd
@@ -28,6 +28,7 @@ from reports import wording
 from reports.curve import draw_curve
 from reports.dataframe import lines
 from reports.panel import DASHES, Theme, draw_panel
+from reports.scatter import draw_tradeoff
 
 STYLE = Path(__file__).parent / "paper.mplstyle"
 WIDTH = 7.2
@@ -73,19 +74,29 @@ def recolour(svg: bytes, theme: Theme) -> bytes:
 def draw(result: TableResult, frame: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
     """Return the figure of a result, not laid out yet; no pyplot, so it needs no display and no closing."""
     grid = list(_grid(result.columns))
+    if result.against:
+        grid = [[column for column in result.columns if column.key != result.against]] * 2
     wide = max(map(len, grid))
-    draw_column = draw_curve if result.x else draw_panel
     with matplotlib.style.context([str(STYLE), theme.settings()]):
         figure = Figure(figsize=(WIDTH, _height(result, len(grid))), layout="constrained")
-        axes = figure.subplots(len(grid), wide, sharey=True, squeeze=False)
-        for places, columns in zip(axes, grid, strict=True):
-            for place, column in zip(places, columns, strict=False):
-                draw_column(place, lines(frame[frame["column"] == column.key]), result, theme)
-            for spare in places[len(columns) :]:
-                spare.set_axis_off()
+        axes = figure.subplots(len(grid), wide, sharey=not result.against, squeeze=False)
+        if result.against:
+            draw_tradeoff(axes, result, frame, theme)
+        else:
+            _panels(axes, grid, result, frame, theme)
         _header(figure, result, theme)
         figure.legend(handles=_handles(result, theme), loc="outside lower center", ncols=5)
     return figure
+
+
+def _panels(axes: Any, grid: list[list[Column]], result: TableResult, frame: pd.DataFrame, theme: Theme) -> None:
+    """Draw a panel a column, lines of a curve or of methods."""
+    draw_column = draw_curve if result.x else draw_panel
+    for places, columns in zip(axes, grid, strict=True):
+        for place, column in zip(places, columns, strict=False):
+            draw_column(place, lines(frame[frame["column"] == column.key]), result, theme)
+        for spare in places[len(columns) :]:
+            spare.set_axis_off()
 
 
 def _grid(columns: Sequence[Column]) -> Iterator[list[Column]]:
@@ -98,7 +109,7 @@ def _grid(columns: Sequence[Column]) -> Iterator[list[Column]]:
 def _height(result: TableResult, panels: int) -> float:
     """Return the figure's height in inches."""
     small = 0.13 * len(_small_print(result)) + 0.5
-    if result.x:
+    if result.x or result.against:
         return panels * CURVE_HEIGHT + small
     methods = sum(row.kind != "bound" for row in result.rows)
     panel = 0.9 + 0.25 * methods if result.comparable else 1.2 + 0.3 * methods
@@ -130,6 +141,8 @@ def _handles(result: TableResult, theme: Theme) -> list[Line2D]:
         Line2D([], [], marker="o", color=theme.measured, ms=5, lw=1.4, label=f"{word}, 95 % interval"),
         Line2D([], [], marker="D", ls="", mfc=theme.background, mec=theme.paper, ms=4.2, label="paper"),
     ]
+    if result.against:
+        return handles
     frames = [row.label for row in result.rows if row.kind == "bound"]
     handles += [
         Line2D([], [], color=theme.muted, lw=0.9, ls=DASHES[i % len(DASHES)], label=label)
