@@ -57,8 +57,9 @@ def axis(length: int, steps: tuple[Resize, ...], mode: Mode) -> tuple[Band, ...]
         one = F.interpolate(torch.eye(kept)[None, :, None], (1, size), mode=mode, align_corners=False)
         matrix = one[0, :, 0].double().T @ matrix[:kept]  # [size, length]
     bands = []
-    for first in range(0, len(matrix), _ROWS):
-        rows = matrix[first : first + _ROWS]
+    step = max(8, min(_ROWS, _ROWS * len(matrix) // length))  # a band of a smaller axis would be wide
+    for first in range(0, len(matrix), step):
+        rows = matrix[first : first + step]
         used = torch.nonzero(rows.abs().amax(0)).flatten()
         low, high = int(used[0]), int(used[-1]) + 1
         bands.append(Band(first, low, high, rows[:, low:high].float().contiguous()))

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from bench.data.masks import joined, stacked
 from bench.metrics.iou import mask_iou
 from models.segmenter import BOX_TOP_LEFT, FOREGROUND, Prompts, Segmenter
-from models.upscaling import Resize, axis, upscaled_masks
 from protocols.axes import Axes
 from protocols.prompts.frame import CELLS, Frame
 
@@ -196,18 +196,25 @@ class Ceiling(Bound):
     name = "ceiling"
     sees_truth = True
 
+    def __init__(self) -> None:
+        self._last: tuple[np.ndarray, Prediction] | None = None
+
     def predict(self, prompts: Prompts, truths: np.ndarray | None) -> Prediction:
-        """Resize the truth to the input's resolution and back, bilinear both ways, as masks are."""
+        """Resize the truth to the input's resolution and back, bilinear both ways, as masks are.
+
+        The prompts do not matter, so that the same truths are resized once for all kinds of them.
+        """
         assert truths is not None
-        inner = Frame.of(self.size).inner
-        there = _resized(torch.from_numpy(truths), self.size, inner)
-        return self._certain(_resized(there, inner, self.size).numpy())
+        if self._last is None or self._last[0] is not truths:
+            masks = [self._through(truth, Frame.of(self.size).inner) for truth in truths]
+            self._last = truths, self._certain(stacked(masks) if masks else np.zeros((0, *self.size), bool))
+        return self._last[1]
 
-
-def _resized(masks: Tensor, size: tuple[int, int], to: tuple[int, int]) -> Tensor:
-    """Resize masks bool [P, H, W] as logits of 1 and -1, bilinear."""
-    rows, columns = (axis(a, (Resize(a, b),), "bilinear") for a, b in zip(size, to, strict=True))
-    return upscaled_masks(masks.float() * 2 - 1, rows, columns, ties=False)
+    def _through(self, truth: np.ndarray, inner: tuple[int, int]) -> np.ndarray:
+        logits = torch.from_numpy(np.ascontiguousarray(truth)).float()[None, None] * 2 - 1
+        there = F.interpolate(logits, inner, mode="bilinear", align_corners=False) > 0
+        back = F.interpolate(there.float() * 2 - 1, self.size, mode="bilinear", align_corners=False)
+        return (back[0, 0] > 0).numpy()  # type: ignore[no-any-return]
 
 
 BOUNDS: dict[str, type[Floor] | type[Ceiling]] = {"floor": Floor, "ceiling": Ceiling}

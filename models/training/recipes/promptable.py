@@ -1,7 +1,7 @@
 """Finetuning on masks with box and click prompts (section 4.1, SA-1B), and MobileSAM's distillation.
 
 bench train efficientsam-ti          6.0e19 FLOP, 133 hours of an A100 by --dry-run; never run at that scale
-bench train efficientsam-ti-micro    1,036 s on one core: 73 mIoU of a box prompt after five epochs (Figure 7)
+bench train efficientsam-ti-micro    469 s on one core: 71 mIoU of a box prompt after five epochs (Figure 7)
 bench train sam-micro                4,344 s on two cores
 bench train mobilesam-micro          903 s on one core
 """
