@@ -99,9 +99,10 @@ def _assemble(prepared: _Prepared, settings: Settings) -> TableResult:
     found: dict[str, Measured] = {}
     for name, data_set in data.items():
         runs = {row: run for row, run in question.runs.get(name, {}).items() if isinstance(run, CellRun)}
-        plan, of_seed = with_saved(plan, runs, of(table, "saved")(data_set, settings))
+        saved, of_seed = with_saved(question.plan, runs, of(table, "saved")(data_set, settings))
+        plan = plan if saved.rows == question.plan.rows else saved
         found[name] = Measured(
-            plan=plan,
+            plan=saved,
             data=data_set,
             columns=tuple(column for column in columns if data_set_of(table, column.key) == name),
             runs=of_seed,
@@ -156,13 +157,13 @@ def _cells(prepared: _Prepared, plan: Plan, found: Mapping[str, Measured]) -> It
         for column in prepared.columns:
             name = data_set_of(question.table, column.key)
             blank = Cell(row.label, column.key, "measured", paper_value(question.table.NAME, row.label, column.key))
-            if row.label in plan.unmeasured:
-                status, why = plan.unmeasured[row.label]
+            if name in found and row.label in found[name].scores:
+                yield _measured(blank, found[name].scores[row.label][0])
+            elif row.label in question.plan.unmeasured:
+                status, why = question.plan.unmeasured[row.label]
                 yield replace(blank, status=status, why=why)
             elif name in prepared.absent:
                 yield replace(blank, status="data missing", why=prepared.absent[name])
-            elif row.label in found[name].scores:
-                yield _measured(blank, found[name].scores[row.label][0])
             else:
                 refused = question.runs[name][row.label]
                 assert isinstance(refused, Refused)
