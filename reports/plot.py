@@ -34,7 +34,7 @@ STYLE = Path(__file__).parent / "paper.mplstyle"
 WIDTH = 7.2
 """Inches: the text width of a printed page."""
 
-PANELS_ABREAST = 4
+PANELS_ABREAST, CURVES_ABREAST = 4, 2
 CURVE_HEIGHT = 2.6
 """Inches of a panel that holds a curve."""
 
@@ -73,7 +73,7 @@ def recolour(svg: bytes, theme: Theme) -> bytes:
 
 def draw(result: TableResult, frame: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
     """Return the figure of a result, not laid out yet; no pyplot, so it needs no display and no closing."""
-    grid = list(_grid(result.columns))
+    grid = list(_grid(result.columns, CURVES_ABREAST if result.x else PANELS_ABREAST))
     if result.against:
         grid = [[column for column in result.columns if column.key != result.against]] * 2
     wide = max(map(len, grid))
@@ -99,11 +99,11 @@ def _panels(axes: Any, grid: list[list[Column]], result: TableResult, frame: pd.
             spare.set_axis_off()
 
 
-def _grid(columns: Sequence[Column]) -> Iterator[list[Column]]:
-    """Yield the columns of each line of panels: a data set a line, wrapped where it has many."""
+def _grid(columns: Sequence[Column], abreast: int) -> Iterator[list[Column]]:
+    """Yield the columns of each line of panels: a data set a line, wrapped where it has more than fit abreast."""
     for _, group in groupby(columns, key=lambda column: column.group):
         members = list(group)
-        yield from (members[i : i + PANELS_ABREAST] for i in range(0, len(members), PANELS_ABREAST))
+        yield from (members[i : i + abreast] for i in range(0, len(members), abreast))
 
 
 def _height(result: TableResult, panels: int) -> float:
