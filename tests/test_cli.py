@@ -12,15 +12,9 @@ import pytest
 
 from bench import __main__ as front_door
 from models import zoo
-from models.cards import CARDS
 
 ROOT = Path(__file__).resolve().parents[1]
 MICRO_ROWS = {"SAM", "MobileSAM", "EfficientSAM-Ti", "EfficientSAM-S", "floor", "ceiling"}
-
-needs_weights = pytest.mark.skipif(
-    not all(zoo.available(card.name)[0] for card in CARDS if card.scale == "micro" and card.requires is None),
-    reason="the micro weights are not trained yet",
-)
 
 
 @pytest.fixture
@@ -43,7 +37,6 @@ def bench(tmp_path, monkeypatch, capsys):
     return run
 
 
-@needs_weights
 @pytest.mark.parametrize("table", ["table4", "table5"])
 def test_a_table_is_measured_printed_and_written_in_every_form(bench, tmp_path, table):
     code, printed, said = bench("run", table, "--scale", "micro", "--limit", "3")
@@ -55,7 +48,10 @@ def test_a_table_is_measured_printed_and_written_in_every_form(bench, tmp_path, 
     result = json.loads((tmp_path / f"reports/out/{table}.json").read_text())
     measured = {cell["row"] for cell in result["cells"] if cell["status"] == "measured"}
     found, why = zoo.available("fastsam-micro")
-    of_table = {"table4": {"SAM-MAE-Ti"}, "table5": {"ViTDet-H"} | ({"FastSAM"} if found else set())}
+    of_table = {
+        "table4": {"SAM-MAE-Ti", "sam-scratch-ti-micro"},
+        "table5": {"ViTDet-H"} | ({"FastSAM"} if found else set()),
+    }
     assert measured == MICRO_ROWS | of_table[table]
     missing = {
         cell["why"] for cell in result["cells"] if cell["row"] == "FastSAM" and cell["status"] == "weights missing"
@@ -67,7 +63,6 @@ def test_a_table_is_measured_printed_and_written_in_every_form(bench, tmp_path, 
     assert result["provenance"]["models"]["SAM"]["checkpoint_sha256"] == zoo.card("sam-micro").sha256
 
 
-@needs_weights
 def test_a_custom_checkpoint_is_recorded_by_hash_and_labelled(bench, tmp_path):
     mine = tmp_path / "mine.safetensors"
     content = Path(zoo.card("efficientsam-ti-micro").filename).read_bytes()
@@ -80,7 +75,6 @@ def test_a_custom_checkpoint_is_recorded_by_hash_and_labelled(bench, tmp_path):
     assert "custom checkpoint mine.safetensors" in " ".join(printed.split())
 
 
-@needs_weights
 def test_real_photos_are_measured_with_micro_models(bench, tmp_path, shared, monkeypatch):
     monkeypatch.setenv("BENCH_DATA", str(shared / "samples"))
     code, _, _ = bench("run", "table4", "--limit", "3", "--models", "efficientsam-ti-micro", "floor", "ceiling")
@@ -107,7 +101,6 @@ def _shards(runs: Path) -> dict[tuple[str, str], bytes]:
     return {(path.parent.name, path.name): path.read_bytes() for path in runs.glob("*/shard-*.parquet")}
 
 
-@needs_weights
 @pytest.mark.slow
 def test_two_processes_of_torchrun_give_the_records_of_one_to_the_bit(bench, tmp_path, monkeypatch):
     asked = _asked("efficientsam-ti-micro", 33)

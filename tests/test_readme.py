@@ -6,10 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from bench.cli.commands import COMMANDS, GROUPS
-from models import zoo
 from protocols import tables
 from protocols.axes import PRESETS
 
@@ -20,7 +17,6 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
-@pytest.mark.skipif(not zoo.available("efficientsam-ti-micro")[0], reason="the micro weights are not trained yet")
 def test_the_python_example_runs_and_gives_what_its_comments_say():
     (code,) = blocks("python")
     scope: dict[str, object] = {}
