@@ -57,8 +57,7 @@ def encode(mask: np.ndarray, size: tuple[int, int] | None = None, corner: tuple[
         whole = np.zeros(size, dtype=bool, order="F")
         whole[corner[1] : corner[1] + height, corner[0] : corner[0] + width] = mask
         mask = whole
-    runs = coco_rle.encode(np.asfortranarray(mask).view(np.uint8))
-    return {"size": list(mask.shape), "counts": runs["counts"].decode("ascii")}
+    return encode_all(mask[None])[0]
 
 
 def encode_all(masks: np.ndarray) -> list[Rle]:

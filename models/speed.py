@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from pycocotools import mask as rle
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from models.annotations import encode_all
 from models.segmenter import Prompts, Segmenter
 
 WARM_UP = 2
@@ -85,7 +85,7 @@ def measure(segmenter: Segmenter, photo: np.ndarray, box_xyxy: tuple[float, floa
 
 
 def _encode(masks: torch.Tensor) -> object:
-    return rle.encode(np.asfortranarray(masks.cpu().numpy().transpose(1, 2, 0).view(np.uint8)))
+    return encode_all(masks.cpu().numpy())
 
 
 def _timed(part: Callable[[], object], device: torch.device) -> np.ndarray:

@@ -54,9 +54,9 @@ def write_records(job: Job, network: nn.Module, weights: Path, training: dict[st
     if "figure7" in run.tables:
         _write_figure7(job, training, folder)
     if not (run.committed and job.seed == 0):
-        for name in _RECORDED & run.tables.keys():
-            if job.seed in run.tables[name]:
-                _answers_recordings(find(name), job, weights, training, folder)
+        for table in [find(name) for name, seeds in run.tables.items() if job.seed in seeds]:
+            if hasattr(table, "saved"):
+                _answers_recordings(table, job, weights, training, folder)
 
 
 def check_records(job: Job) -> None:
@@ -194,10 +194,6 @@ def _write_figure7(job: Job, training: dict[str, Any], folder: Path) -> None:
         "made_with": training["made_with"],
     }
     _write(folder / f"figure7-{job.name}-seed{job.seed}.json", record)
-
-
-_RECORDED = frozenset({"table2", "table3", "table4"})
-"""Tables that take answers recorded when a model was trained."""
 
 
 def _answers_recordings(table: Any, job: Job, weights: Path, training: dict[str, Any], folder: Path) -> None:
