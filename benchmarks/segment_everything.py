@@ -24,7 +24,7 @@ from bench.data.dead_leaves.scene import draw_scene
 from bench.data.images import read_rgb
 from bench.progress import progress
 from models.annotations import decode, stability_scores
-from models.engine import engine
+from models.engines.float32 import engine
 from models.everything.segment import DEFAULT, Settings, segment_everything
 from models.sam.build import sam_vit_b
 from models.sam.segmenter import SamSegmenter

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from bench.data.contents import Progress
 from bench.store import RunStore
 from bench.store.bounded import BoundedFolder
+from models.engines.names import Engine
 from protocols.axes import PAPER, Axes
 from protocols.training_records import RECORDS
 
@@ -36,6 +37,8 @@ class Settings:
     """Images of each data set; None for all."""
     device: str = "cpu"
     """Where models run."""
+    engine: Engine = "exact"
+    """How networks of this project compute, see `models.engines`."""
     embeddings: BoundedFolder | None = None
     """Where embeddings of images are kept for later runs; None for nowhere."""
     data_root: Path | None = None

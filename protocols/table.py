@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from types import ModuleType
 
 from bench.processes import this_process
+from models.engines.names import ENGINES
 from models.errors import BenchError, MissingData
 from protocols.axes import departures
 from protocols.data_set import DataSet
@@ -117,7 +118,7 @@ def _assemble(prepared: _Prepared, settings: Settings) -> TableResult:
         title=table.TITLE,
         scale=plan.scale,
         world=f"{plan.world} ({extent})",
-        comparable=plan.scale == "paper" and published and settings.axes.exact,
+        comparable=plan.scale == "paper" and published and settings.axes.exact and settings.engine != "fast",
         preset=settings.preset if "preset" in table.TAKES else "",
         columns=columns,
         rows=plan.rows,
@@ -201,6 +202,10 @@ def _footnotes(
         yield f"limited run: {table.LIMITED.format(settings.limit)}"
     if not settings.axes.exact:
         yield f"{settings.axes.precision}: for exploration, not to be compared with a paper"
+    if settings.engine != "exact":
+        yield f"{settings.engine} engine: {ENGINES[settings.engine]}" + (
+            "; for exploration, not to be compared with a paper" if settings.engine == "fast" else ""
+        )
     if len(columns) < len(table.COLUMNS):
         yield f"{settings.preset} has these columns alone: its evaluator measures no others of this table"
     for apart in dict.fromkeys(column.apart for column in columns if column.apart):

@@ -28,6 +28,7 @@ COMMANDS: dict[str, Command] = {
     "train": Command("bench.cli.train:train", "train a model of the paper, or a micro one"),
     "detect": Command("bench.cli.detect:detect", "find a detector's boxes and masks, for Table 5"),
     "segment": Command("bench.cli.segment:segment", "segment a photo: everything in it, boxes or clicks"),
+    "engines": Command("bench.cli.engines:engines", "how exact and how fast the engines are on this machine"),
     "runs": Command("bench.cli.runs:list_runs", "what was measured before"),
     "probe": Command("bench.cli.probe:probe", "what a pretrained encoder knows: linear and kNN probes"),
 }

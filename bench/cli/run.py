@@ -19,6 +19,7 @@ from bench.progress import images_progress, notice
 from bench.provenance import provenance
 from bench.store import RunStore
 from bench.store.bounded import BoundedFolder
+from models.engines.names import Engine
 from models.errors import BenchError
 from models.files.folders import expanded
 from models.files.trust import vouched_for
@@ -45,6 +46,7 @@ def run(
     seed: int = 0,
     repeats: int | None = None,
     device: str = "cpu",
+    engine: Engine = "exact",
     embeddings: Annotated[float, tyro.conf.arg(metavar="GB")] = 0.0,
     out: Path = OUT,
     train: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
@@ -68,6 +70,8 @@ def run(
         seed: Of random clicks.
         repeats: Draws of random clicks for each mask, default 1.
         device: Where models run, e.g. cpu or cuda.
+        engine: How networks compute. reference: the published operations one by one. exact: the same numbers but for
+            float rounding, several times as fast. fast: bfloat16, for exploration. `bench engines` compares them.
         embeddings: Keep the embeddings of images in the cache, at most so many GB, and take those that are there: later
             tables, presets and prompts about the same photos then need no image encoder. 4 MiB a photo of a
             full-size model; numbers do not change.
@@ -84,6 +88,7 @@ def run(
         "seed": seed != 0,
         "repeats": repeats is not None,
         "device": device != "cpu",
+        "engine": engine != "exact",
         "embeddings": embeddings != 0,
     }
     if not names:
@@ -101,6 +106,7 @@ def run(
         axes=axes if repeats is None else replace(axes, repeats=repeats),
         preset=preset,
         embeddings=embedding_folder(embeddings),
+        engine=engine,
     )
     if train:
         _train(modules)
