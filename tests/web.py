@@ -53,7 +53,7 @@ class _Handler(BaseHTTPRequestHandler):
             server.now += 1
             server.most = max(server.most, server.now)
         try:
-            self._answer(content, '"%s"' % hashlib.sha256(content).hexdigest())
+            self._answer(content, f'"{hashlib.sha256(content).hexdigest()}"')
         finally:
             with server.lock:
                 server.now -= 1

@@ -98,7 +98,7 @@ def _look_through(archive: Path, members: Sequence[zipfile.ZipInfo]) -> None:
         wrong = _wrong(member) or _collision(member, seen)
         if wrong:
             raise BenchError(
-                f"{archive} has the member {ascii(member.orig_filename)}, which {wrong}: nothing was unpacked, delete "
+                f"{archive} has the member {member.orig_filename!a}, which {wrong}: nothing was unpacked, delete "
                 "it and see what its server offers"
             )
 
@@ -137,5 +137,5 @@ def _collision(member: zipfile.ZipInfo, seen: dict[str, tuple[str, bool]]) -> st
         if key not in seen:
             seen[key] = path, is_folder
         elif seen[key] != (path, is_folder) or not is_folder:
-            return f"is {ascii(seen[key][0])} again where upper and lower case are one"
+            return f"is {seen[key][0]!a} again where upper and lower case are one"
     return ""

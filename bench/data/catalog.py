@@ -210,8 +210,8 @@ FOLDER_SETS = {
             pattern="ade20k/images/validation/*.jpg",
             partner="ade20k/annotations/validation/{stem}.png",
             n_images=2_000,
-            how="download http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip, unpack it "
-            "and rename its folder ADEChallengeData2016 to",
+            how="run `bench data fetch ade20k`, or download "
+            "http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip, unpack it and rename its folder ADEChallengeData2016 to",
             downloads=(
                 Download(
                     "http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip",
@@ -261,12 +261,16 @@ FOLDER_SETS = {
                 "was:\n"
                 "tail -n +2 {folder}/links.txt | head -n 10 | while read -r name url; do "
                 'curl -fL -C - -o {folder}/"$name" "$url"; done',
-                "leave them packed, and look whether they are whole:\n"
-                "python -m bench data verify sa1b --root {root}",
+                "leave them packed, and look whether they are whole:\npython -m bench data verify sa1b --root {root}",
             ),
         ),
     )
 }
+
+
+def published_sets() -> dict[str, InstanceSet | BoxSet | FolderSet]:
+    """Return all sets that can be verified, by name."""
+    return {**INSTANCE_SETS, **BOX_SETS, **FOLDER_SETS}
 
 
 def missing(path: Path, root: Path, downloads: tuple[Download, ...], *, or_else: str = "") -> MissingData:
@@ -278,5 +282,8 @@ def missing(path: Path, root: Path, downloads: tuple[Download, ...], *, or_else:
         downloads: its download URLs.
         or_else: another way to get it, if there is one.
     """
-    ways = [", ".join(download.sentence(root) for download in downloads), or_else, "or use --scale micro"]
+    name = next((one.name for one in published_sets().values() if set(downloads) <= set(one.downloads)), "")
+    command = f"run `bench data fetch {name}`, or " if name else ""
+    by_hand = ", ".join(download.sentence(root) for download in downloads)
+    ways = [f"{command}{by_hand}", or_else, "or use --scale micro"]
     return MissingData(f"{path} is not there: {', '.join(filter(None, ways))}")

@@ -14,7 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bench.data.archives import unpack
-from bench.data.catalog import BOX_SETS, FOLDER_SETS, INSTANCE_SETS, Download
+from bench.data.catalog import FOLDER_SETS, Download, published_sets
+from bench.store.disk import sweep
 from bench.store.locks import acquire, holder
 from models.errors import BenchError, refused, unknown_name
 from models.files import transfer
@@ -30,7 +31,7 @@ def downloads_of(names: Sequence[str]) -> list[Download]:
     Raises:
         BenchError: for a name that is no data set.
     """
-    sets = {**INSTANCE_SETS, **BOX_SETS, **FOLDER_SETS}
+    sets = published_sets()
     for name in names:
         if name not in sets:
             raise unknown_name("data set", name, sets)
@@ -92,6 +93,7 @@ def fetch(download: Download, root: Path, show: ShowBytes) -> None:
                 if not is_there(download, root):
                     raise _still_missing(download, root)
             _tidy(download, workshop)
+        sweep(workshop)
         with suppress(OSError):  # others may be at work in it
             workshop.rmdir()
     except OSError as error:

@@ -1,7 +1,7 @@
 """A file from the web: resumed where it broke off, over several connections where the server sends ranges.
 
-Bytes are appended to `<name>.part` in order, so that its length says how far a killed download came. The file is checked
-by size and sha256, where these are known, before it gets its name.
+Bytes are appended to `<name>.part` in order, so that its length says how far a killed download came. The file is
+checked by size and sha256, where these are known, before it gets its name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass
@@ -222,7 +222,7 @@ def _continue(remote: Remote, part: Path, start: int, advance: Advance, parallel
             return total is None or file.tell() >= total
 
 
-def _pieces(url: str, starts: range, total: int, tag: str, advance: Advance) -> Iterator[bytes]:
+def _pieces(url: str, starts: range, total: int, tag: str, advance: Advance) -> Generator[bytes]:
     """Yield the pieces of a file in order, several of them on their way at a time."""
     stop, lock, done = threading.Event(), threading.Lock(), starts.start
 

@@ -33,7 +33,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def card(server: Server, sha256: str = DIGEST) -> ModelCard:
-    return ModelCard("toy", None, "paper", "x:y", "model.pt", url=server.url("model.pt"), bytes=len(CONTENT), sha256=sha256)
+    return ModelCard(
+        "toy", None, "paper", "x:y", "model.pt", url=server.url("model.pt"), bytes=len(CONTENT), sha256=sha256
+    )
 
 
 def test_a_file_arrives_whole(server: Server, folder: Path) -> None:
