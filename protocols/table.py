@@ -13,6 +13,7 @@ from protocols.axes import departures
 from protocols.data_set import DataSet
 from protocols.defaults import of
 from protocols.measured import Measured
+from protocols.own_data import of_own_data
 from protocols.paper import paper_value
 from protocols.plan import Plan, make_plan
 from protocols.results import Cell, Column, Comparison, TableResult
@@ -80,13 +81,17 @@ def asked_columns(table: ModuleType, settings: Settings) -> tuple[Column, ...]:
     Raises:
         BenchError: if it has none of this table.
     """
-    wanted = settings.axes.columns
+    wanted, own = settings.axes.columns, settings.data
     columns = [column for column in table.COLUMNS if wanted is None or column.key in wanted]
+    if own is not None:
+        columns = [column for column in columns if data_set_of(table, column.key) == own.form]
     if not columns:
         raise BenchError(
             f"preset '{settings.preset}' has no column of {table.NAME}, its evaluator measures "
             f"{', '.join(wanted or ())}: choose another table or preset"
         )
+    if own is not None:
+        return tuple(replace(column, group=own.name) for column in columns)
     return tuple(
         replace(column, apart=departures(settings.axes, of(table, "MATTERS").get(column.key, ()))) for column in columns
     )
@@ -111,8 +116,8 @@ def _assemble(prepared: _Prepared, settings: Settings) -> TableResult:
         )
     published = all(one.published for one in data.values()) and not prepared.absent
     named = len(data) > 1 or bool(prepared.absent)
-    extent = ", ".join(f"{name.upper()}: {one.extent}" if named else one.extent for name, one in data.items())
-    return TableResult(
+    extent = ", ".join(f"{one.label}: {one.extent}" if named else one.extent for name, one in data.items())
+    result = TableResult(
         name=table.NAME,
         title=table.TITLE,
         scale=plan.scale,
@@ -128,6 +133,7 @@ def _assemble(prepared: _Prepared, settings: Settings) -> TableResult:
         provenance={**settings.provenance, **_facts(question, settings)},
         pairing=of(table, "pairing")(next(iter(found.values()))),
     )
+    return result if settings.data is None else of_own_data(result, settings.data.name, settings.models)
 
 
 def _facts(question: Question, settings: Settings) -> dict[str, object]:
@@ -201,7 +207,7 @@ def _footnotes(
         yield f"limited run: {table.LIMITED.format(settings.limit)}"
     if not settings.axes.exact:
         yield f"{settings.axes.precision}: for exploration, not to be compared with a paper"
-    if len(columns) < len(table.COLUMNS):
+    if settings.data is None and len(columns) < len(table.COLUMNS):
         yield f"{settings.preset} has these columns alone: its evaluator measures no others of this table"
     for apart in dict.fromkeys(column.apart for column in columns if column.apart):
         which = ", ".join(f"{column.group} {column.label}" for column in columns if column.apart == apart)

@@ -27,11 +27,13 @@ def verify(
     """Check data sets: layout, counts, image files, and hashes where any were published.
 
     Args:
-        names: coco, lvis, coco-boxes, lvis-boxes, ade20k, imagenet or sa1b.
+        names: coco, lvis, coco-boxes, lvis-boxes, ade20k, imagenet or sa1b; or your own, written
+            coco:ANNOTATIONS.json,IMAGES/ or lvis:ANNOTATIONS.json,IMAGES/ as for `bench run --data`.
         root: Folder of the data sets; $BENCH_DATA if not given.
         as_json: Print what was found as JSON.
     """
-    folder = _root(root, "; `bench run --scale micro` needs none")
+    anywhere = all(":" in name for name in names)  # data of one's own
+    folder = Path.cwd() if anywhere else _root(root, "; `bench run --scale micro` needs none")
     reports = [data.verify(name, folder) for name in names]
     if as_json:
         print_json(reports)

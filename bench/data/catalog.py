@@ -105,6 +105,7 @@ class FolderSet:
 # Sizes and sha256 of the archives of COCO, LVIS and ADE20K are those that tensorflow-datasets checks downloads by
 # (url_checksums/coco2017.txt, url_checksums/ade20k.txt, datasets/lvis/checksums.tsv); the publishers state none.
 _COCO_IMAGES = "http://images.cocodataset.org/zips/"
+_ADE20K = "http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip"
 _VITDET_BOXES = "https://huggingface.co/mit-han-lab/efficientvit-sam/resolve/main/source_json_file/"
 _COCO_BOXES_SHA256 = "ba17f9fb28832baf5573e8a4212cad7740d606dd95b9c6d13c5465f603627813"
 
@@ -211,10 +212,10 @@ FOLDER_SETS = {
             partner="ade20k/annotations/validation/{stem}.png",
             n_images=2_000,
             how="run `bench data fetch ade20k`, or download "
-            "http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip, unpack it and rename its folder ADEChallengeData2016 to",
+            f"{_ADE20K}, unpack it and rename its folder ADEChallengeData2016 to",
             downloads=(
                 Download(
-                    "http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip",
+                    _ADE20K,
                     "ade20k",
                     leaves=(
                         ("images/validation", 2_000),
