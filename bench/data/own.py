@@ -51,7 +51,7 @@ def own_data(text: str) -> OwnData:
             f"'{text}' does not name a file that ends in .json and, behind a comma, a folder: give {form}:"
             "ANNOTATIONS.json,IMAGES/"
         )
-    annotations, images = (expanded(found[part], "--data") for part in ("file", "folder"))
+    annotations, images = (expanded(found[part], "a path") for part in ("file", "folder"))
     if not annotations.is_file():
         raise BenchError(f"there is no annotation file '{annotations}': check the path")
     if not images.is_dir():
