@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 
 from protocols.results import Comparison, Row, TableResult
@@ -34,7 +34,7 @@ def of_own_data(result: TableResult, name: str, wanted: Sequence[str]) -> TableR
     )
 
 
-def _is_shown(statuses: set[str], *, named: bool) -> bool:
+def _is_shown(statuses: Set[str], *, named: bool) -> bool:
     if statuses & {"measured", "not supported"}:
         return True
     return named and "not requested" not in statuses

@@ -77,7 +77,7 @@ def run(
         data: Ask about data of your own: coco:ANNOTATIONS.json,IMAGES/ or lvis:ANNOTATIONS.json,IMAGES/. The file ends
             at the first ".json,", so that paths may have blanks and commas. The report calls them by the file's name
             and compares nothing with a paper.
-        boxes: For table5 on --data: a detector's boxes, a COCO results file; without it, boxes are jittered truths.
+        boxes: For table5 on --data: a detector's boxes, a COCO results file; jittered truths if not given.
         out: Folder of the report.
         train: First run the trainings behind the tables again (hours at micro scale).
     """
