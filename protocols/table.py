@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from types import ModuleType
 
+from bench.data.own import OwnData
 from bench.processes import this_process
 from models.errors import BenchError, MissingData
 from protocols.axes import departures
@@ -53,6 +54,8 @@ def _prepare(table: ModuleType, settings: Settings) -> _Prepared:
         BenchError: if no data set is there.
     """
     columns = asked_columns(table, settings)
+    if settings.data is not None:
+        columns = _own_columns(table, columns, settings.data, settings.preset)
     plan = make_plan(table, settings)
     data: dict[str, DataSet] = {}
     absent: dict[str, str] = {}
@@ -81,20 +84,31 @@ def asked_columns(table: ModuleType, settings: Settings) -> tuple[Column, ...]:
     Raises:
         BenchError: if it has none of this table.
     """
-    wanted, own = settings.axes.columns, settings.data
+    wanted = settings.axes.columns
     columns = [column for column in table.COLUMNS if wanted is None or column.key in wanted]
-    if own is not None:
-        columns = [column for column in columns if data_set_of(table, column.key) == own.form]
     if not columns:
         raise BenchError(
             f"preset '{settings.preset}' has no column of {table.NAME}, its evaluator measures "
             f"{', '.join(wanted or ())}: choose another table or preset"
         )
-    if own is not None:
-        return tuple(replace(column, group=own.name) for column in columns)
     return tuple(
         replace(column, apart=departures(settings.axes, of(table, "MATTERS").get(column.key, ()))) for column in columns
     )
+
+
+def _own_columns(table: ModuleType, columns: Sequence[Column], own: OwnData, preset: str) -> tuple[Column, ...]:
+    """Return the columns about a format, as those of the user's own data, which no paper's column is like.
+
+    Raises:
+        BenchError: if the preset's evaluator has none.
+    """
+    found = [column for column in columns if data_set_of(table, column.key) == own.form]
+    if not found:
+        raise BenchError(
+            f"preset '{preset}' has no column of {table.NAME} about data in {own.form.upper()}'s format: choose "
+            "another preset"
+        )
+    return tuple(replace(column, group=own.name, apart="") for column in found)
 
 
 def _assemble(prepared: _Prepared, settings: Settings) -> TableResult:

@@ -163,6 +163,15 @@ def test_a_preset_that_looks_at_val2017_alone_looks_at_all_own_photos(make: Make
     assert "(3 images)" in make("table4", "lvis", axes=axes, preset="edgesam").world
 
 
+def test_a_preset_without_columns_of_a_format_says_so(make: Make) -> None:
+    axes = preset("segment-anything-fast")
+    assert [column.key for column in make("table4", axes=axes, preset="segment-anything-fast").columns] == [
+        "coco_1click"
+    ]
+    with pytest.raises(BenchError, match="preset 'segment-anything-fast' has no column of table4 about data in LVIS's"):
+        make("table4", "lvis", axes=axes, preset="segment-anything-fast")
+
+
 def test_a_limit_is_said(make: Make) -> None:
     result = make("table4", limit=2)
     assert "(2 of 3 images)" in result.world
