@@ -161,7 +161,9 @@ def _facts(question: Question, settings: Settings) -> dict[str, object]:
     }
     facts: dict[str, object] = {
         "models": question.models,
-        "data": {name: {"sha256": one.sha256, "images": len(one.asked.images)} for name, one in data.items()},
+        "data": {
+            one.title or name: {"sha256": one.sha256, "images": len(one.asked.images)} for name, one in data.items()
+        },
         "runs": runs,
     }
     if "preset" in question.table.TAKES:

@@ -115,7 +115,8 @@ def _bring(download: Download, folder: Path, workshop: Path, show: ShowBytes) ->
     if download.is_archive:
         unpacked = _unpacked(download, workshop)
         unpack(arrived, unpacked, download.members, download.above, show)
-        os.sync()  # lest a power failure leaves names without contents
+        if hasattr(os, "sync"):  # lest a power failure leaves names without contents
+            os.sync()
         _move_into(unpacked, folder)
     elif not (folder / download.name).exists():
         os.rename(arrived, folder / download.name)

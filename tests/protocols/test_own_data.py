@@ -85,20 +85,18 @@ def test_a_table_has_the_columns_of_its_data_alone_and_nothing_of_the_paper(make
     assert f"{form}.json in {form.upper()}'s format" in result.world
 
 
-@pytest.mark.parametrize("form", ["coco", "lvis"])
+@pytest.mark.parametrize(("name", "form"), [("table4", "coco"), ("table5", "lvis")])
 def test_numbers_are_those_of_the_same_annotations_in_the_published_layout(
-    make: Make, form: str, tmp_path: Path
+    make: Make, name: str, form: str, tmp_path: Path
 ) -> None:
-    for name in ("table4", "table5"):
-        own = make(name, form, models=("sam-micro", "floor", "ceiling"))
-        (plain,) = make_tables(
-            [tables.find(name)],
-            settings(tmp_path / "other", data_root=tmp_path / "data", models=("sam-micro", "floor", "ceiling")),
-        )
-        for column in own.columns:
-            for row, label in (("sam-micro", "SAM"), ("floor", "floor"), ("ceiling", "ceiling")):
-                published = plain.cell(label, column.key)
-                assert own.cell(row, column.key) == replace(published, row=row, paper=None)
+    own = make(name, form, models=("sam-micro", "floor"))
+    (plain,) = make_tables(
+        [tables.find(name)],
+        settings(tmp_path / "other", data_root=tmp_path / "data", models=("sam-micro", "floor")),
+    )
+    for column in own.columns:
+        for row, label in (("sam-micro", "SAM"), ("floor", "floor")):
+            assert own.cell(row, column.key) == replace(plain.cell(label, column.key), row=row, paper=None)
 
 
 def test_without_models_named_all_that_can_be_measured_is(make: Make) -> None:
