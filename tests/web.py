@@ -19,8 +19,8 @@ class Server(ThreadingHTTPServer):
     ranges = True
     tags = False
     """Whether answers have an ETag, and If-Range is obeyed."""
-    lie = 0
-    """Bytes that Content-Length has too many."""
+    lie: int | None = 0
+    """Bytes that Content-Length has too many; None: there is no Content-Length."""
     content_type = "application/octet-stream"
     status = 200
     pause_s = 0.0
@@ -68,7 +68,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = content[start:end]
         self.send_response((206 if body else 416) if is_part else server.status)
         self.send_header("Content-Type", server.content_type)
-        self.send_header("Content-Length", str(len(body) + server.lie))
+        if server.lie is not None:
+            self.send_header("Content-Length", str(len(body) + server.lie))
         if server.ranges:
             self.send_header("Accept-Ranges", "bytes")
         if is_part:

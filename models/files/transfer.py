@@ -197,7 +197,7 @@ def _continue(remote: Remote, part: Path, start: int, advance: Advance, parallel
             raise _NoRanges
         start = start if resumed else 0
         length = response.headers.get("Content-Length")
-        total = None if length is None else int(length) + start
+        total = remote.bytes if length is None else int(length) + start
         if total is not None and remote.bytes is not None and total != remote.bytes:
             raise BenchError(
                 f"{remote.url} offers {total:,} bytes instead of the {remote.bytes:,} that were published: nothing was "

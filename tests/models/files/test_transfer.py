@@ -146,6 +146,15 @@ def test_a_length_that_is_a_lie_leaves_no_file(server: Server, tmp_path: Path, l
     assert not (tmp_path / "file").exists()
 
 
+def test_where_the_server_tells_no_length_the_published_one_tells_a_cut(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "PARALLEL_FROM", 1 << 40)
+    server.lie, server.drop_after = None, 250_000
+    assert fetch(server, tmp_path / "file", bytes=len(CONTENT)) == CONTENT
+    assert server.asked == [None, "bytes=250000-", "bytes=500000-"]
+
+
 def test_without_a_hash_the_size_is_what_tells_another_file(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file.part").write_bytes(b"x" * 10)
     server.files["file"] = b"x" * 10
