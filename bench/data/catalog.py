@@ -16,7 +16,7 @@ class Download:
     folder: str
     """Relative to the data root; archives are unpacked there."""
     leaves: tuple[tuple[str, int], ...]
-    """What is there afterwards, relative to `folder`: files with 0, folders with the number of their files."""
+    """What is there afterwards, relative to `folder`: files with 0, folders with the number of their images."""
     bytes: int | None = None
     """None: never published."""
     sha256: str | None = None

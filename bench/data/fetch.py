@@ -23,6 +23,8 @@ from models.files.transfer import Remote, ShowBytes, in_words
 
 WORKSHOP = ".fetching"
 """Folder of what is not whole yet."""
+IMAGES = (".jpg", ".png")
+"""Endings of the files that published folders hold."""
 
 
 def downloads_of(names: Sequence[str]) -> list[Download]:
@@ -85,6 +87,8 @@ def fetch(download: Download, root: Path, show: ShowBytes) -> None:
     """
     folder = root / download.folder
     workshop = folder / WORKSHOP
+    if is_there(download, root) and not workshop.exists():
+        return
     try:
         workshop.mkdir(parents=True, exist_ok=True)
         with _alone(workshop / f"{download.name}.lock"):
@@ -178,7 +182,7 @@ def _has(path: Path, count: int) -> bool:
 def _count(folder: Path) -> int:
     if not folder.is_dir():
         return 0
-    return sum(not name.startswith(".") for name in os.listdir(folder))
+    return sum(name.endswith(IMAGES) and not name.startswith(".") for name in os.listdir(folder))
 
 
 def _bytes(download: Download) -> int:

@@ -76,12 +76,26 @@ def test_what_a_user_has_is_kept_and_the_rest_is_added(server: Server, tmp_path:
     photo = tmp_path / "coco" / "val2017" / "2.jpg"
     photo.parent.mkdir(parents=True)
     photo.write_bytes(picture(99, "JPEG"))
-    (tmp_path / "coco" / "val2017" / "mine.txt").write_text("mine")
+    for name in ("mine.txt", "notes.txt", ".hidden.jpg"):
+        (tmp_path / "coco" / "val2017" / name).write_text("mine")
     (tmp_path / "coco" / "annotations").mkdir()
     fetch_all(tmp_path, "coco")
     kept = {"coco/val2017/2.jpg": picture(99, "JPEG"), "coco/val2017/mine.txt": b"mine"}
     assert files(tmp_path).items() >= kept.items()
     assert verify("coco", tmp_path).ok
+
+
+def test_on_a_disk_that_may_only_be_read_a_set_that_is_there_is_fine(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*args: object, **more: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    fetch_all(tmp_path, "coco")
+    monkeypatch.setattr(Path, "mkdir", read_only)
+    fetch_all(tmp_path, "coco")
+    with pytest.raises(BenchError, match=r"\(Read-only file system\): name a place on another disk"):
+        fetch_all(tmp_path, "ade20k")
 
 
 def test_a_folder_that_is_a_link_to_another_disk_is_filled_there(server: Server, tmp_path: Path) -> None:
