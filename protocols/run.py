@@ -139,7 +139,7 @@ def run_model(model: Any, asked: Sequence[tuple[ModuleType, DataSet]], settings:
             continue
         if run.resumed:
             images = f"{run.resumed:,} of {len(data.asked.images):,} images"
-            settings.say(f"{model.name} on {data.name}: {images} from run {run.fingerprint}")
+            settings.say(f"{model.name} on {data.title or data.name}: {images} from run {run.fingerprint}")
         if not run.image_ids:
             raise BenchError(f"no photo could be read: {next(iter(run.skipped.values()))}")
     return runs
@@ -166,5 +166,5 @@ def _job(model: Any, table: ModuleType, data: DataSet, settings: Settings) -> Jo
         asked=data.asked,
         make=partial(resolve(table.ASK), model, data),
         at_once=table.IMAGES_A_SHARD,
-        description=f"{model.name} on {data.name}",
+        description=f"{model.name} on {data.title or data.name}",
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.data.contents import Progress
+from bench.data.own import OwnData
 from bench.store import RunStore
 from bench.store.bounded import BoundedFolder
 from models.engines.names import Engine
@@ -43,6 +44,10 @@ class Settings:
     """Where embeddings of images are kept for later runs; None for nowhere."""
     data_root: Path | None = None
     """BENCH_DATA."""
+    data: OwnData | None = None
+    """Data of the user's own in place of the published sets."""
+    boxes: Path | None = None
+    """A detector's boxes for them; None for jittered truths."""
     say: Callable[[str], None] = print
     """Told in one line what is skipped or resumed."""
     command: str = ""

@@ -49,9 +49,9 @@ def escape(text: str) -> str:
 
 def _world(result: TableResult) -> str:
     preset = f", preset {escape(result.preset)}" if result.preset else ""
-    lines = [f"> **{escape(result.scale)} scale**{preset}: {escape(result.world)}"]
-    if not result.comparable:
-        lines += [">", f"> **{wording.CAUTION}**"]
+    lines = [f"> **{escape(wording.place(result))}**{preset}: {escape(result.world)}"]
+    if caution := wording.caution(result):
+        lines += [">", f"> **{caution}**"]
     return "\n".join(lines)
 
 
@@ -59,7 +59,8 @@ def _group(result: TableResult, frame: pd.DataFrame, columns: Sequence[Column]) 
     letters = wording.note_letters(result.rows)
     head = [escape(result.row_head)]
     for column in columns:
-        head += [f"{escape(column.label)}: paper", wording.measured_word(result), "diff"]
+        label = escape(column.label)
+        head += [label] if result.own else [f"{label}: paper", wording.measured_word(result), "diff"]
     table, body = by_row(frame), []
     for row in result.rows:
         mark = f"<sup>{letters[row.note]}</sup>" if row.note else ""
@@ -67,7 +68,7 @@ def _group(result: TableResult, frame: pd.DataFrame, columns: Sequence[Column]) 
         keys = {column.key for column in columns}
         for line in table[row.label]:
             if line.column in keys:
-                entries += _cell(line)
+                entries += _cell(line)[1:2] if result.own else _cell(line)
         body.append(entries)
     return _table(head, body)
 
@@ -123,14 +124,16 @@ def _comparisons(result: TableResult) -> Iterator[str]:
             yield f"### {escape(wording.group_name(result, group))}"
         head = ["first - second"]
         for _, column in places:
-            head += [f"{escape(column.label)}: paper", wording.measured_word(result), ""]
+            label = escape(column.label)
+            head += [label, ""] if result.own else [f"{label}: paper", wording.measured_word(result), ""]
         body = []
         for pair in found.pairs:
             entries = [f"{escape(pair.first)} - {escape(pair.second)}"]
             for i, _ in places:
                 cell = pair.differences[i]
                 measured = f"{cell.measured} {cell.interval}".strip() if cell else ""
-                entries += [cell.paper, measured, escape(f"{cell.mark} {cell.details}".rstrip())] if cell else [""] * 3
+                three = [cell.paper, measured, escape(f"{cell.mark} {cell.details}".rstrip())] if cell else [""] * 3
+                entries += three[1:] if result.own else three
             body.append(entries)
         yield _table(head, body)
     yield escape(tally_line(found.tally))

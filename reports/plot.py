@@ -117,8 +117,8 @@ def _height(result: TableResult, panels: int) -> float:
 
 
 def _small_print(result: TableResult) -> list[str]:
-    setting = textwrap.wrap(f"{result.scale} scale: {result.world}", CHARACTERS)
-    return setting if result.comparable else setting + textwrap.wrap(wording.CAUTION, CHARACTERS)
+    setting = textwrap.wrap(f"{wording.place(result)}: {result.world}", CHARACTERS)
+    return setting + textwrap.wrap(wording.caution(result), CHARACTERS)
 
 
 def _header(figure: Figure, result: TableResult, theme: Theme) -> None:
@@ -137,10 +137,9 @@ def _handles(result: TableResult, theme: Theme) -> list[Line2D]:
         return [
             Line2D([], [], marker="o", color=theme.measured, ms=4, lw=1.2, label=f"{word}, band: {result.interval}")
         ]
-    handles = [
-        Line2D([], [], marker="o", color=theme.measured, ms=5, lw=1.4, label=f"{word}, 95 % interval"),
-        Line2D([], [], marker="D", ls="", mfc=theme.background, mec=theme.paper, ms=4.2, label="paper"),
-    ]
+    handles = [Line2D([], [], marker="o", color=theme.measured, ms=5, lw=1.4, label=f"{word}, 95 % interval")]
+    if not result.own:
+        handles.append(Line2D([], [], marker="D", ls="", mfc=theme.background, mec=theme.paper, ms=4.2, label="paper"))
     if result.against:
         return handles
     frames = [row.label for row in result.rows if row.kind == "bound"]
@@ -148,6 +147,6 @@ def _handles(result: TableResult, theme: Theme) -> list[Line2D]:
         Line2D([], [], color=theme.muted, lw=0.9, ls=DASHES[i % len(DASHES)], label=label)
         for i, label in enumerate(frames)
     ]
-    if not result.comparable:
+    if not result.comparable and not result.own:
         handles.append(Line2D([], [], ls="", label="digits: ranks, of methods with both"))
     return handles

@@ -88,8 +88,8 @@ def _pieces(result: TableResult, width: int) -> Iterator[RenderableType]:
 def _heading(result: TableResult) -> Iterator[Text]:
     yield Text(result.title, style="bold")
     yield Text(f"{wording.setting(result)}: {result.world}")
-    if not result.comparable:
-        yield Text(wording.CAUTION, style="yellow")
+    if caution := wording.caution(result):
+        yield Text(caution, style="yellow")
 
 
 def _labels(result: TableResult) -> list[Text]:
@@ -101,7 +101,7 @@ def _labels(result: TableResult) -> list[Text]:
 
 
 def _triples(result: TableResult, frame: pd.DataFrame, *, brackets: bool) -> list[Triple]:
-    heads = ("paper", wording.measured_word(result), "diff")
+    heads = ("", "measured", "") if result.own else ("paper", wording.measured_word(result), "diff")
     triples = []
     for column in result.columns:
         cells = lines(frame[frame["column"] == column.key])
@@ -158,7 +158,7 @@ def _legend(result: TableResult, frame: pd.DataFrame, brackets: bool) -> Iterato
 def _comparisons(result: TableResult, width: int) -> Iterator[RenderableType]:
     found = matrix(result)
     labels = [Text(f"{pair.first} - {pair.second}") for pair in found.pairs]
-    heads = ("paper", wording.measured_word(result), "")
+    heads = ("" if result.own else "paper", wording.measured_word(result), "")
     yield Text(f"\nDifferences, {result.pairing}", style="bold")
     triples = []
     for i, column in enumerate(found.columns):

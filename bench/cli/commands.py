@@ -39,6 +39,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "verify": Command("bench.cli.weights:verify_weights", "hash checkpoints again"),
     },
     "data": {
+        "fetch": Command("bench.cli.data:fetch", "download data sets, unpack them and check them"),
         "verify": Command("bench.cli.data:verify", "check data sets: layout, counts, files, hashes"),
         "render": Command("bench.cli.data:render", "draw the dead leaves, the micro scale's data"),
         "cache-features": Command("bench.cli.data:cache_features", "keep what a teacher says of every crop"),
