@@ -144,7 +144,7 @@ def make_plan(table: ModuleType, settings: Settings) -> Plan:
             subjects.append(Subject(label, card, settings.checkpoints.get(card.name)))
             rows.append(Row(label, card.name, note=_note(subjects[-1], note(label))))
     if world.models == "micro" and not wanted:
-        for card in [cards[name] for name in of(table, "CONTROLS")]:
+        for card in [cards[name] for name in of(table, "CONTROLS") if name in cards]:
             found, why = registry.available(card.name)
             rows.append(Row(card.name, card.name if found else None, "extra", card.note))
             if found:
