@@ -118,7 +118,7 @@ class Arm(NamedTuple):
 SEEDS = (0, 1, 2)
 """Of the ablations; committed weights are those of seed 0."""
 TABLE_6, TABLE_7 = {"table6": SEEDS}, {"table7": SEEDS}
-TABLES_1_6 = {"table1": SEEDS, **TABLE_6}
+TABLES_1_6 = {"table1": (*SEEDS, 3, 4), **TABLE_6}
 ARMS: dict[str, Arm] = {
     "mae-ti": Arm("ti", MAE_MICRO, TABLES_1_6, committed=True, classifier=True),
     "sami-ti": Arm("ti", SAMI_MICRO, {**TABLES_1_6, **TABLE_7}, committed=True, classifier=True),
