@@ -12,7 +12,7 @@ from dataclasses import replace
 import pandas as pd
 
 from bench.data import is_published_boxes, is_published_set, open_detections
-from bench.data.catalog import BOX_SETS, missing
+from bench.data.catalog import BOX_SETS, InstanceSet, missing
 from bench.data.dead_leaves.detection import detection_root as micro_root
 from bench.metrics.ap import coco_ap, lvis_ap
 from bench.metrics.interval import Interval
@@ -64,8 +64,19 @@ NOTES = {
     "SAM": "the paper copied this row from the SAM paper, which adds a refinement pass",
     "FastSAM": _COPIED_FASTSAM,
 }
+KEPT = {"coco": 100, "lvis": 300}
+"""Detections of an image that detectors keep: `test_topk_per_image` of detectron2's configs of ViTDet."""
 REPLICATES = 500
 """Bootstrap replicates of AP; it costs more than a mean."""
+
+
+def count_prompts(published: InstanceSet, axes: Axes) -> int:
+    """Return how many boxes a model is asked about a whole published set if each image has as many as detectors keep.
+
+    The count of a published box file is not published.
+    """
+    kept = min(KEPT[published.name], most_detections(published.name, axes))
+    return published.n_images * (1 + axes.refinement) * kept
 
 
 def note(label: str) -> str:

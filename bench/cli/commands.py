@@ -28,6 +28,9 @@ COMMANDS: dict[str, Command] = {
     "train": Command("bench.cli.train:train", "train a model of the paper, or a micro one"),
     "detect": Command("bench.cli.detect:detect", "find a detector's boxes and masks, for Table 5"),
     "segment": Command("bench.cli.segment:segment", "segment a photo: everything in it, boxes or clicks"),
+    "check-model": Command(
+        "bench.cli.check_model:check_model", "before a night's run: is a model asked as it should be"
+    ),
     "runs": Command("bench.cli.runs:list_runs", "what was measured before"),
     "probe": Command("bench.cli.probe:probe", "what a pretrained encoder knows: linear and kNN probes"),
 }
