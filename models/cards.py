@@ -38,7 +38,7 @@ class ModelCard:
     """Whether its numbers may stand beside the paper's."""
     build: str
     """With `segmenter`: makes the untrained network, called without arguments. Without: makes the segmenter,
-    called as `build(checkpoint: Path | None, device: str)`."""
+    called as `build(checkpoint: Path | None, device: str)`. With `spec`: see there."""
     filename: str | None
     """Checkpoint in the weights folder; absolute for a file inside a package; None if there is none."""
     segmenter: str | None = None
@@ -66,6 +66,12 @@ class ModelCard:
     """CPU threads that are fastest, None for all there are: a small network loses more to waiting than it gains."""
     note: str = ""
     """What a reader of a table must know."""
+    spec: str | None = None
+    """What follows the prefix of a model named PREFIX:REST (`models.specs`). Such a model has no checkpoint of the
+    zoo: `build(card, device)` makes the segmenter with its weights and sets its `checkpoint_sha256` (None if it has no
+    one file) and `identity`, plain values that decide its answers: a revision, hashes of files."""
+    code: tuple[str, ...] = ()
+    """Modules, besides those of `build`, `segmenter` and `convert`, whose code decides its answers."""
 
     @property
     def released(self) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from types import ModuleType
 
 from bench.processes import this_process
+from models.specs import is_spec
 from protocols import table5, table8
 from protocols.paper import paper_number, paper_table, paper_value
 from protocols.results import Cell, Column, Row, TableResult
@@ -68,7 +69,7 @@ def _models(accuracy: TableResult) -> dict[str, str]:
     from models import zoo
 
     known = set(zoo.names())
-    return {row.label: row.model for row in accuracy.rows if row.model in known}
+    return {row.label: row.model for row in accuracy.rows if row.model and (row.model in known or is_spec(row.model))}
 
 
 def _cells(accuracy: TableResult, row: Row, timed: dict[str, tuple[float, float, float, int]]) -> list[Cell]:
