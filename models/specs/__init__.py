@@ -24,7 +24,13 @@ class Prefix(NamedTuple):
     """Lazy string of `card(name: str) -> ModelCard`."""
 
 
-PREFIXES: dict[str, Prefix] = {}
+PREFIXES: dict[str, Prefix] = {
+    "hf": Prefix(
+        "hf:ID_OR_FOLDER",
+        "a SAM, SlimSAM, SAM-HQ, SAM 2, EdgeTAM or SAM 3 that transformers loads",
+        "models.specs.hf:card",
+    ),
+}
 """By prefix."""
 
 

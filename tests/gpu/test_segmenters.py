@@ -122,7 +122,7 @@ def test_mixed_precision_is_of_the_gpu() -> None:
 LIMITS = (
     "sam.image_encoder._BIAS_BUDGET",
     "sam.segmenter._FEATURES_AT_ONCE",
-    "sam.segmenter._MASKS_AT_ONCE",
+    "frames._MASKS_AT_ONCE",
     "sam.mask_decoder._PATCHES_AT_ONCE",
     "efficientsam.segmenter._TOKENS_AT_ONCE",
     "efficientsam.segmenter._MASKS_AT_ONCE",
