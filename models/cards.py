@@ -70,6 +70,9 @@ class ModelCard:
     """What follows the prefix of a model named PREFIX:REST (`models.specs`). Such a model has no checkpoint of the
     zoo: `build(card, device)` makes the segmenter with its weights and sets its `checkpoint_sha256` (None if it has no
     one file) and `identity`, plain values that decide its answers: a revision, hashes of files."""
+    made_from: tuple[str, str | None] | None = None
+    """(name, sha256 of the checkpoint) of the model that it is another form of: where that is measured too, tables show
+    the paired difference."""
     code: tuple[str, ...] = ()
     """Modules, besides those of `build`, `segmenter` and `convert`, whose code decides its answers."""
 

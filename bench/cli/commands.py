@@ -31,6 +31,7 @@ COMMANDS: dict[str, Command] = {
     "check-model": Command(
         "bench.cli.check_model:check_model", "before a night's run: is a model asked as it should be"
     ),
+    "export": Command("bench.cli.export:export", "write a model as files that other programs run (ONNX, int8)"),
     "runs": Command("bench.cli.runs:list_runs", "what was measured before"),
     "probe": Command("bench.cli.probe:probe", "what a pretrained encoder knows: linear and kNN probes"),
 }

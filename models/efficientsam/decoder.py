@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.efficientsam.transformer import Mlp, TwoWayTransformer
+from models.sam.mask_decoder import MASKS
 
 _MULTIMASK = 3
 """Masks of an ambiguous answer; a token before them gives the single mask."""
@@ -52,20 +53,20 @@ class MaskDecoder(nn.Module):
         )
         self.iou_prediction_head = Mlp(transformer_dim, iou_head_hidden_dim, count, depth=3)
 
-    def forward(self, image: Tensor, image_pe: Tensor, prompts: Tensor, *, multimask: bool) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor, image_pe: Tensor, prompts: Tensor, *, multimask: bool | None) -> tuple[Tensor, Tensor]:
         """Return logits [B, P, M, 4 h, 4 h] and predicted IoU [B, P, M].
 
         Args:
             image: features [B, 1, N, C] on a square grid, N = h * h.
             image_pe: [N, C].
             prompts: [B, P, K, C].
-            multimask: the multimask tokens 1.. (M = 3), or else token 0 (M = 1).
+            multimask: the multimask tokens 1.. (M = 3), or else token 0 (M = 1); None for all, token 0 first (M = 4).
         """
         batch, count = prompts.shape[:2]
         output = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([output.expand(batch, count, -1, -1), prompts], 2)
         tokens, image = self.transformer(tokens, image, image_pe)
-        wanted = slice(1, None) if multimask else slice(0, 1)
+        wanted = MASKS[multimask]
         masks = range(len(self.output_hypernetworks_mlps))[wanted]
         kernels = torch.stack([self.output_hypernetworks_mlps[m](tokens[:, :, 1 + m]) for m in masks], -1)
         predicted_iou = self.iou_prediction_head(tokens[:, :, 0])[..., wanted]

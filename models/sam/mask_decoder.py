@@ -14,6 +14,8 @@ from torch.nn import functional as F
 from models.sam.layers import ChannelNorm
 from models.sam.transformer import TwoWayTransformer
 
+MASKS = {True: slice(1, None), False: slice(0, 1), None: slice(None)}
+"""Which masks `multimask` asks for."""
 _PATCHES_AT_ONCE = 4096
 """Patches upscaled at once: few enough for the allocator to reuse the memory without new page faults
 (1 thread, 8 prompts at 1024 px: 350 ms all at once, 222 ms prompt by prompt)."""
@@ -60,7 +62,7 @@ class MaskDecoder(nn.Module):
         self.iou_prediction_head = Mlp(transformer_dim, iou_head_hidden_dim, count, depth=iou_head_depth)
 
     def forward(
-        self, image: Tensor, image_pe: Tensor, prompts: Tensor, keep: Tensor | None, *, multimask: bool
+        self, image: Tensor, image_pe: Tensor, prompts: Tensor, keep: Tensor | None, *, multimask: bool | None
     ) -> tuple[Tensor, Tensor]:
         """Return logits [B, P, M, 4 h, 4 w] and predicted IoU [B, P, M].
 
@@ -69,7 +71,7 @@ class MaskDecoder(nn.Module):
             image_pe: [N, C].
             prompts: [B, P, K, C].
             keep: [B, P, K] bool or None, see `PromptTokens`.
-            multimask: the multimask tokens 1.. (M = 3), or else token 0 (M = 1).
+            multimask: the multimask tokens 1.. (M = 3), or else token 0 (M = 1); None for all, token 0 first (M = 4).
         """
         batch, count = prompts.shape[:2]
         output = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
@@ -77,7 +79,7 @@ class MaskDecoder(nn.Module):
         if keep is not None:
             keep = F.pad(keep, (len(output), 0), value=True)
         tokens, image = self.transformer(tokens, image, image_pe, keep)
-        wanted = slice(1, None) if multimask else slice(0, 1)
+        wanted = MASKS[multimask]
         kernels = [mlp(tokens[:, :, 1 + index]) for index, mlp in enumerate(self.output_hypernetworks_mlps)]
         predicted_iou = self.iou_prediction_head(tokens[:, :, 0])[..., wanted]
         return self._masks(image, torch.stack(kernels, -1)[..., wanted]), predicted_iou
@@ -91,9 +93,12 @@ class MaskDecoder(nn.Module):
         batch, prompts, patches, _ = image.shape
         side, count = round(patches**0.5), kernels.shape[-1]
         image, kernels = image.flatten(0, 1), kernels.flatten(0, 1)
-        step = max(1, _PATCHES_AT_ONCE // patches)
-        parts = zip(image.split(step), kernels.split(step), strict=True)
-        logits = torch.cat([self._upscale(maps, kernel) for maps, kernel in parts])
+        if torch.compiler.is_exporting():  # whose number of prompts is not known
+            logits = self._upscale(image, kernels)
+        else:
+            step = max(1, _PATCHES_AT_ONCE // patches)
+            parts = zip(image.split(step), kernels.split(step), strict=True)
+            logits = torch.cat([self._upscale(maps, kernel) for maps, kernel in parts])
         logits = logits.view(batch * prompts, side, side, 2, 2, 2, 2, count)
         # [B P, y, x, y', x', y'', x'', M] -> [B P, M, y, y', y'', x, x', x'']
         return logits.permute(0, 7, 1, 3, 5, 2, 4, 6).reshape(batch, prompts, count, 4 * side, 4 * side)

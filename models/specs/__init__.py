@@ -30,6 +30,9 @@ PREFIXES: dict[str, Prefix] = {
         "a SAM, SlimSAM, SAM-HQ, SAM 2, EdgeTAM or SAM 3 that transformers loads",
         "models.specs.hf:card",
     ),
+    "onnx": Prefix(
+        "onnx:ENCODER,DECODER", "two ONNX files that `bench export` wrote, run by onnxruntime", "models.specs.onnx:card"
+    ),
 }
 """By prefix."""
 
