@@ -38,6 +38,19 @@ LEGEND = {status: meaning for status, (_, meaning) in _STATUSES.items()}
 CAUTION = "Not comparable with the paper's numbers: other data, models or arithmetic; no difference is given."
 
 
+LONGEST_NAME = 32
+"""Characters of a row's name in a figure."""
+
+
+def short_name(name: str) -> str:
+    """Return a row's name with its middle left out where it is too long for a figure: its ends tell models apart.
+
+    >>> short_name("EfficientSAM-Ti"), short_name("onnx:exports/sam.encoder.onnx,exports/sam.decoder.onnx")
+    ('EfficientSAM-Ti', 'onnx:expor…xports/sam.decoder.onnx')
+    """
+    return name if len(name) <= LONGEST_NAME else f"{name[:10]}…{name[10 - LONGEST_NAME :]}"
+
+
 def tame(value: T) -> T:
     r"""Return a result, or a part of one, with every text in it as `printable` writes it: names come from anywhere.
 

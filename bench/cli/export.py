@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -60,7 +61,7 @@ def export(
         made = export_onnx(segmenter, card, out, precision="int8" if int8 else "fp32", advance=advance)
     if as_json:
         files = {role: str(path) for role, path in made.files.items()}
-        print_json([{"files": files, "agreement": made.agreement._asdict(), "record": made.record}])
+        print_json([{"files": files, "agreement": made.agreement._asdict(), "record": asdict(made.record)}])
         return
     table = Table("file", "size", box=None)
     for path in made.files.values():

@@ -53,7 +53,9 @@ class MaskDecoder(nn.Module):
         )
         self.iou_prediction_head = Mlp(transformer_dim, iou_head_hidden_dim, count, depth=3)
 
-    def forward(self, image: Tensor, image_pe: Tensor, prompts: Tensor, *, multimask: bool | None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, image: Tensor, image_pe: Tensor, prompts: Tensor, *, multimask: bool | None
+    ) -> tuple[Tensor, Tensor]:
         """Return logits [B, P, M, 4 h, 4 h] and predicted IoU [B, P, M].
 
         Args:
