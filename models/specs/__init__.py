@@ -30,6 +30,11 @@ PREFIXES: dict[str, Prefix] = {
         "a SAM, SlimSAM, SAM-HQ, SAM 2, EdgeTAM or SAM 3 that transformers loads",
         "models.specs.hf:card",
     ),
+    "predictor": Prefix(
+        "predictor:PACKAGE.MODULE:FACTORY",
+        "what a function returns that has SamPredictor's set_image and predict",
+        "models.specs.predictor:card",
+    ),
 }
 """By prefix."""
 
