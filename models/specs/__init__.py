@@ -35,6 +35,7 @@ PREFIXES: dict[str, Prefix] = {
         "what a function returns that has SamPredictor's set_image and predict",
         "models.specs.predictor:card",
     ),
+    "masks": Prefix("masks:FILE", "predictions in COCO's results format, with masks", "models.specs.masks:card"),
 }
 """By prefix."""
 
