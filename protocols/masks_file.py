@@ -31,8 +31,11 @@ def predictions_of(model: Any, data: DataSet) -> Detections | None:
         raise MissingData(
             f"'{model.name}' is of {model.data_set.upper()}: write masks:FILE?data={data.name} if it is not"
         )
+    if data.sha256 in model.read:
+        return model.read[data.sha256]  # type: ignore[no-any-return]
     found = open_detections(path)
     problem = found.misplaced_mask(data.source.sizes) or next(map(str, found.strangers(data.source)), "")
     if problem:
         raise MissingData(f"{path} cannot be scored on {data.name.upper()}: {problem}")
+    model.read[data.sha256] = found  # a table is asked shard by shard
     return found

@@ -28,6 +28,7 @@ class MasksFile:
         checkpoint_sha256: of the file.
         custom: False.
         identity: the data set.
+        read: what was read of it, by the sha256 of the data that it fits.
     """
 
     custom = False
@@ -36,6 +37,7 @@ class MasksFile:
         self.name, self.masks_file, self.data_set = name, path, data_set
         self.checkpoint_sha256 = checkpoints.sha256_of(path)
         self.identity = {"data_set": data_set}
+        self.read: dict[str, Any] = {}
 
     @property
     def device(self) -> Any:

@@ -83,7 +83,7 @@ def test_a_file_s_own_boxes_are_scored_where_it_has_some(score, root):
 def test_a_file_is_of_one_data_set(score, root):
     cells = score(table5, entries(root))
     assert cells["lvis_ap"].status == "data missing"
-    assert "is taken to be of COCO: write masks:FILE?data=lvis if it is of LVIS" in cells["lvis_ap"].why
+    assert "is of COCO: write masks:FILE?data=lvis if it is not" in cells["lvis_ap"].why
     cells = score(table5, entries(root, "lvis"), "?data=lvis")
     assert cells["coco_ap"].status == "data missing"
     assert cells["lvis_ap"].measured > 0.3
