@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,7 +25,9 @@ _MASKS_AT_ONCE = 1 << 24
 class Frame(Protocol):
     """A square of `side` px that an image is put into."""
 
-    side: int
+    @property
+    def side(self) -> int:
+        """Of the square, px."""
 
     def pixels(self, image: np.ndarray, device: torch.device) -> Tensor:
         """Turn an image uint8 [H, W, 3] RGB into normalised input [1, 3, S, S]."""
@@ -95,7 +97,8 @@ class Squashed:
 
     def points(self, points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """See `Frame`; divided before multiplied, in float32, as published."""
-        return points.astype(np.float32) / np.float32(size[::-1]) * np.float32(self.side)
+        sides = np.array(size[::-1], dtype=np.float32)  # (x, y)
+        return points.astype(np.float32) / sides * np.float32(self.side)
 
     def masks(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
         """See `Frame`."""
@@ -120,7 +123,7 @@ def resized(size: tuple[int, int], long_side: int) -> tuple[int, int]:
 def _masks(
     logits: Tensor,
     size: tuple[int, int],
-    steps: list[tuple[Resize, ...]],
+    steps: Sequence[tuple[Resize, ...]],
     upscale: Callable[[Tensor, tuple[int, int]], Tensor],
     between: int,
 ) -> Tensor:

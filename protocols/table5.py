@@ -20,6 +20,7 @@ from protocols.axes import Axes, most_detections
 from protocols.comparisons import over_images
 from protocols.data_set import DataSet
 from protocols.instance_sets import TAKES, WORLDS, data_notes, open_instance_set
+from protocols.masks_file import is_masks_file
 from protocols.measured import Measured
 from protocols.plan import Plan
 from protocols.prompts.box_files import write_recorded_boxes
@@ -87,6 +88,8 @@ def note(label: str) -> str:
 def open_data(name: str, plan: Plan, settings: Settings) -> DataSet:
     """Open COCO or LVIS with a detector's boxes; where there is no detector's file, boxes are jittered truths.
 
+    Where files of masks alone are scored, no boxes are needed.
+
     Raises:
         MissingData: if the data are not there, or published data lack their boxes.
     """
@@ -94,6 +97,8 @@ def open_data(name: str, plan: Plan, settings: Settings) -> DataSet:
     if plan.data_scale == "micro":
         words = f"boxes: {write_recorded_boxes(plan.root) or 'see below'}"
     data = open_instance_set(name, plan, settings)
+    if plan.subjects and all(is_masks_file(subject.model) for subject in plan.subjects):
+        return data
     path = plan.root / BOX_SETS[f"{name}-boxes"].file
     if path.is_file():
         boxes = open_detections(path)
@@ -162,7 +167,9 @@ def footnotes(measured: Measured) -> Iterator[str]:
         asked = f"{len(run.records):,} boxes in {len(run.image_ids):,} images"
         yield f"{name}: {asked}, the best {most:,} of an image at most"
         yield from (f"{name}: left out {why}" for why in run.skipped.values())
-    assert data.boxes is not None
+    if data.boxes is None:
+        yield from data_notes(data)
+        return
     lost = int(sum(max(0, count - most) for count in data.boxes.counts(list(data.asked.ids))))
     if lost:
         yield f"{name}: {lost:,} further detections were not asked"

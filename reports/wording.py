@@ -46,7 +46,7 @@ def short_name(name: str) -> str:
     """Return a row's name with its middle left out where it is too long for a figure: its ends tell models apart.
 
     >>> short_name("EfficientSAM-Ti"), short_name("onnx:exports/sam.encoder.onnx,exports/sam.decoder.onnx")
-    ('EfficientSAM-Ti', 'onnx:expor…xports/sam.decoder.onnx')
+    ('EfficientSAM-Ti', 'onnx:expor…ports/sam.decoder.onnx')
     """
     return name if len(name) <= LONGEST_NAME else f"{name[:10]}…{name[10 - LONGEST_NAME :]}"
 

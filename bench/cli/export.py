@@ -36,8 +36,9 @@ def export(
 
         bench export efficientsam-ti --format onnx
         bench export efficientsam-ti --format onnx --int8
-        bench run table4 --models efficientsam-ti \\
-            onnx:exports/efficientsam-ti.int8.encoder.onnx,exports/efficientsam-ti.int8.decoder.onnx
+        bench run table4 --models efficientsam-ti onnx:E.int8.encoder.onnx,E.int8.decoder.onnx
+
+    (with E = exports/efficientsam-ti; the whole command is printed in the end.)
 
     The encoder takes an image that is resized and normalised as the json says; the decoder takes any number of prompts
     with points in px of that input, and gives the single mask and the three candidates. There is no mask prompt. An
@@ -69,9 +70,10 @@ def export(
     console = Console()
     console.print(table)
     spec = f"onnx:{made.files['encoder']},{made.files['decoder']}"
+    agreed = made.agreement
     for line in (
-        f"beside {model} on a synthetic image: mask IoU {made.agreement.iou:.4f}, {made.agreement.pixels:.3%} of pixels "
-        f"differ, logits by at most {made.agreement.logits:.2g}",
+        f"beside {model} on a synthetic image: mask IoU {agreed.iou:.4f}, {agreed.pixels:.3%} of pixels differ, logits "
+        f"by at most {agreed.logits:.2g}",
         f"measure both: bench run table4 --models {model} {spec}",
     ):
         console.print(Text(printable(line)), soft_wrap=True, highlight=False)

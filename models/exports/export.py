@@ -148,10 +148,11 @@ def _graphs(network: Any, segmenter: str) -> dict[str, tuple[Any, tuple[Any, ...
     _, features, some, labels = example(network.image_size, network.encode(pixels), points)
     axes: dict[int, Any] = {1: torch.export.Dim("prompts")} | ({2: torch.export.Dim("points")} if free else {})
     shapes = {FEATURES: None, POINTS: axes, LABELS: axes}
+    answers = (FEATURES, POINTS, LABELS), (LOGITS, PREDICTED_IOU)
     return {
         ENCODER: (EncoderGraph(network), (pixels,), ((PIXELS,), (FEATURES,)), None),
-        DECODER: (graph(network), (features, some, labels), ((FEATURES, POINTS, LABELS), (LOGITS, PREDICTED_IOU)), shapes),
-    }  # fmt: skip
+        DECODER: (graph(network), (features, some, labels), answers, shapes),
+    }
 
 
 def _write(graph: Any, inputs: tuple[Any, ...], names: tuple[Any, Any], shapes: Any, path: Path) -> None:

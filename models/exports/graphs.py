@@ -1,7 +1,7 @@
 """A promptable network as two graphs: images to features, and features with prompts to masks.
 
-The decoder's graph takes prompts that are alike, as many as one likes: padding is the caller's (`models.exports.network`).
-It gives all four masks, the single one first, so that one graph serves both ways of asking.
+The decoder's graph takes any number of prompts that are alike: padding is the caller's (`models.exports.network`). It
+gives all four masks, the single one first, so that one graph serves both ways of asking.
 """
 
 from __future__ import annotations

@@ -136,6 +136,7 @@ def pair(encoder: Path, decoder: Path) -> tuple[Record, Record]:
     if (one.model, one.checkpoint_sha256) != (other.model, other.checkpoint_sha256):
         which = "other weights of it" if one.model == other.model else f"'{other.model}'"
         raise BenchError(
-            f"'{encoder}' is the encoder of '{one.model}' and '{decoder}' the decoder of {which}: give both of one model"
+            f"'{encoder}' is the encoder of '{one.model}' and '{decoder}' the decoder of {which}: give "
+            "both of one model"
         )
     return one, other

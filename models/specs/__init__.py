@@ -33,6 +33,12 @@ PREFIXES: dict[str, Prefix] = {
     "onnx": Prefix(
         "onnx:ENCODER,DECODER", "two ONNX files that `bench export` wrote, run by onnxruntime", "models.specs.onnx:card"
     ),
+    "predictor": Prefix(
+        "predictor:PACKAGE.MODULE:FACTORY",
+        "what a function returns that has SamPredictor's set_image and predict",
+        "models.specs.predictor:card",
+    ),
+    "masks": Prefix("masks:FILE", "predictions in COCO's results format, with masks", "models.specs.masks:card"),
 }
 """By prefix."""
 

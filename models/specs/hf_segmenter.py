@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +15,9 @@ from torch import Tensor
 
 from models.errors import BenchError
 from models.frames import Frame, Padded, Squashed
-from models.segmenter import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, NO_CLICK, PADDING, Embedding, Prompts, Segmentation
+from models.segmenter import NO_CLICK, Embedding, Prompts, Segmentation
 from models.specs.hf import Family
+from models.specs.kinds import Kind, of_kinds
 
 _FEATURES_AT_ONCE = 1 << 24
 """Elements of coarse image features decoded at once, since the decoders copy them for each prompt: 16 prompts at
@@ -159,32 +160,6 @@ class HfSegmenter:
             found["input_points"] = points[:, :, clicks]
             found["input_labels"] = torch.from_numpy(labels)[None, :, clicks].to(self.device)
         return found
-
-
-class Kind(NamedTuple):
-    """Which points of prompts [K, 2] are what; the others are padding."""
-
-    corners: tuple[int, ...]
-    """Places of the upper left and the lower right corner, or none."""
-    clicks: tuple[int, ...]
-
-
-def of_kinds(prompts: Prompts) -> Iterator[tuple[np.ndarray, Kind]]:
-    """Yield (rows int64 [N], kind) for prompts of the same kind.
-
-    All points that transformers is given count, also its padding: what a prompt has not, it must not be given.
-
-    Raises:
-        BenchError: if a prompt has half a box, or two.
-    """
-    kinds: dict[Kind, list[int]] = {}
-    for row, labels in enumerate(prompts.labels.tolist()):
-        corners = [place for of in (BOX_TOP_LEFT, BOX_BOTTOM_RIGHT) for place, one in enumerate(labels) if one == of]
-        if [labels[place] for place in corners] not in ([], [BOX_TOP_LEFT, BOX_BOTTOM_RIGHT]):
-            raise BenchError(f"a prompt has the labels {labels}: give no corner of a box (2, 3), or both of one box")
-        clicks = (place for place, one in enumerate(labels) if place not in corners and one != PADDING)
-        kinds.setdefault(Kind(tuple(corners), tuple(clicks)), []).append(row)
-    yield from ((np.array(rows), kind) for kind, rows in kinds.items())
 
 
 def frame_of(family: Family, side: int) -> Frame:
