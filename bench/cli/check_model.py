@@ -54,7 +54,8 @@ def check_model(
     The exit code is 1 if one is wrong.
 
     Args:
-        model: A name of `bench list`, plug-ins included.
+        model: A name of `bench list`, plug-ins included, or a model that needs no package, e.g.
+            predictor:my_model:build.
         checkpoint: Your own weights for the model.
         trust: A checkpoint of FastSAM that is not the published one and may run code as it is read.
         device: Where the model runs, e.g. cpu or cuda.

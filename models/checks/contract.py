@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -99,32 +100,26 @@ def prompts_taken(model: Segmenter) -> Verdict:
     points = np.array([[[width * 0.3, height * 0.4]], [[width * 0.6, height * 0.7]]], np.float32)  # [2, 1, 2]
     three = np.repeat(points, 3, 1) + np.arange(3)[:, None] * 5  # [2, 3, 2]
     clicked = Prompts(points, np.full((2, 1), FOREGROUND))
-    kinds = {
-        "boxes": Prompts.from_boxes(spread_boxes(SIZE, 2)),
-        "clicks": clicked,
-        "several clicks": Prompts(three, np.full((2, 3), FOREGROUND)),
-        "background clicks": Prompts(three, np.tile([FOREGROUND, BACKGROUND, BACKGROUND], (2, 1))),
+    kinds: dict[str, Callable[[], Prompts]] = {
+        "boxes": lambda: Prompts.from_boxes(spread_boxes(SIZE, 2)),
+        "clicks": lambda: clicked,
+        "several clicks": lambda: Prompts(three, np.full((2, 3), FOREGROUND)),
+        "background clicks": lambda: Prompts(three, np.tile([FOREGROUND, BACKGROUND, BACKGROUND], (2, 1))),
+        # Asked right before, as tables do: some models know their last answer alone.
+        "earlier masks": lambda: Prompts(points, clicked.labels, model.segment(embedding, clicked).logits[:, 0]),
     }
     refused: list[str] = []
-    if _takes(model, embedding, clicked):
-        kinds["earlier masks"] = Prompts(points, clicked.labels, model.segment(embedding, clicked).logits[:, 0])
     for name, prompts in kinds.items():
         try:
-            refused += [] if _takes(model, embedding, prompts) else [name]
+            model.segment(embedding, prompts())
+        except UnsupportedPrompt:
+            refused.append(name)
         except Exception as error:  # other people's code: anything may come out of it
             return wrong(f"{name} end in {type(error).__name__}, not in an UnsupportedPrompt: {error}")
     taken = [name for name in kinds if name not in refused]
     if not taken:
         return undecided("it refuses boxes and clicks")
     return ok(", ".join(taken) + (f"; not: {', '.join(refused)}" if refused else ""))
-
-
-def _takes(model: Segmenter, embedding: Embedding, prompts: Prompts) -> bool:
-    try:
-        model.segment(embedding, prompts)
-    except UnsupportedPrompt:
-        return False
-    return True
 
 
 def _what(value: Any) -> str:

@@ -85,8 +85,8 @@ def _sam(points: np.ndarray, labels: np.ndarray) -> Iterator[tuple[np.ndarray, A
 
     Padding is left out; a prompt without a box gets one padding token in the end.
     """
-    boxed, kept = (labels >= BOX_TOP_LEFT).any(-1)[0], labels[0] != PADDING  # [P], [P, K]
-    kinds = np.concatenate([boxed[:, None], kept], 1)
+    boxed, kept = (labels[0] >= BOX_TOP_LEFT).any(-1), labels[0] != PADDING  # [P], [P, K]
+    kinds = np.column_stack([boxed, kept])
     for kind in np.unique(kinds, axis=0):
         rows = np.flatnonzero((kinds == kind).all(1))
         some, of_them = points[:, rows][:, :, kind[1:]], labels[:, rows][:, :, kind[1:]]
