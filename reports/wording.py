@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import PurePath
@@ -43,12 +44,14 @@ LONGEST_NAME = 32
 
 
 def short_name(name: str) -> str:
-    """Return a row's name with its middle left out where it is too long for a figure: its ends tell models apart.
+    """Return a row's name for a figure: where it is too long, without folders, and cut.
 
     >>> short_name("EfficientSAM-Ti"), short_name("onnx:exports/sam.encoder.onnx,exports/sam.decoder.onnx")
-    ('EfficientSAM-Ti', 'onnx:expor…ports/sam.decoder.onnx')
+    ('EfficientSAM-Ti', 'onnx:sam.encoder.onnx,sam.decod…')
     """
-    return name if len(name) <= LONGEST_NAME else f"{name[:10]}…{name[10 - LONGEST_NAME :]}"
+    if len(name) > LONGEST_NAME:
+        name = re.sub(r"[^,:=?&]*/", "", name)
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def tame(value: T) -> T:
