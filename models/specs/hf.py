@@ -59,7 +59,13 @@ class Family:
 _SAM2 = "one mask is the single-mask token's where it is stable, else the best of three, as in the authors' code"
 FAMILIES: dict[str, Family] = {
     "sam": Family("SAM", "SamModel", "coarse", "padded"),
-    "sam_hq": Family("SAM-HQ", "SamHQModel", "early", "padded"),
+    "sam_hq": Family(
+        "SAM-HQ",
+        "SamHQModel",
+        "early",
+        "padded",
+        note="the HQ token's mask is added to each candidate, as in the authors' code, which keeps the best one alone",
+    ),
     "sam2": Family("SAM 2", "Sam2Model", clamp=32.0, note=_SAM2),
     "edgetam": Family("EdgeTAM", "EdgeTamModel", clamp=32.0, note=_SAM2),
     "sam3_tracker": Family(

@@ -60,12 +60,12 @@ class HfSegmenter:
         return next(self.network.parameters()).device  # type: ignore[no-any-return]
 
     @torch.inference_mode()
-    def embed(self, images: Sequence[np.ndarray]) -> list[HfEmbedding]:
+    def embed(self, images: Sequence[np.ndarray]) -> list[Embedding]:
         """Encode images, uint8 [H, W, 3] RGB each, one by one so that no image changes another's bits."""
         return [self._embed(image) for image in images]
 
     @torch.inference_mode()
-    def segment(self, embedding: HfEmbedding, prompts: Prompts, *, multimask: bool = True) -> Segmentation:
+    def segment(self, embedding: Embedding, prompts: Prompts, *, multimask: bool = True) -> Segmentation:
         """Answer all prompts about one image, some at a time.
 
         Raises:
@@ -114,17 +114,17 @@ class HfSegmenter:
             )
         return pixels
 
-    def _embed(self, image: np.ndarray) -> HfEmbedding:
+    def _embed(self, image: np.ndarray) -> Embedding:
         found = self.network.get_image_embeddings(self.preprocess(image))
         size = (image.shape[0], image.shape[1])
         if self._family.maps == "coarse":
-            return HfEmbedding(found[0], size)
+            return Embedding(found[0], size)
         if self._family.maps == "early":  # of all global blocks, of which the decoder takes the first
             return HfEmbedding(found[0][0], size, (found[1][0][0],))
         *finer, coarse = found
         return HfEmbedding(coarse[0], size, tuple(one[0] for one in finer))
 
-    def _decode(self, embedding: HfEmbedding, prompts: Prompts, kind: Kind, multimask: bool) -> tuple[Tensor, Tensor]:
+    def _decode(self, embedding: Embedding, prompts: Prompts, kind: Kind, multimask: bool) -> tuple[Tensor, Tensor]:
         """Return logits [P, M, h, w] and predicted IoU [P, M] of prompts of one kind."""
         inputs = self._inputs(prompts, embedding.size, kind)
         copies = 1
@@ -137,11 +137,10 @@ class HfSegmenter:
         answer = self.network(**inputs, **features, multimask_output=multimask)
         return answer.pred_masks.flatten(0, 1), answer.iou_scores.flatten(0, 1)
 
-    def _features(self, embedding: HfEmbedding, copies: int) -> dict[str, Any]:
+    def _features(self, embedding: Embedding, copies: int) -> dict[str, Any]:
         """Return what the decoder looks at, for a batch of the same image."""
-        coarse, *more = (
-            one.to(self.device)[None].expand(copies, *one.shape) for one in (embedding.features, *embedding.more)
-        )
+        maps = (embedding.features, *getattr(embedding, "more", ()))
+        coarse, *more = (one.to(self.device)[None].expand(copies, *one.shape) for one in maps)
         if self._family.maps == "fine":
             return {"image_embeddings": [*more, coarse]}
         early = {"intermediate_embeddings": [one[:1] for one in more]} if more else {}

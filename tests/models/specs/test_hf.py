@@ -1,6 +1,7 @@
 """hf: against the library's own processor and model, for each family, on tiny random networks and odd image sizes."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -13,9 +14,11 @@ from models import zoo
 from models.errors import BenchError
 from models.segmenter import Prompts, Segmenter, Upscaler
 from models.specs import hf
-from tests.models.recipe import image
+from tests.models.recipe import fill, image
 
 pytest.importorskip("transformers", reason="the extra 'transformers' is not installed")
+import transformers
+
 from tests.models.specs import tiny
 
 SIZES = [(77, 101), (300, 211), (1, 3)]
@@ -204,6 +207,54 @@ def test_the_squashed_frame_is_that_of_sam_2_s_transforms():
         theirs = Compose([ToTensor(), Resize((side, side)), Normalize(mean, std)])(photo)
         ours = frame_of(hf.FAMILIES[family], side).pixels(photo, torch.device("cpu"))[0]
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("family", "whole"), [("sam2", "Sam2Video"), ("edgetam", "EdgeTamVideo")])
+def test_the_image_part_of_a_whole_tracker_is_taken(family, whole, tmp_path):
+    """As the Hub has SAM 2.1 and EdgeTAM."""
+    parts = tiny.CONFIGS[family]().to_dict()
+    config = getattr(transformers, f"{whole}Config")(
+        image_size=tiny.SIDE[family],
+        **{part: parts[part] for part in ("vision_config", "prompt_encoder_config", "mask_decoder_config")},
+    )
+    tracker = fill(getattr(transformers, f"{whole}Model")(config))
+    tracker.save_pretrained(tmp_path / "tracker")
+    image_part = getattr(transformers, hf.FAMILIES[family].model)(tiny.CONFIGS[family]())
+    image_part.load_state_dict({name: entry for name, entry in tracker.state_dict().items()}, strict=False)
+    image_part.save_pretrained(tmp_path / "image")
+    assert json.loads((tmp_path / "tracker/config.json").read_text())["model_type"] == f"{family}_video"
+    answers = [
+        asked(zoo.load(f"hf:{tmp_path / part}"), image(77, 101), CASES["boxes"][0]) for part in ("tracker", "image")
+    ]
+    assert torch.equal(answers[0][0], answers[1][0])
+
+
+def test_the_tracker_of_a_sam_3_with_its_detector_is_taken(tmp_path):
+    """As the Hub has SAM 3: the image encoder lies with the detector, its neck and the rest with the tracker."""
+    tiny.save("sam3_tracker", tmp_path / "alone")
+    shutil.copytree(tmp_path / "alone", tmp_path / "whole")
+    state = {}
+    for name, entry in load_file(tmp_path / "whole/model.safetensors").items():
+        place = re.sub(r"^tracker_model\.(detector_model|tracker_neck)\.", r"\1.", name)
+        state[place] = entry
+    assert {name.partition(".")[0] for name in state} == {"detector_model", "tracker_neck", "tracker_model"}
+    state["detector_model.text_encoder.weight"] = torch.ones(3)
+    save_file(state, tmp_path / "whole/model.safetensors", {"format": "pt"})
+    config = json.loads((tmp_path / "alone/config.json").read_text())
+    whole = {"model_type": "sam3_video", "tracker_config": config}
+    (tmp_path / "whole/config.json").write_text(json.dumps(whole))
+    answers = [
+        asked(zoo.load(f"hf:{tmp_path / part}"), image(77, 101), CASES["boxes"][0]) for part in ("whole", "alone")
+    ]
+    assert torch.equal(answers[0][0], answers[1][0])
+
+
+def test_without_the_extra_the_way_to_get_it_is_told(sam, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert zoo.available(f"hf:{sam}") == (
+        False,
+        f"model 'hf:{sam}' needs the package 'transformers': run `pip install efficientsam-bench[transformers]`",
+    )
 
 
 @pytest.fixture
