@@ -129,6 +129,9 @@ def make_plan(table: ModuleType, settings: Settings) -> Plan:
     for name in settings.models:
         if name not in cards and specs.is_spec(name):
             cards[name] = specs.card(name, getattr(registry, "SPECS", ()))
+            found, why = registry.available(name)
+            if not found:
+                raise BenchError(why)
     for name in settings.checkpoints:
         if name not in cards:
             raise unknown_name(table.MODELS, name, cards)

@@ -58,11 +58,10 @@ class PredictorSegmenter:
     checkpoint_sha256: str | None = None
     custom = False
 
-    def __init__(self, predictor: Any, *, name: str, device: torch.device) -> None:
+    def __init__(self, predictor: Any, *, name: str, device: torch.device, weights: str | None) -> None:
         self.predictor, self.name, self._device = predictor, name, device
-        networks = networks_of(predictor)
-        self.network = next(iter(networks.values()), None)
-        self.identity: Mapping[str, Any] = {"weights_sha256": weights_sha256(networks)}
+        self.network = next(iter(networks_of(predictor).values()), None)
+        self.identity: Mapping[str, Any] = {"weights_sha256": weights}
         self._threshold = float(getattr(self.network, "mask_threshold", getattr(predictor, "mask_threshold", 0.0)))
         self._takes = _parameters(predictor.predict)
         self._shown: ShownImage | None = None
@@ -203,7 +202,8 @@ class PredictorSegmenter:
                 f"model '{self.name}' returned masks {masks} and predicted IoU {predicted_iou} for {count} prompts: "
                 "predict must return one IoU for each mask"
             )
-        if not (torch.isfinite(answer.logits).all() and torch.isfinite(answer.predicted_iou).all()):
+        finite = torch.isfinite(answer.logits).all() & torch.isfinite(answer.predicted_iou).all()
+        if not finite:  # one wait for a GPU, not two
             raise BenchError(f"model '{self.name}' answered with NaN or infinity: its weights are damaged")
 
     def _low(self, mask_logits: Tensor) -> Tensor:
@@ -260,9 +260,11 @@ def wrap(factory: Callable[..., Any], options: Mapping[str, str], *, name: str, 
             f"the factory of '{name}' returned a {type(predictor).__name__}, which has no set_image and predict: it "
             "must return a predictor as SamPredictor of segment_anything is one"
         )
-    for network in networks_of(predictor).values():
+    networks = networks_of(predictor)
+    weights = weights_sha256(networks)
+    for network in networks.values():
         network.eval().to(device)
-    return PredictorSegmenter(predictor, name=name, device=torch.device(device))
+    return PredictorSegmenter(predictor, name=name, device=torch.device(device), weights=weights)
 
 
 def networks_of(predictor: Any) -> dict[str, nn.Module]:

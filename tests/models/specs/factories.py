@@ -114,6 +114,39 @@ def one_by_one():
     return OneByOne(sam())
 
 
+class EdgeLike(OneByOne):
+    """Called as EdgeSAM's: features come first, and masks are counted."""
+
+    def predict(self, features=None, point_coords=None, point_labels=None, box=None, num_multimask_outputs=3):
+        return self._inner.predict(point_coords, point_labels, box, None, num_multimask_outputs == 3)
+
+    def predict_torch(self, features, point_coords, point_labels, boxes=None, mask_input=None, return_logits=False):
+        raise AssertionError("its features are not ours to give")
+
+
+def edge_like():
+    return EdgeLike(sam())
+
+
+class TinyLike:
+    """Called as TinySAM's: always three masks, many prompts at once."""
+
+    def __init__(self, inner):
+        self._inner, self.model, self.transform, self.device = inner, inner.model, inner.transform, inner.device
+        self.set_image, self.calls = inner.set_image, 0
+
+    def predict(self, point_coords=None, point_labels=None, box=None, mask_input=None, return_logits=False):
+        raise AssertionError("prompts are asked together")
+
+    def predict_torch(self, point_coords, point_labels, boxes=None, mask_input=None, return_logits=False):
+        self.calls += 1
+        return self._inner.predict_torch(point_coords, point_labels, boxes, mask_input, return_logits=return_logits)
+
+
+def tiny_like():
+    return TinyLike(sam())
+
+
 class Plain:
     """Answers a box with itself."""
 

@@ -58,6 +58,25 @@ def test_prompts_asked_together_are_answered_as_alone(monkeypatch):
     assert segmenter.segment(embedding, Prompts(points[:0], labels[:0])).logits.shape == (0, 3, 77, 101)
 
 
+@pytest.mark.parametrize("factory", ["edge_like", "tiny_like"])
+def test_the_calls_of_other_sams_are_known(factory):
+    prompts = Prompts.from_boxes([[5, 7, 60, 50], [1, 2, 90, 70], [30, 30, 50, 60]])
+    answers = []
+    for name in ("sam", factory):
+        segmenter = zoo.load(f"{FACTORIES}:{name}")
+        (embedding,) = segmenter.embed([image(77, 101)])
+        answers.append(segmenter.segment(embedding, prompts))
+    assert torch.equal(segmenter.masks(answers[1].logits, (77, 101)), segmenter.masks(answers[0].logits, (77, 101)))
+    torch.testing.assert_close(answers[1].predicted_iou, answers[0].predicted_iou, rtol=0, atol=1e-5)
+    if factory == "tiny_like":
+        assert segmenter.predictor.calls == 1
+        with pytest.raises(UnsupportedPrompt, match="cannot be asked for one mask"):
+            segmenter.segment(embedding, prompts, multimask=False)
+    else:
+        single = segmenter.segment(embedding, prompts, multimask=False)
+        assert single.logits.shape == (3, 1, 77, 101)
+
+
 def test_an_image_is_shown_again_where_another_was_shown_since():
     segmenter = zoo.load(f"{FACTORIES}:sam")
     prompts = Prompts.from_boxes([[5, 7, 60, 50]])
