@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from models.segmenter import FOREGROUND, Embedding, Prompts, Segmenter
@@ -77,5 +76,4 @@ def spread_boxes(size: tuple[int, int], count: int) -> np.ndarray:
 
 
 def _array(tensor: Tensor) -> np.ndarray:
-    with torch.inference_mode():
-        return np.asarray(tensor.detach().cpu().numpy())
+    return np.asarray(tensor.detach().cpu().numpy())
