@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NamedTuple, Protocol
 
+from models import specs
 from models.errors import BenchError, unknown_name
 from protocols.defaults import of
 from protocols.paper import paper_table
@@ -51,7 +52,10 @@ class Card(Protocol):
 
 
 class Registry(Protocol):
-    """A module of cards: `protocols.promptable`, `models.classifier.cards`, ..."""
+    """A module of cards: `protocols.promptable`, `models.classifier.cards`, ...
+
+    If it has a collection `SPECS` of prefixes (`models.specs`), it takes names PREFIX:REST of these too.
+    """
 
     def cards(self) -> Sequence[Card]:
         """Return all cards, in the order of the table."""
@@ -122,6 +126,12 @@ def make_plan(table: ModuleType, settings: Settings) -> Plan:
     """
     registry = registry_of(table)
     cards = {card.name: card for card in registry.cards()}
+    for name in settings.models:
+        if name not in cards and specs.is_spec(name):
+            cards[name] = specs.card(name, getattr(registry, "SPECS", ()))
+            found, why = registry.available(name)
+            if not found:
+                raise BenchError(why)
     for name in settings.checkpoints:
         if name not in cards:
             raise unknown_name(table.MODELS, name, cards)
@@ -258,7 +268,8 @@ def _named(
 
 
 def _check_scale(table: ModuleType, card: Card, world: World) -> None:
-    if not of(table, "MIXED") and card.scale != world.models:
+    given = specs.is_spec(card.name)  # what it knows, nobody can tell before it is asked
+    if not of(table, "MIXED") and card.scale != world.models and not given:
         raise BenchError(
             f"'{card.name}' knows other classes than those of the {world.models} scale's images: use "
             f"--scale {card.scale}"

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from models.attention import pieces, prompts_at_once
 from models.efficientsam.transformer import Mlp, TwoWayTransformer
+from models.sam.mask_decoder import MASKS
 from models.sam.transformer import ImageSide
 
 _MULTIMASK = 3
@@ -54,14 +55,16 @@ class MaskDecoder(nn.Module):
         )
         self.iou_prediction_head = Mlp(transformer_dim, iou_head_hidden_dim, count, depth=3)
 
-    def forward(self, image: Tensor, image_pe: Tensor, prompts: Tensor, *, multimask: bool) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, image: Tensor, image_pe: Tensor, prompts: Tensor, *, multimask: bool | None
+    ) -> tuple[Tensor, Tensor]:
         """Return logits [B, P, M, 4 h, 4 h] and predicted IoU [B, P, M].
 
         Args:
             image: features [B, 1, N, C] on a square grid, N = h * h.
             image_pe: [N, C].
             prompts: [B, P, K, C].
-            multimask: the multimask tokens 1.. (M = 3), or else token 0 (M = 1).
+            multimask: the multimask tokens 1.. (M = 3), or else token 0 (M = 1); None for all, token 0 first (M = 4).
         """
         batch, count = prompts.shape[:2]
         output = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
@@ -75,11 +78,11 @@ class MaskDecoder(nn.Module):
         return logits, predicted_iou
 
     def _answer(
-        self, tokens: Tensor, image: Tensor, image_pe: Tensor, side: ImageSide | None, *, multimask: bool
+        self, tokens: Tensor, image: Tensor, image_pe: Tensor, side: ImageSide | None, *, multimask: bool | None
     ) -> tuple[Tensor, Tensor]:
         """Answer tokens [B, P, T, C] of a few prompts; see `forward`."""
         tokens, image = self.transformer(tokens, image, image_pe, side)
-        wanted = slice(1, None) if multimask else slice(0, 1)
+        wanted = MASKS[multimask]
         masks = range(len(self.output_hypernetworks_mlps))[wanted]
         kernels = torch.stack([self.output_hypernetworks_mlps[m](tokens[:, :, 1 + m]) for m in masks], -1)
         predicted_iou = self.iou_prediction_head(tokens[:, :, 0])[..., wanted]
