@@ -199,8 +199,8 @@ def _hashes(name: str, folder: Path, source: Source) -> dict[str, str]:
     files = sorted(path for pattern in patterns for path in folder.glob(pattern))
     if not any(path.suffix == ".safetensors" for path in files):
         raise BenchError(
-            f"'{name}' has no weights as safetensors, and others are not read: load it with transformers and "
-            "save_pretrained it into a folder"
+            f"'{name}' has no safetensors here, and other weights are not read: fetch it while there is a network, or "
+            "load it with transformers and save_pretrained it into a folder"
         )
     return {path.name: checkpoints.sha256_of(path) for path in files}
 
