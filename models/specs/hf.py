@@ -56,15 +56,16 @@ class Family:
         return _SQUASH.format(side=side) + (f"{self.mean_std}" if self.mean_std else "of ImageNet")
 
 
+_EPS = "transformers' decoder normalises with epsilon 1e-6, the authors' with 1e-5, which moves logits by about 1e-4"
 _SAM2 = "one mask is the single-mask token's where it is stable, else the best of three, as in the authors' code"
 FAMILIES: dict[str, Family] = {
-    "sam": Family("SAM", "SamModel", "coarse", "padded"),
+    "sam": Family("SAM", "SamModel", "coarse", "padded", note=_EPS),
     "sam_hq": Family(
         "SAM-HQ",
         "SamHQModel",
         "early",
         "padded",
-        note="the HQ token's mask is added to each candidate, as in the authors' code, which keeps the best one alone",
+        note=f"the HQ token's mask is added to each candidate, the authors' code keeps the best one alone; {_EPS}",
     ),
     "sam2": Family("SAM 2", "Sam2Model", clamp=32.0, note=_SAM2),
     "edgetam": Family("EdgeTAM", "EdgeTamModel", clamp=32.0, note=_SAM2),
