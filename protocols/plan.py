@@ -188,7 +188,8 @@ def _one_scale(table: ModuleType, registry: Registry, settings: Settings) -> Wor
     photos = root is not None and (root / table.PHOTOS).is_dir()
     if settings.scale == "paper" and not photos:
         raise BenchError(f"--scale paper needs BENCH_DATA, a folder with {table.PHOTOS}: set it, or use --scale micro")
-    scales = {card.scale for card in registry.cards() if card.name in named}
+    given = {"paper" for name in named if specs.is_spec(name)}
+    scales = given | {card.scale for card in registry.cards() if card.name in named}
     full_size = [card.name for card in registry.cards() if card.scale == "paper" and card.released]
     taken: Size = "micro"
     if settings.scale != "auto":
@@ -198,7 +199,7 @@ def _one_scale(table: ModuleType, registry: Registry, settings: Settings) -> Wor
     elif not photos:
         why = f"since there is no {table.PHOTOS} in BENCH_DATA"
     elif scales == {"paper"} or any(registry.available(name)[0] for name in full_size):
-        taken, why = "paper", "since photos and weights are on disk"
+        taken, why = "paper", f"since photos {'' if given else 'and weights '}are on disk"
     else:
         why = f"since no published {table.MODELS} is on disk"
     return World(taken, taken, f"{table.WORLDS[taken]}, {why}")

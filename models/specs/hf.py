@@ -56,15 +56,16 @@ class Family:
         return _SQUASH.format(side=side) + (f"{self.mean_std}" if self.mean_std else "of ImageNet")
 
 
+_EPS = "transformers' decoder normalises with epsilon 1e-6, the authors' with 1e-5, which moves logits by about 1e-4"
 _SAM2 = "one mask is the single-mask token's where it is stable, else the best of three, as in the authors' code"
 FAMILIES: dict[str, Family] = {
-    "sam": Family("SAM", "SamModel", "coarse", "padded"),
+    "sam": Family("SAM", "SamModel", "coarse", "padded", note=_EPS),
     "sam_hq": Family(
         "SAM-HQ",
         "SamHQModel",
         "early",
         "padded",
-        note="the HQ token's mask is added to each candidate, as in the authors' code, which keeps the best one alone",
+        note=f"the HQ token's mask is added to each candidate, the authors' code keeps the best one alone; {_EPS}",
     ),
     "sam2": Family("SAM 2", "Sam2Model", clamp=32.0, note=_SAM2),
     "edgetam": Family("EdgeTAM", "EdgeTamModel", clamp=32.0, note=_SAM2),
@@ -199,8 +200,8 @@ def _hashes(name: str, folder: Path, source: Source) -> dict[str, str]:
     files = sorted(path for pattern in patterns for path in folder.glob(pattern))
     if not any(path.suffix == ".safetensors" for path in files):
         raise BenchError(
-            f"'{name}' has no weights as safetensors, and others are not read: load it with transformers and "
-            "save_pretrained it into a folder"
+            f"'{name}' has no safetensors here, and other weights are not read: fetch it while there is a network, or "
+            "load it with transformers and save_pretrained it into a folder"
         )
     return {path.name: checkpoints.sha256_of(path) for path in files}
 

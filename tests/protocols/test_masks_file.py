@@ -95,6 +95,15 @@ def test_a_file_answers_no_prompts(score, root):
     assert "holds answers and no model: tables 2 and 5 score them" in cells["coco_box"].why
 
 
+def test_table_2_takes_published_photos_for_a_file_where_they_are(root, tmp_path):
+    path = tmp_path / "theirs.json"
+    path.write_text(json.dumps(entries(root)))
+    asked = settings(tmp_path / "runs", data_root=root, models=(f"masks:{path}",))
+    (result,) = make_tables([table2], asked)
+    assert result.scale == "paper"
+    assert "since photos are on disk" in result.world
+
+
 def test_no_boxes_are_needed_where_files_alone_are_scored(score, root, monkeypatch):
     monkeypatch.setattr(table5, "is_published_set", lambda source: True)
     assert score(table5, entries(root))["coco_ap"].measured > 0.3
