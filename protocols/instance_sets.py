@@ -11,7 +11,7 @@ from protocols.settings import Settings
 from protocols.shards import asked_about
 
 TAKES = frozenset(
-    ("scale", "models", "checkpoint", "trust", "preset", "limit", "seed", "repeats", "device", "embeddings")
+    ("scale", "models", "checkpoint", "trust", "preset", "axis", "limit", "seed", "repeats", "device", "embeddings")
 )
 """Options of `bench run` that mean something to tables of promptable models."""
 WORLDS = {"paper": "data of BENCH_DATA", "micro": "dead leaves at 256 px"}

@@ -32,6 +32,8 @@ class Settings:
     axes: Axes = PAPER
     preset: str = "paper"
     """What the axes are called."""
+    named: tuple[str, ...] = ()
+    """Axes that the user set one by one."""
     limit: int | None = None
     """Images of each data set; None for all."""
     device: str = "cpu"

@@ -137,7 +137,7 @@ class EfficientSamSegmenter:
                 "set refinement passes to 0 or use another model"
             )
         if prompts.labels.shape[1] > MAX_POINTS:
-            raise BenchError(
+            raise UnsupportedPrompt(
                 f"model '{self.name}' takes at most {MAX_POINTS} points a prompt, "
                 f"got {prompts.labels.shape[1]}: ask for fewer clicks or use another model"
             )

@@ -80,7 +80,7 @@ class FastSamSegmenter:
             BenchError: for a mask prompt, or a prompt of both a box and points.
         """
         if prompts.mask_logits is not None:
-            raise BenchError(f"model '{self.name}' takes no mask prompt: set refinement passes to 0")
+            raise UnsupportedPrompt(f"model '{self.name}' takes no mask prompt: set refinement passes to 0")
         boxed = np.asarray((prompts.labels >= BOX_TOP_LEFT).any(1))  # [P]
         clicked = np.asarray(np.isin(prompts.labels, (BACKGROUND, FOREGROUND)).any(1))  # [P]
         if (boxed & clicked).any():
