@@ -160,8 +160,8 @@ def _departures(row: str, records: pd.DataFrame) -> Iterator[str]:
     if records["instead"].any():
         share = 100 * float(records["instead"].sum() / (~records["stands"]).sum())
         yield (
-            f"{row} takes no background clicks, and gets clicks on the object alone: {share:.0f} % of its clicks fall on "
-            "the deepest missed pixel, or where none is missed on the object's middle, instead of the background"
+            f"{row} takes no background clicks, and gets clicks on the object alone: {share:.0f} % of its clicks fall "
+            "on the deepest missed pixel, or where none is missed on the object's middle, instead of the background"
         )
     if records["stands"].any():
         most = int(records.loc[~records["stands"], "click"].max())

@@ -97,7 +97,9 @@ def run(
     modules = [tables.find(name) for name in dict.fromkeys(names)]
     for table in modules:
         check_options(table, [option for option, is_given in given.items() if is_given])
-    named = read_axes([*axis, *([f"seed={seed}"] if seed else []), *([] if repeats is None else [f"repeats={repeats}"])])
+    named = read_axes(
+        [*axis, *([f"seed={seed}"] if seed else []), *([] if repeats is None else [f"repeats={repeats}"])]
+    )
     check_named(modules, [name for name in named if name not in ("seed", "repeats")])
     settings = replace(
         run_settings(limit, device),
