@@ -53,6 +53,9 @@ class Axes:
     mask_prompt: Literal["none", "previous"] = "none"
     """What comes with the clicks after the first: nothing, or the low-resolution logits of the last answer, as a mask
     prompt (N). For `centre` and `ritm` clicks; EfficientSAM takes none."""
+    background_clicks: Literal["asked", "never"] = "asked"
+    """Whether table `clicks` clicks on the background where its rule says so. A model that takes no such clicks gets
+    none either way: its clicks fall on the object instead, on what was missed."""
     most_clicks: int = 20
     """Clicks of table `clicks`; an object that does not reach an IoU within them counts as needing so many (N: 20,
     V: 5)."""
@@ -87,7 +90,8 @@ class Axes:
     precision: Literal["fp32", "bf16"] = "fp32"
     """Precision of the model; only fp32 is compared with a paper."""
     columns: tuple[str, ...] | None = None
-    """The columns that the evaluator has, of Tables 4 and 5 and of table `clicks`; None: all. Others are not asked."""
+    """The columns that the evaluator has, of Tables 4 and 5 and of table `clicks`: by their keys, or all (None). Others
+    are not asked."""
 
     @property
     def exact(self) -> bool:
@@ -173,6 +177,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "tie": ("ritm",),
     "click_again": ("ritm",),
     "mask_prompt": ("centre", "ritm"),
+    "background_clicks": ("centre", "ritm"),
     "empty": ("centre", "ritm"),
     "repeats": ("random",),
 }

@@ -44,6 +44,7 @@ COLUMNS = (
 )
 ASKED_WITH = (
     "mask_pick", "refinement", "clicks", "first_click", "tie", "click_again", "click_frame", "mask_prompt",
+    "background_clicks",
     "most_clicks", "smallest_error", "truth_raster", "seed", "repeats", "precision",
 )  # fmt: skip
 SCORED_WITH = ("crowd", "smallest_area")
@@ -145,6 +146,8 @@ def footnotes(measured: Measured) -> Iterator[str]:
     failed = (f"{row} {100 * _failed(records):.0f} %" for row, records in counts.items())
     yield f"objects that never reach 0.90: {', '.join(failed)}"
     yield f"AUC: area under IoU against clicks 1 to {axes.most_clicks}, as a share of the largest"
+    if measured.plan.scale == "micro":
+        yield "micro models were trained on clicks on the object alone, at most three: other prompts are strange to them"
     for row, records in counts.items():
         yield from _departures(row, records)
     yield from data_notes(measured.data)

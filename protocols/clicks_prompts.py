@@ -115,7 +115,7 @@ def steps(predictor: Predictor, truths: Truths, axes: Axes, repeat: int = 0) -> 
     place = _drawn(truths, axes, repeat) if axes.clicks == "random" else POLICIES[axes.clicks]
     prompts: Prompts | None = None
     answer: Prediction | None = None
-    positive_only = False
+    positive_only = axes.background_clicks == "never"
     for position in range(axes.most_clicks):
         rule = place(truths, axes, position, prompts, answer)
         clicks = on_the_object(rule, truths, prompts, answer) if positive_only else rule

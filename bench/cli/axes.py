@@ -73,7 +73,7 @@ def print_axes(console: Console, *, as_json: bool) -> None:
         table.add_column(heading, overflow="fold", min_width={"axis": 14, "meaning": 40}.get(heading))
     for axis in axes():
         needs = f" Needs clicks {axis.needs.replace(', ', ' or ')}." if axis.needs else ""
-        presets = "\n".join(f"{name}: {value}" for name, value in axis.set_by.items())
+        presets = "\n".join(f"{name}: {value.replace(',', ', ')}" for name, value in axis.set_by.items())
         where = f" Concerns {', '.join(axis.tables)}."
         cells = (axis.name, axis.values.replace(" | ", "\n"), axis.meaning + needs + where, presets)
         table.add_row(*(Text(printable_lines(cell)) for cell in cells))
