@@ -111,19 +111,21 @@ def score(run: CellRun, data: DataSet) -> Scores:
     """Return clicks needed, area under the curve and IoU after every click, each a mean over objects and repeats."""
     objects = by_object(counted(run.records, data.chosen))
     ious = objects.to_numpy()
+    if not len(ious):
+        return Scores({}, pd.DataFrame(index=objects.index))
     values = {key: clicks_needed(ious, goal) for key, goal in GOALS.items()}
-    values["coco_auc"] = area_under(ious) if ious.size else np.zeros(0)
+    values["coco_auc"] = area_under(ious)
     values |= {f"coco_iou{click}": ious[:, place] for place, click in enumerate(objects.columns)}
     basis = pd.DataFrame(values, index=objects.index, dtype=np.float64)
     images = basis.index.get_level_values("image_id").to_numpy()
-    return Scores({key: mean_interval(basis[key].to_numpy(), images) for key in basis}, basis)
+    return Scores({str(key): mean_interval(basis[key].to_numpy(), images) for key in basis}, basis)
 
 
 def compare(first: Scores, second: Scores) -> dict[str, Interval]:
     """Return the paired difference of each column, first - second, over the same objects."""
     one, other = first.basis, second.basis.loc[first.basis.index]
     images = one.index.get_level_values("image_id").to_numpy()
-    return {key: paired_mean_interval(one[key].to_numpy(), other[key].to_numpy(), images) for key in one}
+    return {str(key): paired_mean_interval(one[key].to_numpy(), other[key].to_numpy(), images) for key in one}
 
 
 def comparisons(measured: Measured) -> Iterator[Comparison]:
@@ -143,11 +145,12 @@ def footnotes(measured: Measured) -> Iterator[str]:
         f"NoC@80: clicks until the IoU is 0.80, fewer are better; an object that does not reach it within "
         f"{axes.most_clicks} counts as {axes.most_clicks}"
     )
-    failed = (f"{row} {100 * _failed(records):.0f} %" for row, records in counts.items())
-    yield f"objects that never reach 0.90: {', '.join(failed)}"
+    failed = [f"{row} {100 * _failed(records):.0f} %" for row, records in counts.items() if len(records)]
+    if failed:
+        yield f"objects that never reach 0.90: {', '.join(failed)}"
     yield f"AUC: area under IoU against clicks 1 to {axes.most_clicks}, as a share of the largest"
-    if measured.plan.scale == "micro":
-        yield "micro models were trained on clicks on the object alone, at most three: other prompts are strange to them"
+    if any(subject.card.scale == "micro" for subject in measured.plan.subjects):
+        yield "this project's micro models were trained on one and three clicks, all on the object; others are new to them"
     for row, records in counts.items():
         yield from _departures(row, records)
     yield from data_notes(measured.data)

@@ -69,6 +69,8 @@ def by_object(run: CellRun, data: DataSet) -> pd.DataFrame:
 def score(run: CellRun, data: DataSet) -> Scores:
     """Return the mean of each column over objects, in 0..1, with its interval over images."""
     basis = by_object(run, data)
+    if not len(basis):
+        return Scores({}, basis[[]])
     images = basis.index.get_level_values("image_id").to_numpy()
     return Scores({str(key): mean_interval(basis[key].to_numpy(), images) for key in basis}, basis)
 

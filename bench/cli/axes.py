@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from types import ModuleType
 
 from rich.console import Console
 from rich.table import Table
@@ -51,7 +52,7 @@ def axes() -> list[Axis]:
     ]
 
 
-def _tables_with_axes() -> list[object]:
+def _tables_with_axes() -> list[ModuleType]:
     found = []
     for name in tables.names():
         try:

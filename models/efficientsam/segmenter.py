@@ -54,8 +54,8 @@ class EfficientSamSegmenter:
         """Answer all prompts about one image.
 
         Raises:
-            BenchError: for what EfficientSAM cannot take (background points, a mask prompt, more than six
-                points), and if the network answers with NaN or infinity.
+            UnsupportedPrompt: for what EfficientSAM cannot take (background points, a mask prompt, more than six points).
+            BenchError: if the network answers with NaN or infinity.
         """
         self._refuse(prompts)
         height, width = embedding.size

@@ -18,7 +18,7 @@ def on_the_object(clicks: Clicks, truths: Truths, prompts: Prompts | None, answe
     or, where there is none, on the object's middle.
     """
     points = clicks.points.copy()
-    for row in np.flatnonzero(clicks.labels != FOREGROUND):
+    for row in np.flatnonzero(clicks.labels != FOREGROUND).tolist():
         truth = truths.masks[row]
         missed = edge_distance(truth if answer is None else truth & ~answer.masks[row])
         if prompts is not None:

@@ -79,18 +79,14 @@ def test_all_models_see_the_same_misses(coco):
 
 
 def test_regret_is_what_the_best_candidate_has_over_the_picked_one(coco):
-    truth, picked = disc(8, 9, 5), disc(8.5, 9.5, 3)
-    best = max(np.mean(0) if not a.any() else (a & truth).sum() / (a | truth).sum() for a in map(_answer, (3, 6, 12)))
+    truth, answers = disc(8, 9, 5), [disc(8.5, 9.5, radius) for radius in DiscModel.radii]
+    picked, *others = [(answer & truth).sum() / (answer | truth).sum() for answer in answers]
     (record,) = [r for r in ask(coco, DiscModel(best=0)) if (r["prompt"], r["annotation_id"]) == ("box", 1)]
-    assert record["iou"] == pytest.approx((picked & truth).sum() / (picked | truth).sum())
-    assert record["best_iou"] == pytest.approx(best)
+    assert record["iou"] == pytest.approx(picked)
+    assert record["best_iou"] == pytest.approx(max(others))
     assert record["best_iou"] > record["iou"]
     single = [r for r in ask(coco, DiscModel(), Axes(mask_pick="single")) if r["prompt"] == "box"]
     assert all(r["best_iou"] == r["iou"] for r in single)
-
-
-def _answer(radius):
-    return disc(8.5, 9.5, radius)
 
 
 def test_the_boundary_is_that_of_the_answer_to_the_box(coco):
@@ -114,6 +110,11 @@ def test_columns_are_means_over_objects_without_crowds(coco):
         assert (found.intervals[f"coco_{key}"].value, found.intervals[f"coco_{key}"].n) == (pytest.approx(value), 2)
     boxes = kept[kept["prompt"] == "box"]
     assert found.intervals["coco_regret"].value == pytest.approx((boxes["best_iou"] - boxes["iou"]).mean())
+
+
+def test_where_no_object_counts_there_is_no_number(coco):
+    found, _ = scores(coco, DiscModel(), Axes(smallest_area=1e6))
+    assert found.intervals == {}
 
 
 def test_differences_are_paired_over_objects(coco):
