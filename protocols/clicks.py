@@ -150,7 +150,7 @@ def footnotes(measured: Measured) -> Iterator[str]:
         yield f"objects that never reach 0.90: {', '.join(failed)}"
     yield f"AUC: area under IoU against clicks 1 to {axes.most_clicks}, as a share of the largest"
     if any(subject.card.scale == "micro" for subject in measured.plan.subjects):
-        yield "this project's micro models were trained on one and three clicks, all on the object; others are new to them"
+        yield "micro models of this project were trained on one and three clicks, all on the object, and on no others"
     for row, records in counts.items():
         yield from _departures(row, records)
     yield from data_notes(measured.data)

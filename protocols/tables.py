@@ -19,6 +19,7 @@ from bench.metrics.random_effects import RandomEffectsMean
 from models.errors import BenchError, unknown_name
 from models.plugins import load as load_plugin
 from models.plugins import plugins
+from protocols.axes import Axes
 from protocols.data_set import DataSet
 from protocols.measured import Measured
 from protocols.paper import add_paper_table
@@ -94,6 +95,8 @@ class Table(Protocol):
     """Axes that decide how records are scored."""
     USUAL: Mapping[str, Any]
     """Axes that are not the paper's where the user chose no preset, of tables that the paper does not have."""
+    has_column: Callable[[str, Axes], bool]
+    """Whether a column, by its key, can be measured under some axes; usually all can."""
     MATTERS: Mapping[str, Sequence[str]]
     """Axes that decide what a column measures, by its key: only where all are the paper's is it compared with it."""
     OURS: Sequence[str]

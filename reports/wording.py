@@ -145,6 +145,11 @@ def measured_word(result: TableResult) -> str:
     return "measured" if result.scale == "paper" else result.scale
 
 
+def has_paper(result: TableResult) -> bool:
+    """Return whether the paper has any number or claim of such a table."""
+    return any(one.paper is not None for one in (*result.cells, *result.comparisons))
+
+
 def group_name(result: TableResult, group: str) -> str:
     """Return the heading over a data set's columns: micro data has the format of COCO, not its name."""
     return group if result.scale == "paper" or not group else f"{group} ({result.scale})"

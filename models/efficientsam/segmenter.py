@@ -54,7 +54,8 @@ class EfficientSamSegmenter:
         """Answer all prompts about one image.
 
         Raises:
-            UnsupportedPrompt: for what EfficientSAM cannot take (background points, a mask prompt, more than six points).
+            UnsupportedPrompt: for what EfficientSAM cannot take (background points, a mask prompt, more than six
+                points).
             BenchError: if the network answers with NaN or infinity.
         """
         self._refuse(prompts)
