@@ -38,7 +38,7 @@ GOALS = {"coco_noc80": 0.80, "coco_noc85": 0.85, "coco_noc90": 0.90}
 AFTER = (1, 3, 5, 10, 20)
 """Clicks after which the table shows IoU; `bench run click_curves` draws all."""
 COLUMNS = (
-    *(Column(key, f"NoC@{100 * goal:.0f}", "COCO", percent=False) for key, goal in GOALS.items()),
+    *(Column(key, f"NoC@{100 * goal:.0f}", "COCO", percent=False, less=True) for key, goal in GOALS.items()),
     Column("coco_auc", "AUC", "COCO"),
     *(Column(f"coco_iou{click}", f"IoU@{click}", "COCO") for click in AFTER),
 )

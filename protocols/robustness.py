@@ -40,7 +40,7 @@ COLUMNS = (
     *(Column(f"coco_box{share}", f"box ±{share} %", "COCO") for share in SHARES),
     Column("coco_click", "click", "COCO"),
     *(Column(f"coco_click{share}", f"click ±{share} %", "COCO") for share in SHARES),
-    Column("coco_regret", "regret", "COCO"),
+    Column("coco_regret", "regret", "COCO", less=True),
 )
 ASKED_WITH = (
     "mask_pick", "refinement", "clicks", "first_click", "truth_raster", "seed", "box_source", "clip_boxes", "precision",

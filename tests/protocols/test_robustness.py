@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bench.data import open_instances, read_rgb
 from bench.metrics.boundary import boundary_iou
-from protocols import robustness
+from protocols import robustness, table4_prompts
 from protocols.axes import PAPER, Axes
 from protocols.predictors import predictor_of
 from protocols.prompts.jitter import jittered_boxes, jittered_clicks
@@ -123,3 +123,14 @@ def test_differences_are_paired_over_objects(coco):
     for key, interval in found.items():
         assert interval.value == pytest.approx(one.intervals[key].value - other.intervals[key].value)
         assert interval.n == 2
+
+
+def test_exact_prompts_are_those_of_table_4(coco):
+    info = coco.images[0]
+    theirs = table4_prompts.ask_image(
+        predictor_of(DiscModel(), PAPER), read_rgb(info.path), info, coco.annotations(info.id), PAPER
+    )
+    of_table4 = {(r["annotation_id"], r["prompt"]): r["iou"] for r in theirs}
+    for record in ask(coco, DiscModel()):
+        prompt = {"box": "box", "click": "1click"}.get(record["prompt"])
+        assert prompt is None or record["iou"] == of_table4[record["annotation_id"], prompt]
