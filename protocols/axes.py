@@ -167,7 +167,7 @@ NOT_PUBLISHED = {
         "clicks, fp16, answers as polygons): which images and instances, which of three masks, ties and what a failure "
         "counts were not published, and are ours (all instances, the most confident mask, fp32, answers as pixels)"
     ),
-    "segnext": "segnext measures DAVIS and HQSeg-44K; here its clicks, mask prompts and counts are applied to COCO",
+    "segnext": "segnext's evaluator measures DAVIS and HQSeg-44K, not COCO",
 }
 """What a reader of a preset's numbers must know: choices that its evaluator does not tell, or made otherwise."""
 NEEDS: dict[str, tuple[str, ...]] = {

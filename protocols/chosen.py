@@ -169,7 +169,7 @@ def called(table: ModuleType, axes: Axes, asked_for: str = "paper") -> str:
         if PRESETS[preset].columns is None or keys & set(PRESETS[preset].columns or ())
     ]
     name, differences = min(near, key=lambda one: len(one[1]))
-    return ", ".join((f"{name}, but" if differences else name, *differences)).replace("but, ", "but ")
+    return f"{name}, but {', '.join(differences)}" if differences else name
 
 
 def differing(axes: Axes, other: Axes, names: Sequence[str]) -> Iterator[str]:

@@ -147,7 +147,8 @@ def measured_word(result: TableResult) -> str:
 
 def has_paper(result: TableResult) -> bool:
     """Return whether the paper has any number or claim of such a table."""
-    return any(one.paper is not None for one in (*result.cells, *result.comparisons))
+    printed = [cell.paper for cell in result.cells] + [one.paper for one in result.comparisons]
+    return any(value is not None for value in printed)
 
 
 def group_name(result: TableResult, group: str) -> str:

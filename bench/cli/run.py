@@ -100,7 +100,7 @@ def run(
     named = read_axes(
         [*axis, *([f"seed={seed}"] if seed else []), *([] if repeats is None else [f"repeats={repeats}"])]
     )
-    check_named(modules, [name for name in named if name not in ("seed", "repeats")])
+    check_named(modules, list(read_axes(axis)))
     settings = replace(
         run_settings(limit, device),
         scale=scale,
