@@ -53,7 +53,7 @@ def make(table: ModuleType, settings: Settings) -> TableResult | None:
 def _every_click(most: int) -> ModuleType:
     """Return table `clicks` with a column a click."""
     table = ModuleType(clicks.NAME)
-    vars(table).update(vars(clicks))
+    vars(table).update(vars(clicks), footnotes=clicks.notes_on_answers)
     table.COLUMNS = tuple(  # type: ignore[attr-defined]
         Column(f"coco_iou{click}", f"{click} click{'' if click == 1 else 's'}", "COCO") for click in range(1, most + 1)
     )

@@ -21,6 +21,7 @@ from protocols.instance_sets import TAKES as OF_INSTANCE_SETS
 from protocols.instance_sets import WORLDS, data_notes
 from protocols.instance_sets import open_instance_set as open_data
 from protocols.measured import Measured
+from protocols.prompts.jitter import SHARES
 from protocols.results import Column, Comparison
 from protocols.scores import CellRun, Scores
 from protocols.table4 import NEVER_RELEASED, counted
@@ -32,7 +33,6 @@ NAME = "robustness"
 VERSION = 1
 TITLE = "Boundaries, inexact prompts and the pick among three masks"
 DATA_SETS = ("coco",)
-SHARES = (5, 10, 20)
 TAKES = OF_INSTANCE_SETS - {"repeats"}
 COLUMNS = (
     Column("coco_box", "IoU", "box"),

@@ -15,15 +15,13 @@ from models.segmenter import FOREGROUND, Prompts
 from protocols.axes import Axes
 from protocols.data_set import DataSet
 from protocols.predictors import ModelPredictor, Predictor, predictor_of
-from protocols.prompts.jitter import jittered_boxes, jittered_clicks
+from protocols.prompts.jitter import SHARES, jittered_boxes, jittered_clicks
 from protocols.prompts.random_clicks import random_clicks
 from protocols.prompts.sequences import POLICIES
 from protocols.prompts.truths import Truths, boxes_of, ious, truths_of
 from protocols.shards import records_of
 from protocols.table4_prompts import parts
 
-SHARES = (5, 10, 20)
-"""Percent of the object's box by which prompts are off at most."""
 RECORD_TYPES = {
     "image_id": "int64",
     "annotation_id": "int64",
@@ -143,7 +141,10 @@ def _clicks(truths: Truths, axes: Axes) -> np.ndarray:
 
 
 def _best(predictor: Predictor, prompts: Prompts, truths: Truths, axes: Axes) -> np.ndarray:
-    """Return the IoU float64 [P] of the best candidate by the truth; of what answers with one mask, 0."""
+    """Return the IoU float64 [P] of the best candidate by the truth; 0 for what answers with one mask, the picked one.
+
+    With refinement the best of the first pass is refined, which can end below the picked one.
+    """
     if not isinstance(predictor, ModelPredictor) or axes.mask_pick == "single":
         return np.zeros(len(prompts))
     oracle = ModelPredictor(predictor.model, replace(axes, mask_pick="oracle"))

@@ -135,7 +135,7 @@ class EfficientSamSegmenter:
         if prompts.mask_logits is not None:
             raise UnsupportedPrompt(
                 f"model '{self.name}' takes no mask prompt: EfficientSAM has no mask encoder, "
-                "set refinement passes to 0 or use another model"
+                "ask without one (refinement 0, mask_prompt none) or use another model"
             )
         if prompts.labels.shape[1] > MAX_POINTS:
             raise UnsupportedPrompt(

@@ -10,6 +10,8 @@ import numpy as np
 
 from bench.draws import Draws
 
+SHARES = (5, 10, 20)
+"""Percent of the object's box by which table `robustness` moves prompts at most."""
 _BOX, _CLICK = 2**32, 2**32 + 1
 """Names of the draws; no draw of clicks has such a position."""
 
