@@ -14,6 +14,7 @@ from protocols.table import asked_columns, make_tables
 
 NAME = "click_curves"
 TITLE = "IoU after 1, 2, 3, ... clicks"
+TRAINED_WITH = "table4"
 TAKES, ASKED_WITH, SCORED_WITH = clicks.TAKES, clicks.ASKED_WITH, clicks.SCORED_WITH
 COLUMNS = tuple(Column(label, label, "COCO") for label in paper_table(clicks.NAME).index)
 """Those of the table's rows; `make` has one for every row that was measured."""

@@ -43,14 +43,14 @@ COLUMNS = (
 )
 ASKED_WITH = (
     "mask_pick", "refinement", "clicks", "first_click", "tie", "click_again", "click_frame", "mask_prompt",
-    "background_clicks",
-    "most_clicks", "smallest_error", "truth_raster", "seed", "repeats", "precision",
+    "background_clicks", "most_clicks", "smallest_error", "truth_raster", "seed", "repeats", "precision",
 )  # fmt: skip
 SCORED_WITH = ("crowd", "smallest_area")
 USUAL = {"clicks": "ritm", "tie": "background", "click_again": False}
 """RITM's clicks; a mask prompt comes with them where a preset or an axis says so, since EfficientSAM takes none."""
 ASK = "protocols.clicks_prompts:ask"
 CARDS = "protocols.promptable"
+TRAINED_WITH = "table4"
 MODELS = "model"
 MIXED = True
 COMPARED = (

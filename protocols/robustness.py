@@ -48,6 +48,7 @@ ASKED_WITH = (
 SCORED_WITH = ("crowd", "smallest_area")
 ASK = "protocols.robustness_prompts:ask"
 CARDS = "protocols.promptable"
+TRAINED_WITH = "table4"
 MODELS = "model"
 MIXED = True
 EXACT = True
