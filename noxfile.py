@@ -112,6 +112,19 @@ def faults(session: nox.Session) -> None:
 
 
 @shared()
+def benchmarks(session: nox.Session) -> None:
+    """Time what this project claims to be faster at, as ratios against the reference in the same run (half an hour).
+
+    Nothing else should run meanwhile. Writes benchmarks/results/NAME.json; names of benchmarks after --.
+    """
+    interpreter = python(session)
+    folder = ROOT / "benchmarks"
+    names = session.posargs or sorted(path.stem for path in folder.glob("*.py"))
+    for name in names:
+        session.run(interpreter, str(folder / f"{name}.py"), "--out", str(folder / "results" / f"{name}.json"))
+
+
+@shared()
 def lint(session: nox.Session) -> None:
     """Check format and style with ruff."""
     interpreter = python(session)

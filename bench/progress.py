@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import timedelta
 
 from rich.console import Console
@@ -27,6 +27,8 @@ from models.errors import printable
 
 LINE_EVERY_S = 10.0
 """Least time between two lines in a log."""
+
+_MB = 1_000_000
 
 Advance = Callable[[int], None]
 
@@ -59,6 +61,30 @@ def progress(description: str, *, total: int | None, unit: str = "items", done: 
 def images_progress(description: str, total: int, done: int) -> AbstractContextManager[Advance]:
     """Show the progress of a block that goes over images, see `progress`."""
     return progress(description, total=total, unit="images", done=done)
+
+
+@contextmanager
+def bytes_progress(description: str, total: int | None) -> Iterator[Callable[[int, int | None], None]]:
+    """Show the progress of a block that moves bytes, in MB, once there is some.
+
+    It calls `advance(done, total)` with all bytes that are done so far and all that are expected, None for unknown.
+    """
+    with ExitStack() as stack:
+        bar: Advance | None = None
+        shown = 0
+
+        def advance(done: int, expected: int | None) -> None:
+            nonlocal bar, shown
+            size = expected or total
+            if bar is None and (size is None or size >= _MB):
+                shown = done // _MB
+                whole = None if size is None else size // _MB
+                bar = stack.enter_context(progress(description, total=whole, unit="MB", done=shown))
+            if bar is not None and done // _MB != shown:
+                bar(done // _MB - shown)
+                shown = done // _MB
+
+        yield advance
 
 
 def notice(line: str) -> None:

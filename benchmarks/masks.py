@@ -22,7 +22,7 @@ from bench.progress import progress
 from bench.provenance import provenance
 from models.annotations import encode_all
 from models.efficientsam.segmenter import EfficientSamSegmenter
-from models.engine import engine
+from models.engines.float32 import engine
 from models.sam.segmenter import SamSegmenter, resized
 from models.zoo import untrained
 

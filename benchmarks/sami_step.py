@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -16,6 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.progress import progress
+from bench.provenance import provenance
 from models.sami.build import SIZES, masked_autoencoder
 from models.sami.network import MaskedAutoencoder, mask_patches, reconstruction_loss
 from models.training.recipes import SAMI_PAPER
@@ -26,7 +29,7 @@ TARGET_DIM = 256
 Step = Callable[[], Tensor]
 
 
-def main(size: Literal["ti", "s", "b"] = "ti", batch: int = 32, repeats: int = 5) -> None:
+def main(size: Literal["ti", "s", "b"] = "ti", batch: int = 32, repeats: int = 5, out: Path | None = None) -> None:
     """Time a SAMI training step against the same step with all tokens decoded, and against timm's blocks.
 
     Student only: forward, loss, backward and AdamW at 224 px, mask ratio 0.75, fp32 on the CPU. Steps take turns, so
@@ -39,6 +42,7 @@ def main(size: Literal["ti", "s", "b"] = "ti", batch: int = 32, repeats: int = 5
         size: Of the encoder: ViT-Tiny, -Small or -Base.
         batch: Images a step.
         repeats: Timed steps of each kind.
+        out: A JSON file for the figures and the machine.
     """
     torch.manual_seed(0)
     steps: dict[str, Step] = {
@@ -53,13 +57,17 @@ def main(size: Literal["ti", "s", "b"] = "ti", batch: int = 32, repeats: int = 5
     table = Table(title=f"One SAMI step, ViT-{size.title()}, {batch} images, {torch.get_num_threads()} threads")
     for heading in ("step", "median ms", "fastest ms", "GFLOP", "GFLOP/s", f"time over '{first}'"):
         table.add_column(heading, justify="left" if heading == "step" else "right")
+    figures = []
     for name, times in seconds.items():
         middle = times[len(times) // 2]
         ratio = middle / seconds[first][len(times) // 2]
         gflop = flops[name] / 1e9
         numbers = (1e3 * middle, 1e3 * times[0], gflop, gflop / middle)
         table.add_row(name, *(f"{number:,.0f}" for number in numbers), f"{ratio:.2f}")
+        figures.append({"way": name, "ms": 1e3 * middle, "gflop": gflop, "time_ratio": ratio})
     Console().print(table)
+    if out is not None:
+        out.write_text(json.dumps({"figures": figures, "made_with": provenance()}, indent=1) + "\n")
 
 
 def _sami_step(size: str, decoder: Literal["masked", "all"], batch: int) -> Step:

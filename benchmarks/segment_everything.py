@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -23,8 +24,9 @@ from segment_anything.modeling import Sam
 from bench.data.dead_leaves.scene import draw_scene
 from bench.data.images import read_rgb
 from bench.progress import progress
+from bench.provenance import provenance
 from models.annotations import decode, stability_scores
-from models.engine import engine
+from models.engines.float32 import engine
 from models.everything.segment import DEFAULT, Settings, segment_everything
 from models.sam.build import sam_vit_b
 from models.sam.segmenter import SamSegmenter
@@ -45,12 +47,13 @@ def main(
     confident: float = 0.3,
     stable: float = 0.5,
     repeats: int = 1,
+    out: Path | None = None,
 ) -> None:
     """Time SAM ViT-B over a grid of points, in turn with segment_anything's generator on the same weights.
 
     First both segment a grid of 8 x 8 points, and what they find must agree; then they take turns. Peak memory is that
     of the whole process, weights and libraries included (Linux only). `bench segment` multiplies matrices by the exact
-    engine (models/engine.py); the row before it does so as segment_anything does.
+    engine (models/engines/float32.py); the row before it does so as segment_anything does.
 
     Args:
         photo: What is segmented. Default: dead leaves at 640 x 480 px.
@@ -60,6 +63,7 @@ def main(
         confident: Share of all candidates whose predicted IoU is high enough.
         stable: Share of the confident ones that are stable enough.
         repeats: Timed runs of each; the median counts.
+        out: A JSON file for the figures and the machine.
     """
     torch.manual_seed(0)
     image = _dead_leaves() if photo is None else read_rgb(photo)
@@ -108,10 +112,15 @@ def main(
     for heading in ("", "masks", "seconds", "times as fast", "peak GB"):
         table.add_column(heading, justify="right" if heading else "left")
     slow = statistics.median(seconds[PUBLISHED])
+    figures = []
     for name in reversed(ways):
-        middle = statistics.median(seconds[name])
-        table.add_row(name, f"{len(found[name])}", f"{middle:.1f}", f"{slow / middle:.2f}", f"{max(peaks[name]):.2f}")
+        middle, peak = statistics.median(seconds[name]), max(peaks[name])
+        table.add_row(name, f"{len(found[name])}", f"{middle:.1f}", f"{slow / middle:.2f}", f"{peak:.2f}")
+        one = {"way": name, "masks": len(found[name]), "seconds": middle, "ratio": slow / middle, "peak_gb": peak}
+        figures.append(one)
     Console().print(table)
+    if out is not None:
+        out.write_text(json.dumps({"figures": figures, "made_with": provenance()}, indent=1) + "\n")
 
 
 def _dead_leaves() -> np.ndarray:

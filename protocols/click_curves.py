@@ -38,7 +38,7 @@ def make(table: ModuleType, settings: Settings) -> TableResult | None:
         result,
         name=NAME,
         title=TITLE,
-        columns=tuple(Column(row.label, row.label, "COCO") for row in measured),
+        columns=tuple(Column(row.label, row.label, result.columns[0].group) for row in measured),
         rows=tuple(Row(column.label, None) for column in result.columns),
         cells=tuple(
             replace(result.cell(row.label, column.key), row=column.label, column=row.label)

@@ -72,7 +72,7 @@ def open_data(name: str, plan: Plan, settings: Settings) -> DataSet:
     Raises:
         MissingData: if it is not there.
     """
-    few = settings.limit is None and plan.data_scale == "micro"
+    few = settings.limit is None and settings.data is None and plan.data_scale == "micro"
     data = open_instance_set(name, plan, replace(settings, limit=MICRO_IMAGES) if few else settings)
     return replace(data, words=f"the first {MICRO_IMAGES} images, --limit N asks about N") if few else data
 
@@ -152,7 +152,7 @@ def footnotes(measured: Measured) -> Iterator[str]:
 
 def notes_on_answers(measured: Measured) -> Iterator[str]:
     """Say what was asked, and which models could not follow the rule."""
-    name, counts = measured.data.name.upper(), _counted(measured)
+    name, counts = measured.data.label, _counted(measured)
     for run, records in list(zip(measured.runs.values(), counts.values(), strict=True))[:1]:
         objects, images = records["annotation_id"].nunique(), len(run[0].image_ids)
         yield f"{name}: {objects:,} objects in {images:,} images, {measured.data.chosen.most_clicks} clicks each"
@@ -165,8 +165,11 @@ def notes_on_answers(measured: Measured) -> Iterator[str]:
 
 
 def _counted(measured: Measured) -> dict[str, pd.DataFrame]:
-    """Return the records that count, by row."""
-    return {row: counted(of_seed[0].records, measured.data.chosen) for row, of_seed in measured.runs.items()}
+    """Return the records that count, by row, or by model where the data are the user's own and rows are models."""
+    names = {row.label: row.model or row.label for row in measured.plan.rows} if measured.data.title else {}
+    return {
+        names.get(row, row): counted(of_seed[0].records, measured.data.chosen) for row, of_seed in measured.runs.items()
+    }
 
 
 def _failed(records: pd.DataFrame) -> float:

@@ -16,7 +16,7 @@ class DataSet:
     """A data set, opened, and the images that are asked."""
 
     name: str
-    """coco, imagenet, ..."""
+    """coco, imagenet, ...; of data of the user's own, whose format they have."""
     source: Any
     """What its reader in bench.data returned."""
     sha256: str
@@ -33,6 +33,8 @@ class DataSet:
     """The choices of the protocol; None for tables whose evaluators leave none."""
     boxes: Detections | None = None
     """What a detector found, for tables that start from it."""
+    title: str = ""
+    """What reports call data of the user's own; empty for published sets and dead leaves."""
     words: str = ""
     """What a reader must know of these data."""
 
@@ -41,6 +43,11 @@ class DataSet:
         """Return the choices of the protocol, for tables that have some."""
         assert self.axes is not None
         return self.axes
+
+    @property
+    def label(self) -> str:
+        """Return what reports call it."""
+        return self.title or self.name.upper()
 
     @property
     def whole(self) -> bool:

@@ -128,6 +128,7 @@ def make_plan(table: ModuleType, settings: Settings) -> Plan:
     world = (_each_scale if of(table, "MIXED") else _one_scale)(table, registry, settings)
     of_row = {card.paper_row: card for card in reversed(cards.values()) if card.scale in (world.models, "any")}
     labels = [str(label) for label in paper_table(table.NAME).index]
+    note = of(table, "note") if settings.data is None else _nothing
     wanted = [_named(table, name, cards, labels, of_row, world, settings) for name in settings.models]
     _check_checkpoints(table, cards, wanted, world, settings)
     rows: list[Row] = []
@@ -137,11 +138,11 @@ def make_plan(table: ModuleType, settings: Settings) -> Plan:
         card = of_row.get(label)
         missing = _missing(table, registry, label, card, wanted, settings)
         if card is None or missing:
-            rows.append(Row(label, None, note=of(table, "note")(label)))
+            rows.append(Row(label, None, note=note(label)))
             unmeasured[label] = missing or ("quoted", "")
         else:
             subjects.append(Subject(label, card, settings.checkpoints.get(card.name)))
-            rows.append(Row(label, card.name, note=_note(subjects[-1], of(table, "note")(label))))
+            rows.append(Row(label, card.name, note=_note(subjects[-1], note(label))))
     if world.models == "micro" and not wanted:
         for card in [cards[name] for name in of(table, "CONTROLS")]:
             found, why = registry.available(card.name)
@@ -163,7 +164,7 @@ def make_plan(table: ModuleType, settings: Settings) -> Plan:
     return Plan(
         scale=world.data if len(scales) == 1 else "mixed",
         data_scale=world.data,
-        root=settings.data_root if world.data == "paper" and settings.data_root else table.micro_root(),
+        root=_root(table, world, settings),
         world=world.words,
         rows=tuple(rows),
         subjects=tuple(subjects),
@@ -195,7 +196,10 @@ def _one_scale(table: ModuleType, registry: Registry, settings: Settings) -> Wor
 
 def _each_scale(table: ModuleType, registry: Registry, settings: Settings) -> World:
     """Choose data and models apart: a promptable model can be asked about any photo."""
-    root, scale = settings.data_root, settings.scale
+    root, scale, own = settings.data_root, settings.scale, settings.data
+    if own is not None:
+        size, words = _size(table, registry, settings)
+        return World("paper", size, f"data: {own.annotations} in {own.form.upper()}'s format; {words}")
     if scale == "paper" and root is None:
         raise BenchError("--scale paper needs BENCH_DATA, the folder of coco/ and lvis/: set it, or use --scale micro")
     data: Size = "micro"
@@ -206,6 +210,13 @@ def _each_scale(table: ModuleType, registry: Registry, settings: Settings) -> Wo
         data, data_words = "paper", table.WORLDS["paper"]
     size, words = _size(table, registry, settings)
     return World(data, size, f"{data_words}; {words}")
+
+
+def _root(table: ModuleType, world: World, settings: Settings) -> Path:
+    """Return the folder of the data."""
+    if settings.data is not None:
+        return settings.data.images
+    return settings.data_root if world.data == "paper" and settings.data_root else table.micro_root()
 
 
 def _size(table: ModuleType, registry: Registry, settings: Settings) -> tuple[Size, str]:
@@ -288,6 +299,11 @@ def _missing(
         return None
     untrained = card.scale == "micro" and getattr(card, "requires", None) is None
     return ("not trained yet" if untrained else "weights missing"), why
+
+
+def _nothing(label: str) -> str:
+    """Return what a reader must know about the paper's row where none of its numbers is shown."""
+    return ""
 
 
 def _note(subject: Subject, note: str = "") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ Status = Literal[
 
 OVER_IMAGES = "paired over the same images"
 """How rows are compared, usually."""
-OPTIONAL = frozenset({"interval", "pairing", "row_head", "x", "against"})
+OPTIONAL = frozenset({"interval", "pairing", "row_head", "x", "against", "own"})
 """Fields of a `TableResult` that its plain form holds only where they are not as usual."""
 
 
@@ -123,6 +124,17 @@ class TableResult:
     """Places of the rows on a logarithmic axis, for results that are curves; empty: rows are methods."""
     against: str = ""
     """Key of the column that the others are drawn against, for results that are trade-offs."""
+    own: str = ""
+    """Name of data of the user's own, of which no paper has numbers; empty for others."""
+
+    @property
+    def stem(self) -> str:
+        """Return what files of the result are called: its name, with that of the user's own data.
+
+        >>> TableResult("table4", "", "paper", "", False, "", (), (), (), own="my photos, 2").stem
+        'table4-my-photos-2'
+        """
+        return "-".join([self.name, *re.findall(r"[\w.]+", self.own)])
 
     def cell(self, row: str, column: str) -> Cell:
         """Return one cell; every row x column has one."""

@@ -35,12 +35,12 @@ TITLE = "Boundaries, inexact prompts and the pick among three masks"
 DATA_SETS = ("coco",)
 TAKES = OF_INSTANCE_SETS - {"repeats"}
 COLUMNS = (
-    Column("coco_box", "IoU", "box"),
-    Column("coco_boundary", "boundary", "box"),
-    *(Column(f"coco_box{share}", f"±{share} %", "box") for share in SHARES),
-    Column("coco_regret", "regret", "box", less=True),
-    Column("coco_click", "IoU", "click"),
-    *(Column(f"coco_click{share}", f"±{share} %", "click") for share in SHARES),
+    Column("coco_box", "box", "COCO"),
+    Column("coco_boundary", "boundary", "COCO"),
+    *(Column(f"coco_box{share}", f"box ±{share}", "COCO") for share in SHARES),
+    Column("coco_regret", "regret", "COCO", less=True),
+    Column("coco_click", "click", "COCO"),
+    *(Column(f"coco_click{share}", f"click ±{share}", "COCO") for share in SHARES),
 )
 ASKED_WITH = (
     "mask_pick", "refinement", "clicks", "first_click", "truth_raster", "seed", "box_source", "clip_boxes", "precision",
@@ -90,7 +90,7 @@ def comparisons(measured: Measured) -> Iterator[Comparison]:
 
 def footnotes(measured: Measured) -> Iterator[str]:
     """Say what was asked and what the columns are."""
-    axes, name = measured.data.chosen, measured.data.name.upper()
+    axes, name = measured.data.chosen, measured.data.label
     for of_seed in list(measured.runs.values())[:1]:
         objects = counted(of_seed[0].records, axes)["annotation_id"].nunique()
         yield f"{name}: {objects:,} objects in {len(of_seed[0].image_ids):,} images"
@@ -100,7 +100,7 @@ def footnotes(measured: Measured) -> Iterator[str]:
         "wide (Cheng et al. 2021), of the answers to boxes"
     )
     yield (
-        "box ±s %: each side off by up to s % of the box's width or height; click ±s %: off by so much in x and y, "
+        "box ±s: each side off by up to s % of the box's width or height; click ±s: off by so much in x and y, "
         "so that it may leave the object; drawn once for each object, the same for every model"
     )
     yield "regret: IoU of the best of the model's masks by the truth, less that of the one picked, of boxes"

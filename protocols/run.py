@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 
 from bench.data.contents import digest
 from models.cards import resolve
-from models.engine import engine, threads
+from models.engines.float32 import engine, threads
+from models.engines.ladder import products, put_on
+from models.engines.names import STAND_INS
 from models.errors import BenchError
 from protocols.axes import Axes, in_effect
 from protocols.data_set import DataSet
@@ -57,8 +59,11 @@ def ask(questions: Sequence[Question], settings: Settings) -> None:
     for parts in _by_model(questions):
         question, subject, _ = parts[0]
         registry = registry_of(question.table)
-        with engine(exact=of(question.table, "EXACT")) as facts, threads(subject.card.threads):
+        matrices = products(settings.engine) if of(question.table, "EXACT") else engine(exact=False)
+        with matrices as facts, threads(subject.card.threads):
             model = registry.load(subject.model, subject.checkpoint, device=settings.device, trusted=settings.trusted)
+            if settings.engine != "exact" and not put_on(model, settings.engine):
+                settings.say(f"{subject.model} knows one way to compute alone: --engine changes nothing of it")
             for part in parts:
                 part.question.models[part.subject.row] = identity_of(model, settings)
                 part.question.engine.update(facts)
@@ -98,7 +103,7 @@ def _remembering(model: Any, parts: Sequence[_Part], settings: Settings) -> Any:
     folder = settings.embeddings if model.checkpoint_sha256 else None
     if len(parts) == 1 and folder is None:
         return model
-    code = code_digest({type(model).__module__, *registry_of(table).modules(model.name)})
+    code = code_digest({type(model).__module__, *registry_of(table).modules(model.name), *_rung(settings)})
     return embedding_once(model, table.IMAGES_A_SHARD, folder, f"{identity_of(model, settings)} {code}")
 
 
@@ -109,7 +114,12 @@ def identity_of(model: Any, settings: Settings) -> dict[str, Any]:
         "checkpoint_sha256": model.checkpoint_sha256,
         "custom": model.custom,
         "device": settings.device,
-    }
+    } | ({} if settings.engine == "exact" else {"engine": settings.engine})
+
+
+def _rung(settings: Settings) -> tuple[str, ...]:
+    """Return the module of the engine that was asked for, none for the exact one, whose code is the models' own."""
+    return (STAND_INS[settings.engine],) if settings.engine in STAND_INS else ()
 
 
 def run_model(model: Any, asked: Sequence[tuple[ModuleType, DataSet]], settings: Settings) -> list[CellRun | Refused]:
@@ -130,7 +140,7 @@ def run_model(model: Any, asked: Sequence[tuple[ModuleType, DataSet]], settings:
             continue
         if run.resumed:
             images = f"{run.resumed:,} of {len(data.asked.images):,} images"
-            settings.say(f"{model.name} on {data.name}: {images} from run {run.fingerprint}")
+            settings.say(f"{model.name} on {data.title or data.name}: {images} from run {run.fingerprint}")
         if not run.image_ids:
             raise BenchError(f"no photo could be read: {next(iter(run.skipped.values()))}")
     return runs
@@ -147,6 +157,7 @@ def _job(model: Any, table: ModuleType, data: DataSet, settings: Settings) -> Jo
         table.ASK.partition(":")[0],
         type(getattr(model, "segmenter", model)).__module__,
         *registry_of(table).modules(model.name),
+        *_rung(settings),
     }
     identity = {
         "protocol": table.NAME,
@@ -162,5 +173,5 @@ def _job(model: Any, table: ModuleType, data: DataSet, settings: Settings) -> Jo
         asked=data.asked,
         make=partial(resolve(table.ASK), model, data),
         at_once=table.IMAGES_A_SHARD,
-        description=f"{model.name} on {data.name}",
+        description=f"{model.name} on {data.title or data.name}",
     )

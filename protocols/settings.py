@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.data.contents import Progress
+from bench.data.own import OwnData
 from bench.store import RunStore
 from bench.store.bounded import BoundedFolder
+from models.engines.names import Engine
 from protocols.axes import PAPER, Axes
 from protocols.training_records import RECORDS
 
@@ -38,10 +40,16 @@ class Settings:
     """Images of each data set; None for all."""
     device: str = "cpu"
     """Where models run."""
+    engine: Engine = "exact"
+    """How networks of this project compute, see `models.engines`."""
     embeddings: BoundedFolder | None = None
     """Where embeddings of images are kept for later runs; None for nowhere."""
     data_root: Path | None = None
     """BENCH_DATA."""
+    data: OwnData | None = None
+    """Data of the user's own in place of the published sets."""
+    boxes: Path | None = None
+    """A detector's boxes for them; None for jittered truths."""
     say: Callable[[str], None] = print
     """Told in one line what is skipped or resumed."""
     command: str = ""

@@ -7,13 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from types import ModuleType
 
+from bench.data.own import OwnData
 from bench.processes import this_process
+from models.engines.names import ENGINES
 from models.errors import BenchError, MissingData
 from protocols.axes import NOT_PUBLISHED, departures
 from protocols.chosen import for_table, shown
 from protocols.data_set import DataSet
 from protocols.defaults import of
 from protocols.measured import Measured
+from protocols.own_data import of_own_data
 from protocols.paper import paper_value
 from protocols.plan import Plan, make_plan
 from protocols.results import Cell, Column, Comparison, TableResult
@@ -54,14 +57,16 @@ def _prepare(table: ModuleType, settings: Settings) -> _Prepared:
     Raises:
         BenchError: if no data set is there, or axes contradict each other.
     """
-    own = for_table(table, settings)
-    columns = asked_columns(table, replace(own, preset=settings.preset))
+    of_table = for_table(table, settings)
+    columns = asked_columns(table, replace(of_table, preset=settings.preset))
+    if settings.data is not None:
+        columns = _own_columns(table, columns, settings.data, settings.preset)
     plan = make_plan(table, settings)
     data: dict[str, DataSet] = {}
     absent: dict[str, str] = {}
     for name in dict.fromkeys(data_set_of(table, column.key) for column in columns):
         try:
-            data[name] = table.open_data(name, plan, own)
+            data[name] = table.open_data(name, plan, of_table)
         except MissingData as error:
             absent[name] = str(error)
     if not data:
@@ -69,7 +74,7 @@ def _prepare(table: ModuleType, settings: Settings) -> _Prepared:
     words = dict.fromkeys(one.words for one in data.values() if one.words)
     plan = replace(plan, world="; ".join((plan.world, *words)))
     settings.say(f"{table.NAME}: {plan.world}")
-    return _Prepared(Question(table, plan, data), columns, absent, own)
+    return _Prepared(Question(table, plan, data), columns, absent, of_table)
 
 
 def data_set_of(table: ModuleType, column: str) -> str:
@@ -100,6 +105,21 @@ def asked_columns(table: ModuleType, settings: Settings) -> tuple[Column, ...]:
     )
 
 
+def _own_columns(table: ModuleType, columns: Sequence[Column], own: OwnData, preset: str) -> tuple[Column, ...]:
+    """Return the columns about a format, as those of the user's own data, which no paper's column is like.
+
+    Raises:
+        BenchError: if the preset's evaluator has none.
+    """
+    found = [column for column in columns if data_set_of(table, column.key) == own.form]
+    if not found:
+        raise BenchError(
+            f"preset '{preset}' has no column of {table.NAME} about data in {own.form.upper()}'s format: choose "
+            "another preset"
+        )
+    return tuple(replace(column, group=own.name, apart="") for column in found)
+
+
 def _assemble(prepared: _Prepared, settings: Settings) -> TableResult:
     """Score what was asked and fill the table."""
     question, columns = prepared.question, prepared.columns
@@ -119,13 +139,13 @@ def _assemble(prepared: _Prepared, settings: Settings) -> TableResult:
         )
     published = all(one.published for one in data.values()) and not prepared.absent
     named = len(data) > 1 or bool(prepared.absent)
-    extent = ", ".join(f"{name.upper()}: {one.extent}" if named else one.extent for name, one in data.items())
-    return TableResult(
+    extent = ", ".join(f"{one.label}: {one.extent}" if named else one.extent for name, one in data.items())
+    result = TableResult(
         name=table.NAME,
         title=table.TITLE,
         scale=plan.scale,
         world=f"{plan.world} ({extent})",
-        comparable=plan.scale == "paper" and published and settings.axes.exact,
+        comparable=plan.scale == "paper" and published and settings.axes.exact and settings.engine != "fast",
         preset=settings.preset if "preset" in table.TAKES else "",
         columns=columns,
         rows=plan.rows,
@@ -136,6 +156,7 @@ def _assemble(prepared: _Prepared, settings: Settings) -> TableResult:
         provenance={**settings.provenance, **_facts(question, settings)},
         pairing=of(table, "pairing")(next(iter(found.values()))),
     )
+    return result if settings.data is None else of_own_data(result, settings.data.name, settings.models)
 
 
 def _facts(question: Question, settings: Settings) -> dict[str, object]:
@@ -149,7 +170,9 @@ def _facts(question: Question, settings: Settings) -> dict[str, object]:
     }
     facts: dict[str, object] = {
         "models": question.models,
-        "data": {name: {"sha256": one.sha256, "images": len(one.asked.images)} for name, one in data.items()},
+        "data": {
+            one.title or name: {"sha256": one.sha256, "images": len(one.asked.images)} for name, one in data.items()
+        },
         "runs": runs,
     }
     if "preset" in question.table.TAKES:
@@ -209,9 +232,14 @@ def _footnotes(
         yield f"limited run: {table.LIMITED.format(settings.limit)}"
     if not settings.axes.exact:
         yield f"{settings.axes.precision}: for exploration, not to be compared with a paper"
+    if settings.engine != "exact":
+        yield f"{settings.engine} engine: {ENGINES[settings.engine]}" + (
+            "; for exploration, not to be compared with a paper" if settings.engine == "fast" else ""
+        )
     if "preset" in table.TAKES:
         yield from (words for name, words in NOT_PUBLISHED.items() if settings.preset.partition(",")[0] == name)
-    if len(columns) < len(table.COLUMNS) and settings.axes.columns and "columns" not in settings.named:
+    chosen = settings.axes.columns and "columns" not in settings.named
+    if settings.data is None and chosen and len(columns) < len(table.COLUMNS):
         yield f"{settings.preset} has these columns alone: its evaluator measures no others of this table"
     for apart in dict.fromkeys(column.apart for column in columns if column.apart):
         which = ", ".join(f"{column.group} {column.label}" for column in columns if column.apart == apart)

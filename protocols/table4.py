@@ -146,7 +146,7 @@ def comparisons(measured: Measured) -> Iterator[Comparison]:
 
 def footnotes(measured: Measured) -> Iterator[str]:
     """Say how many annotations were asked, and what the mean would be with the crowds or without them."""
-    axes, name = measured.data.chosen, measured.data.name.upper()
+    axes, name = measured.data.chosen, measured.data.label
     for run in [of_seed[0] for of_seed in measured.runs.values()][:1]:
         asked = run.records["annotation_id"].nunique()
         crowds = run.records[run.records["iscrowd"]]["annotation_id"].nunique()

@@ -19,7 +19,8 @@ from bench.metrics.interval import Interval
 from protocols.axes import Axes, most_detections
 from protocols.comparisons import over_images
 from protocols.data_set import DataSet
-from protocols.instance_sets import TAKES, WORLDS, data_notes, open_instance_set
+from protocols.instance_sets import TAKES as ALWAYS_TAKES
+from protocols.instance_sets import WORLDS, data_notes, open_instance_set
 from protocols.measured import Measured
 from protocols.plan import Plan
 from protocols.prompts.box_files import write_recorded_boxes
@@ -28,12 +29,13 @@ from protocols.results import Column, Comparison
 from protocols.scores import CellRun, Scores
 from protocols.settings import Settings
 
-__all__ = ["TAKES", "WORLDS", "micro_root"]
+__all__ = ["WORLDS", "micro_root"]
 
 # What these settings mean is said in protocols.tables.Table.
 NAME = "table5"
 VERSION = 2
 TITLE = "Zero-shot instance segmentation from detected boxes, mask AP (Table 5)"
+TAKES = ALWAYS_TAKES | {"boxes"}
 DATA_SETS = ("coco", "lvis")
 METRICS = {"ap": "AP", "ap_s": "AP_S", "ap_m": "AP_M", "ap_l": "AP_L"}
 COLUMNS = tuple(
@@ -86,9 +88,11 @@ def open_data(name: str, plan: Plan, settings: Settings) -> DataSet:
         words = f"boxes: {write_recorded_boxes(plan.root) or 'see below'}"
     data = open_instance_set(name, plan, settings)
     path = plan.root / BOX_SETS[f"{name}-boxes"].file
-    if path.is_file():
+    if settings.boxes is not None:
+        boxes = open_detections(settings.boxes, "mend it, it must be a COCO results file")
+    elif settings.data is None and path.is_file():
         boxes = open_detections(path)
-    elif is_published_set(data.source):
+    elif settings.data is None and is_published_set(data.source):
         own = f"or make it with `bench detect vitdet-h --data {name}`"
         raise missing(path, plan.root, (BOX_SETS[f"{name}-boxes"].download,), or_else=own)
     else:
@@ -147,7 +151,7 @@ def comparisons(measured: Measured) -> Iterator[Comparison]:
 
 def footnotes(measured: Measured) -> Iterator[str]:
     """Say how many detections were asked, at most how many of an image, and whose they are."""
-    data, name = measured.data, measured.data.name.upper()
+    data, name = measured.data, measured.data.label
     most = most_detections(data.name, data.chosen)
     for run in [of_seed[0] for of_seed in measured.runs.values()][:1]:
         asked = f"{len(run.records):,} boxes in {len(run.image_ids):,} images"

@@ -72,7 +72,8 @@ def to_html(result: TableResult, frame: pd.DataFrame, svg: bytes, siblings: tupl
     return environment.get_template("report.html.j2").render(
         result=result,
         word=wording.measured_word(result),
-        caution="" if result.comparable else wording.CAUTION,
+        caution=wording.caution(result),
+        place=wording.place(result),
         groups=_groups(result, result.columns),
         paired_groups=_groups(result, found.columns),
         rows=_rows(result, frame),

@@ -99,11 +99,16 @@ def _cells(result: TableResult, frame: pd.DataFrame) -> str:
     if frame["outside"].any():
         caption += f" {wording.OUTSIDE}: the paper's number lies outside that interval."
     head, body, below = _head(result, result.columns), _body(result, frame, word), _below(result, frame)
-    return _environment(f"{result.name}-{result.scale}", caption, head, body, below, len(result.columns))
+    return _environment(_name(result), caption, head, body, below, len(result.columns))
+
+
+def _name(result: TableResult) -> str:
+    return result.stem if result.own else f"{result.name}-{result.scale}"
 
 
 def _caution(result: TableResult) -> str:
-    return "" if result.comparable else rf"\textbf{{{escape(wording.CAUTION)}}} "
+    caution = wording.caution(result)
+    return rf"\textbf{{{escape(caution)}}} " if caution else ""
 
 
 def _head(result: TableResult, columns: Sequence[Column]) -> Iterator[str]:
@@ -176,18 +181,18 @@ def _below(result: TableResult, frame: pd.DataFrame) -> Iterator[str]:
 
 def _comparisons(result: TableResult) -> str:
     found = matrix(result)
-    title = f"Differences of {result.title}, {result.pairing} ({result.scale} scale)"
+    title = f"Differences of {result.title}, {result.pairing} ({wording.place(result)})"
     outcome = "; ".join(f"{verdict}: {count}" for _, verdict, count in found.tally)
     caption = f"{escape(title)}. {_caution(result)}{escape(outcome).capitalize()}."
     word, body = wording.measured_word(result), list[str]()
     for i, pair in enumerate(found.pairs):
         body += [r"\addlinespace"] if i else []
-        body += _pair(pair, word)
+        body += _pair(pair, word, with_paper=wording.has_paper(result))
     head = _head(result, found.columns)
-    return _environment(f"{result.name}-{result.scale}-paired", caption, head, body, (), len(found.columns))
+    return _environment(f"{_name(result)}-paired", caption, head, body, (), len(found.columns))
 
 
-def _pair(pair: Pair, word: str) -> Iterator[str]:
+def _pair(pair: Pair, word: str, *, with_paper: bool) -> Iterator[str]:
     """Yield the lines of a pair: its names on two of them, since together they are too long for one."""
     cells = pair.differences
     margins = [rf"{{\scriptsize {escape(cell.margin)}}}" if cell and cell.margin else "" for cell in cells]
@@ -195,7 +200,8 @@ def _pair(pair: Pair, word: str) -> Iterator[str]:
     verdicts = [rf"\multicolumn{{2}}{{c}}{{\emph{{\scriptsize {escape(text)}}}}}" for text in words]
     papers = [f"{_minus(cell.paper) if cell else ''} & " for cell in cells]
     ours = [f"{_minus(cell.measured) if cell else ''} & {m}" for cell, m in zip(cells, margins, strict=True)]
-    yield rf"{escape(pair.first)} & paper & {' & '.join(papers)} \\"
+    blank = [" & "] * len(cells)
+    yield rf"{escape(pair.first)} & {'paper' if with_paper else ''} & {' & '.join(papers if with_paper else blank)} \\"
     yield rf"\quad $-$ {escape(pair.second)} & {word} & {' & '.join(ours)} \\"
     yield rf" & order & {' & '.join(verdicts)} \\"
 

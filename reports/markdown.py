@@ -49,9 +49,9 @@ def escape(text: str) -> str:
 
 def _world(result: TableResult) -> str:
     preset = f", preset {escape(result.preset)}" if result.preset else ""
-    lines = [f"> **{escape(result.scale)} scale**{preset}: {escape(result.world)}"]
-    if not result.comparable:
-        lines += [">", f"> **{wording.CAUTION}**"]
+    lines = [f"> **{escape(wording.place(result))}**{preset}: {escape(result.world)}"]
+    if caution := wording.caution(result):
+        lines += [">", f"> **{caution}**"]
     return "\n".join(lines)
 
 
@@ -76,7 +76,9 @@ def _group(result: TableResult, frame: pd.DataFrame, columns: Sequence[Column]) 
 def _heads(column: Column, result: TableResult, last: str) -> list[str]:
     """Return the headings of a column: paper, measured and what follows, or if the paper has no such table one."""
     label, word = escape(column.label), wording.measured_word(result)
-    return [f"{label}: paper", word, last] if wording.has_paper(result) else [f"{label}: {word}"]
+    if wording.has_paper(result):
+        return [f"{label}: paper", word, last]
+    return [label if result.own else f"{label}: {word}"]
 
 
 def _cell(line: Line) -> list[str]:

@@ -117,8 +117,8 @@ def _height(result: TableResult, panels: int) -> float:
 
 
 def _small_print(result: TableResult) -> list[str]:
-    setting = textwrap.wrap(f"{result.scale} scale: {result.world}", CHARACTERS)
-    return setting if result.comparable else setting + textwrap.wrap(wording.CAUTION, CHARACTERS)
+    setting = textwrap.wrap(f"{wording.place(result)}: {result.world}", CHARACTERS)
+    return setting + textwrap.wrap(wording.caution(result), CHARACTERS)
 
 
 def _header(figure: Figure, result: TableResult, theme: Theme) -> None:

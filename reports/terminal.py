@@ -88,8 +88,8 @@ def _pieces(result: TableResult, width: int) -> Iterator[RenderableType]:
 def _heading(result: TableResult) -> Iterator[Text]:
     yield Text(result.title, style="bold")
     yield Text(f"{wording.setting(result)}: {result.world}")
-    if not result.comparable:
-        yield Text(wording.CAUTION, style="yellow")
+    if caution := wording.caution(result):
+        yield Text(caution, style="yellow")
 
 
 def _labels(result: TableResult) -> list[Text]:

@@ -117,9 +117,21 @@ def difference(value: float, outside: bool, comparable: bool, percent: bool = Tr
     return signed(value, percent) + (OUTSIDE if outside else "")
 
 
+def caution(result: TableResult) -> str:
+    """Return what a reader must be warned of, nothing where the paper's numbers can be compared with."""
+    if result.comparable:
+        return ""
+    return "Data of the user's own: no paper has numbers of them." if result.own else CAUTION
+
+
+def place(result: TableResult) -> str:
+    """Return where numbers hold: the scale, or the user's own data."""
+    return f"own data ({result.own})" if result.own else f"{result.scale} scale"
+
+
 def setting(result: TableResult) -> str:
-    """Return the scale and, where there are several, the evaluation protocol."""
-    return f"{result.scale} scale" + (f", preset {result.preset}" if result.preset else "")
+    """Return where numbers hold and, where there are several, the evaluation protocol."""
+    return place(result) + (f", preset {result.preset}" if result.preset else "")
 
 
 def verdict_word(verdict: str) -> str:
@@ -142,18 +154,20 @@ def verdict_details(verdict: str) -> str:
 
 def measured_word(result: TableResult) -> str:
     """Return the heading over our numbers: below paper scale its name, lest they pass for others."""
-    return "measured" if result.scale == "paper" else result.scale
+    return "measured" if result.scale == "paper" or result.own else result.scale
 
 
 def has_paper(result: TableResult) -> bool:
-    """Return whether the paper has any number or claim of such a table."""
+    """Return whether the paper has any number or claim of such a table on such data."""
+    if result.own:
+        return False
     printed = [cell.paper for cell in result.cells] + [one.paper for one in result.comparisons]
     return any(value is not None for value in printed)
 
 
 def group_name(result: TableResult, group: str) -> str:
     """Return the heading over a data set's columns: micro data has the format of COCO, not its name."""
-    return group if result.scale == "paper" or not group else f"{group} ({result.scale})"
+    return group if result.scale == "paper" or result.own or not group else f"{group} ({result.scale})"
 
 
 def note_letters(rows: Iterable[Row]) -> dict[str, str]:

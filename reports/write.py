@@ -37,14 +37,15 @@ def write_report(result: TableResult, out: Path) -> list[Path]:
     Raises:
         BenchError: The folder or a file cannot be written.
     """
-    if not re.fullmatch(r"\w[\w.-]*", result.name):
+    if not re.fullmatch(r"\w[\w.-]*", result.stem):
         raise BenchError(f"'{result.name}' cannot be a file name: name the table with letters, digits, '-' and '_'")
     result = tame(result)
     frame = to_frame(result)
     png, svg = pictures(result, frame)
-    siblings = tuple(f"{result.name}.{kind}" for kind in KINDS if kind != "html")
+    numbers = frame.drop(columns=["paper", "difference", "outside"]) if result.own else frame
+    siblings = tuple(f"{result.stem}.{kind}" for kind in KINDS if kind != "html")
     contents: dict[str, str | bytes] = {
-        "csv": frame.to_csv(index=False, lineterminator="\n"),
+        "csv": numbers.to_csv(index=False, lineterminator="\n"),
         "json": json.dumps(plain(result.to_json()), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
         "md": to_markdown(result, frame),
         "tex": to_latex(result, frame),
@@ -53,7 +54,7 @@ def write_report(result: TableResult, out: Path) -> list[Path]:
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
-        return [_write(out / f"{result.name}.{kind}", contents[kind]) for kind in KINDS]
+        return [_write(out / f"{result.stem}.{kind}", contents[kind]) for kind in KINDS]
     except OSError as error:
         raise _refused(out, error.strerror or str(error)) from error
 

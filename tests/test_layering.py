@@ -17,7 +17,14 @@ FRONT_DOOR = ("bench.__main__", "bench.cli", "bench.training")
 """What a user calls, and what trains: it measures what it made as the tables do."""
 MAY_IMPORT = {
     "models": ("models",),
-    "bench": ("bench", "models.errors", "models.files.folders", "models.files.hashes", "models.segmenter"),
+    "bench": (
+        "bench",
+        "models.errors",
+        "models.files.folders",
+        "models.files.hashes",
+        "models.files.transfer",
+        "models.segmenter",
+    ),
     "protocols": ("protocols", "bench", "models"),
     "reports": ("reports", "protocols.results", "models.errors"),
 }

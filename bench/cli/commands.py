@@ -28,6 +28,7 @@ COMMANDS: dict[str, Command] = {
     "train": Command("bench.cli.train:train", "train a model of the paper, or a micro one"),
     "detect": Command("bench.cli.detect:detect", "find a detector's boxes and masks, for Table 5"),
     "segment": Command("bench.cli.segment:segment", "segment a photo: everything in it, boxes or clicks"),
+    "engines": Command("bench.cli.engines:engines", "how exact and how fast the engines are on this machine"),
     "runs": Command("bench.cli.runs:list_runs", "what was measured before"),
     "probe": Command("bench.cli.probe:probe", "what a pretrained encoder knows: linear and kNN probes"),
 }
@@ -38,6 +39,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "verify": Command("bench.cli.weights:verify_weights", "hash checkpoints again"),
     },
     "data": {
+        "fetch": Command("bench.cli.data:fetch", "download data sets, unpack them and check them"),
         "verify": Command("bench.cli.data:verify", "check data sets: layout, counts, files, hashes"),
         "render": Command("bench.cli.data:render", "draw the dead leaves, the micro scale's data"),
         "cache-features": Command("bench.cli.data:cache_features", "keep what a teacher says of every crop"),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
@@ -14,6 +15,9 @@ from bench.data.dead_leaves import world_root
 from bench.data.dead_leaves.ade20k import ade20k_root
 from bench.data.dead_leaves.detection import detection_root
 from bench.data.dead_leaves.imagenet import imagenet_root
+from bench.data.fetch import announce, downloads_of, instructions, is_there, require_room
+from bench.data.fetch import fetch as fetch_one
+from bench.progress import bytes_progress
 from models.errors import BenchError, printable, unknown_name
 
 
@@ -23,23 +27,77 @@ def verify(
     """Check data sets: layout, counts, image files, and hashes where any were published.
 
     Args:
-        names: coco, lvis, coco-boxes, lvis-boxes, ade20k, imagenet or sa1b.
+        names: coco, lvis, coco-boxes, lvis-boxes, ade20k, imagenet or sa1b; or your own, written
+            coco:ANNOTATIONS.json,IMAGES/ or lvis:ANNOTATIONS.json,IMAGES/ as for `bench run --data`.
         root: Folder of the data sets; $BENCH_DATA if not given.
         as_json: Print what was found as JSON.
     """
-    folder = root or paths.data_root()
-    if folder is None:
-        raise BenchError("no data folder: set BENCH_DATA or give --root; `bench run --scale micro` needs none")
+    anywhere = all(":" in name for name in names)  # data of one's own
+    folder = Path.cwd() if anywhere else _root(root, "; `bench run --scale micro` needs none")
     reports = [data.verify(name, folder) for name in names]
     if as_json:
         print_json(reports)
-    for report in reports if not as_json else []:
-        word = "complete" if report.complete else "usable" if report.ok else "NOT USABLE"
-        print(f"{report.name}: {word}")
-        for line in report.lines:
-            print(f"  {printable(line)}")
+    else:
+        _print(reports)
     if not all(report.ok for report in reports):
         raise SystemExit(1)
+
+
+def fetch(
+    names: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NAME ...")],
+    /,
+    root: Path | None = None,
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+) -> None:
+    """Download data sets, unpack them and check them; the same command goes on where an earlier one was stopped.
+
+    Says first what comes from where, how large it is and what room it needs. Files are checked by sha256 where one is
+    known, archives are unpacked beside their place and moved there when they are whole, and nothing that is there is
+    overwritten. SA-1B and ImageNet are given to people with an account alone: for these it says what to do.
+
+    Args:
+        names: coco, lvis, coco-boxes, lvis-boxes or ade20k; of imagenet and sa1b it says what to do.
+        root: Folder of the data sets; $BENCH_DATA if not given.
+        dry_run: Say what would be downloaded, and download nothing.
+    """
+    if not names:
+        raise BenchError("name the data sets to fetch, e.g. `bench data fetch coco coco-boxes`")
+    folder = _root(root, "")
+    downloads = downloads_of(names)
+    for line in (line for name in dict.fromkeys(names) for line in instructions(name, folder)):
+        print(printable(line))
+    wanted = [download for download in downloads if not is_there(download, folder)]
+    for line in announce(wanted, folder) if wanted else []:
+        print(printable(line))
+    sys.stdout.flush()
+    require_room(wanted, folder)
+    if dry_run:
+        return
+    wrong: list[BenchError] = []
+    for download in downloads:
+        try:
+            fetch_one(download, folder, bytes_progress)
+        except BenchError as error:
+            wrong.append(error)
+    if wrong:
+        raise BenchError("; ".join(map(str, wrong)))
+    verify(tuple(dict.fromkeys(names)), folder)
+
+
+def _root(root: Path | None, hint: str) -> Path:
+    """Return the folder of the data sets."""
+    folder = root or paths.data_root()
+    if folder is None:
+        raise BenchError(f"no data folder: set BENCH_DATA or give --root{hint}")
+    return folder.absolute()
+
+
+def _print(reports: Sequence[data.VerifyReport]) -> None:
+    for report in reports:
+        word = "complete" if report.complete else "usable" if report.ok else "NOT USABLE"
+        print(f"{printable(report.name)}: {word}")
+        for line in report.lines:
+            print(f"  {printable(line)}")
 
 
 WORLDS: dict[str, Callable[[], Path]] = {

@@ -14,7 +14,7 @@ from bench.data.catalog import BOX_SETS
 from bench.data.dead_leaves.detection import detection_root
 from bench.processes import this_process
 from bench.progress import notice
-from models.engine import engine, threads
+from models.engines.float32 import engine, threads
 from models.errors import BenchError, printable
 from models.vitdet import cascades as box_detectors
 from models.vitdet.cascades import DataSet, Engine

@@ -13,12 +13,14 @@ from typing import Annotated
 import tyro
 
 from bench import paths
+from bench.data.own import own_data
 from bench.paths import runs_root
 from bench.processes import this_process
 from bench.progress import images_progress, notice
 from bench.provenance import provenance
 from bench.store import RunStore
 from bench.store.bounded import BoundedFolder
+from models.engines.names import Engine
 from models.errors import BenchError
 from models.files.folders import expanded
 from models.files.trust import vouched_for
@@ -47,7 +49,10 @@ def run(
     seed: int = 0,
     repeats: int | None = None,
     device: str = "cpu",
+    engine: Engine = "exact",
     embeddings: Annotated[float, tyro.conf.arg(metavar="GB")] = 0.0,
+    data: Annotated[str | None, tyro.conf.arg(metavar="FORMAT:FILE.json,FOLDER")] = None,
+    boxes: Path | None = None,
     out: Path = OUT,
     train: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> None:
@@ -73,9 +78,15 @@ def run(
         seed: Of random clicks.
         repeats: Draws of random clicks for each mask, default 1.
         device: Where models run, e.g. cpu or cuda.
+        engine: How networks compute. reference: the published operations one by one. exact: the same numbers but for
+            float rounding, several times as fast. fast: bfloat16, for exploration. `bench engines` compares them.
         embeddings: Keep the embeddings of images in the cache, at most so many GB, and take those that are there: later
             tables, presets and prompts about the same photos then need no image encoder. 4 MiB a photo of a
             full-size model; numbers do not change.
+        data: Ask about data of your own: coco:ANNOTATIONS.json,IMAGES/ or lvis:ANNOTATIONS.json,IMAGES/. The file ends
+            at the first ".json,", so that paths may have blanks and commas. The report calls them by the file's name
+            and compares nothing with a paper.
+        boxes: For table5 on --data: a detector's boxes, a COCO results file; jittered truths if not given.
         out: Folder of the report.
         train: First run the trainings behind the tables again (hours at micro scale).
     """
@@ -90,7 +101,10 @@ def run(
         "seed": seed != 0,
         "repeats": repeats is not None,
         "device": device != "cpu",
+        "engine": engine != "exact",
         "embeddings": embeddings != 0,
+        "data": data is not None,
+        "boxes": boxes is not None,
     }
     if not names:
         raise BenchError(f"name a table to make: {', '.join(tables.names())}")
@@ -111,6 +125,9 @@ def run(
         preset=preset,
         named=tuple(named),
         embeddings=embedding_folder(embeddings),
+        engine=engine,
+        data=None if data is None else own_data(data),
+        boxes=boxes_of(boxes, data),
     )
     if train:
         _train(modules)
@@ -171,6 +188,17 @@ def run_settings(limit: int | None, device: str) -> Settings:
         command=f"python -m bench {shlex.join(sys.argv[1:])}",
         provenance=provenance(),
     )
+
+
+def boxes_of(boxes: Path | None, data: str | None) -> Path | None:
+    """Return the file of boxes about data of the user's own."""
+    if boxes is not None and data is None:
+        raise BenchError(
+            "--boxes is a file about data of your own: give --data too (published boxes are found by name)"
+        )
+    if boxes is not None and not boxes.is_file():
+        raise BenchError(f"there is no file of boxes '{boxes}': check the path")
+    return boxes
 
 
 def checkpoints_of(entries: Sequence[str]) -> dict[str, Path]:

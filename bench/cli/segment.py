@@ -25,7 +25,7 @@ from bench.progress import notice, progress
 from bench.store.disk import write_whole
 from models import zoo
 from models.annotations import Annotation, answer, decode
-from models.engine import engine, threads
+from models.engines.float32 import engine, threads
 from models.errors import BenchError, printable
 from models.everything.segment import DEFAULT, Settings, count_points, segment_everything
 from models.files.trust import vouched_for

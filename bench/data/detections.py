@@ -196,8 +196,14 @@ class Detections:
         return len(self._image_id)
 
 
-def open_detections(path: Path | str) -> Detections:
+def open_detections(
+    path: Path | str, remedy: str = "mend or download it again (bench data verify coco-boxes)"
+) -> Detections:
     """Open a COCO results file: a list of {image_id, category_id, bbox: [x, y, width, height], score}.
+
+    Args:
+        path: the file.
+        remedy: what to do where it is damaged.
 
     Raises:
         BenchError: if the file is absent, cut short or not a list, or if an entry (its position is named)
@@ -206,7 +212,7 @@ def open_detections(path: Path | str) -> Detections:
     path = Path(path)
     if not path.is_file():
         raise BenchError(f"{path} is not there: put a COCO results file there (bench data verify coco-boxes)")
-    source = Source(path, "mend or download it again (bench data verify coco-boxes)")
+    source = Source(path, remedy)
     sha256 = file_sha256(path)
     table, notes = cached_table(f"detections-{sha256[:32]}-v{FORMAT}", lambda target: _build(source, target))
     return Detections(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
@@ -26,7 +26,7 @@ from bench.data.jsonstream import Source
 from bench.data.masks import Segmentation, to_mask
 from bench.data.parsed_cache import cached_table, file_sha256, numbers
 from bench.data.problems import Problem, Tally
-from models.errors import BenchError, unknown_name
+from models.errors import BenchError, MissingData, unknown_name
 
 PHOTOS = "coco"
 """The folder under the data root that holds val2017 and train2017, for both data sets."""
@@ -93,7 +93,7 @@ class Instances:
     """A data set of annotated instances."""
 
     name: str
-    """coco or lvis."""
+    """coco or lvis, or that of a user's own file."""
     annotation_path: Path
     sha256: str
     """Of the annotation file."""
@@ -159,25 +159,48 @@ def _open(published: InstanceSet, form: Format, root: Path) -> Instances:
     if not path.is_file():
         raise missing(path, root, (published.annotations_from, *published.images_from))
     checked = f" (bench data verify {form.name})" if form.name in INSTANCE_SETS else ""
-    source = Source(path, f"download it again{checked}")
+
+    def nothing_there(first: str) -> MissingData:
+        return missing(root / PHOTOS / os.path.dirname(first), root, published.images_from)
+
+    return open_files(form, path, root / PHOTOS, f"download it again{checked}", nothing_there, name=form.name)
+
+
+def open_files(
+    form: Format, path: Path, photos: Path, remedy: str, nothing_there: Callable[[str], MissingData], *, name: str
+) -> Instances:
+    """Open an annotation file, wherever it is.
+
+    Args:
+        form: its format.
+        path: the file.
+        photos: folder of the photos.
+        remedy: what to do where the file is damaged.
+        nothing_there: returns the error for photos none of which is on disk, given the first one's path below `photos`.
+        name: of the data set.
+
+    Raises:
+        BenchError: if the file is damaged or no photo is there.
+    """
+    source = Source(path, remedy)
     sha256 = file_sha256(path)
     columns, notes = cached_table(
         f"{form.name}-{sha256[:32]}-v{annotation_index.FORMAT}",
         lambda table: annotation_index.build(source, form, table),
     )
-    present = _on_disk(root / PHOTOS, [file for _, file, *_ in notes["images"]])
+    present = _on_disk(photos, [file for _, file, *_ in notes["images"]])
     if notes["images"] and not any(present):
-        raise missing(root / PHOTOS / os.path.dirname(notes["images"][0][1]), root, published.images_from)
+        raise nothing_there(notes["images"][0][1])
     listed = list(zip(notes["images"], present, strict=True))
     tally = Tally()
     tally.add(NOT_ON_DISK, (id_ for (id_, *_), there in listed if not there))
     found = tuple(Problem(kind, count, tuple(examples)) for kind, count, examples in notes["problems"])
     return Instances(
-        name=form.name,
+        name=name,
         annotation_path=path,
         sha256=sha256,
         images=tuple(
-            ImageInfo(id_, Path(f"{root}/{PHOTOS}/{file}"), height, width, tuple(absent), tuple(partial))
+            ImageInfo(id_, Path(f"{photos}/{file}"), height, width, tuple(absent), tuple(partial))
             for (id_, file, height, width, absent, partial), there in listed
             if there
         ),

@@ -15,6 +15,7 @@ from bench.data.detections import NO_MASKS, Detections, open_detections
 from bench.data.imagenet import CLASSES, open_imagenet
 from bench.data.images import image_size
 from bench.data.instances import NOT_ON_DISK, ImageInfo, Instances, open_instances
+from bench.data.own import OwnData, open_own, own_data
 from bench.data.sa1b import EXTENSIONS, BrokenSample, decode_sample
 from bench.data.tars import COMPRESSED, Shard, open_shards, tars_in
 from models.errors import BenchError, refused, unknown_name
@@ -42,14 +43,17 @@ def verify(name: str, root: Path | str) -> VerifyReport:
     """Check one data set under `root`: layout, counts, image files, and hashes where any were published.
 
     Args:
-        name: coco, lvis, coco-boxes, lvis-boxes, ade20k, imagenet or sa1b.
-        root: the data root.
+        name: coco, lvis, coco-boxes, lvis-boxes, ade20k, imagenet or sa1b, or one's own, see `bench.data.own.own_data`.
+        root: the data root; one's own data may be elsewhere.
 
     Raises:
         BenchError: if there is no such data set; what is wrong with the data is in the report.
     """
     root = Path(root)
+    own = own_data(name) if ":" in name else None
     try:
+        if own is not None:
+            return _verify_own(own)
         if name in INSTANCE_SETS:
             return _verify_instances(INSTANCE_SETS[name], root)
         if name in BOX_SETS:
@@ -93,6 +97,25 @@ def _verify_instances(published: InstanceSet, root: Path) -> VerifyReport:
         *(f"note: {problem}" for problem in instances.problems if problem.kind != NOT_ON_DISK),
     ]
     return VerifyReport(published.name, tuple(lines), ok=not broken and not absent, complete=complete)
+
+
+def _verify_own(own: OwnData) -> VerifyReport:
+    try:
+        instances = open_own(own)
+    except BenchError as error:
+        return VerifyReport(own.name, (str(error),), ok=False, complete=False)
+    absent = [problem for problem in instances.problems if problem.kind == NOT_ON_DISK]
+    listed = len(instances.images) + sum(problem.count for problem in absent)
+    broken = _broken_images(instances.images)
+    lines = (
+        f"{own.annotations}: sha256 {instances.sha256}, data of your own, of which no paper has numbers",
+        f"{listed:,} images, {instances.n_annotations:,} annotations, {len(instances.categories):,} categories",
+        f"{len(instances.images):,} of {listed:,} listed images are in {own.images}",
+        *(f"{problem}: put them there, or take them out of the file" for problem in absent),
+        *broken,
+        *(f"note: {problem}" for problem in instances.problems if problem not in absent),
+    )
+    return VerifyReport(own.name, lines, ok=not broken and not absent, complete=False)
 
 
 def _extent(instances: Instances, published: InstanceSet, complete: bool) -> str:

@@ -21,7 +21,7 @@ from bench.training.runs import RUNS, TrainingRun
 from models import zoo
 from models.checkpoints import sha256_of
 from models.classifier.network import Classifier
-from models.engine import exact_engine
+from models.engines.float32 import exact_engine
 from models.errors import BenchError, unknown_name
 from models.preprocessing import normalise
 from models.sam.image_encoder import ImageEncoder

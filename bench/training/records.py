@@ -26,7 +26,7 @@ from models import zoo
 from models.cards import resolve
 from models.classifier.network import evaluate_classifier
 from models.classifier.probes import explained_variance, frozen_features, knn_probe, linear_probe, load_encoder
-from models.engine import exact_engine, threads
+from models.engines.float32 import exact_engine, threads
 from models.errors import BenchError
 from models.training.loop import Visit
 from models.training.recipes import ClassifyRecipe

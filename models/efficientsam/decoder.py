@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.attention import pieces, prompts_at_once
 from models.efficientsam.transformer import Mlp, TwoWayTransformer
+from models.sam.transformer import ImageSide
 
 _MULTIMASK = 3
 """Masks of an ambiguous answer; a token before them gives the single mask."""
@@ -64,7 +66,19 @@ class MaskDecoder(nn.Module):
         batch, count = prompts.shape[:2]
         output = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([output.expand(batch, count, -1, -1), prompts], 2)
-        tokens, image = self.transformer(tokens, image, image_pe)
+        side = self.transformer.image_side(image, image_pe)
+        answers = [
+            self._answer(tokens[:, part], image, image_pe, side, multimask=multimask)
+            for part in prompts_at_once(image, count)
+        ]
+        logits, predicted_iou = (torch.cat(parts, 1) for parts in zip(*answers, strict=True))
+        return logits, predicted_iou
+
+    def _answer(
+        self, tokens: Tensor, image: Tensor, image_pe: Tensor, side: ImageSide | None, *, multimask: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Answer tokens [B, P, T, C] of a few prompts; see `forward`."""
+        tokens, image = self.transformer(tokens, image, image_pe, side)
         wanted = slice(1, None) if multimask else slice(0, 1)
         masks = range(len(self.output_hypernetworks_mlps))[wanted]
         kernels = torch.stack([self.output_hypernetworks_mlps[m](tokens[:, :, 1 + m]) for m in masks], -1)
@@ -81,9 +95,11 @@ class MaskDecoder(nn.Module):
         batch, prompts, _, count = kernels.shape
         first, second = (layer[0] for layer in self.final_output_upscaling_layers)  # type: ignore[index]
         norm = self.final_output_upscaling_layers[0][1]  # type: ignore[index]
-        fine = F.gelu(_normalise(_fourfold(image.flatten(0, 1), first), norm))
-        finer = F.gelu(_fourfold(fine, second)).flatten(1, -2)  # [B P, N * 4 * 4, c]
-        logits = torch.bmm(finer, kernels.flatten(0, 1)).view(batch * prompts, side, side, 2, 2, 2, 2, count)
+        fine = _normalise(_fourfold(image.flatten(0, 1), first), norm)  # [B P, N, 4, c]
+        kernels = kernels.flatten(0, 1)
+        finer = (F.gelu(_fourfold(F.gelu(piece), second)).flatten(1, -2) for piece in pieces(fine))
+        logits = torch.cat([torch.bmm(pixels, kernels) for pixels in finer], 1)  # [B P, N * 4 * 4, M]
+        logits = logits.view(batch * prompts, side, side, 2, 2, 2, 2, count)
         # [B P, y, x, y', x', y'', x'', M] -> [B P, M, y, y', y'', x, x', x'']
         return logits.permute(0, 7, 1, 3, 5, 2, 4, 6).reshape(batch, prompts, count, 4 * side, 4 * side)
 

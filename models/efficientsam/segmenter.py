@@ -23,8 +23,6 @@ PIXEL_MEAN = (0.485, 0.456, 0.406)
 """Mean of ImageNet, RGB, on the scale 0..1."""
 PIXEL_STD = (0.229, 0.224, 0.225)
 """Standard deviation of ImageNet, RGB, on the scale 0..1."""
-_TOKENS_AT_ONCE = 1 << 16
-"""Most image tokens x prompts decoded at once: 16 prompts at 1024 px (on a CPU more is slower)."""
 _MASKS_AT_ONCE = 1 << 24
 """Most pixels of upscaled logits held at once (64 MiB in float32)."""
 
@@ -67,12 +65,7 @@ class EfficientSamSegmenter:
         points = torch.from_numpy(prompts.points) * side / torch.tensor([width, height], dtype=torch.float32)
         labels = torch.from_numpy(prompts.labels).to(self.device)[None]
         features, points = embedding.features[None], points.to(self.device)[None]
-        step = max(1, _TOKENS_AT_ONCE // features[0, 0].numel())
-        parts = [
-            self.network.decode(features, points[:, part], labels[:, part], multimask=multimask)
-            for part in (slice(start, start + step) for start in range(0, len(prompts), step))
-        ]
-        logits, predicted_iou = (torch.cat(tensors, 1) for tensors in zip(*parts, strict=True))
+        logits, predicted_iou = self.network.decode(features, points, labels, multimask=multimask)
         if not (torch.isfinite(logits).all() & torch.isfinite(predicted_iou).all()):  # one wait for a GPU, not two
             raise BenchError(
                 f"model '{self.name}' answered with NaN or infinite mask logits: its weights are damaged "

@@ -16,7 +16,7 @@ import itertools
 
 from torch import Tensor, nn
 
-from models.sam.transformer import Attention
+from models.sam.transformer import Attention, ImageSide
 
 
 class Mlp(nn.Module):
@@ -53,17 +53,27 @@ class TwoWayTransformer(nn.Module):
         self.final_attn_token_to_image = Attention(embedding_dim, num_heads, downsample_rate=2)
         self.norm_final_attn = nn.LayerNorm(embedding_dim)
 
-    def forward(self, tokens: Tensor, image: Tensor, image_pe: Tensor) -> tuple[Tensor, Tensor]:
+    def image_side(self, image: Tensor, image_pe: Tensor) -> ImageSide | None:
+        """Return what prompts share of an image [B, 1, N, C]; None for images of their own, [B, P, N, C]."""
+        first: TwoWayLayer = self.layers[0]  # type: ignore[assignment]
+        return first.image_side(image, image_pe)
+
+    def forward(
+        self, tokens: Tensor, image: Tensor, image_pe: Tensor, side: ImageSide | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return the updated tokens [B, P, T, C] and the updated image [B, P, N, C].
 
         Args:
             tokens: [B, P, T, C].
-            image: [B, 1, N, C], shared by the prompts.
+            image: [B, 1, N, C], shared by the prompts, or [B, P, N, C].
             image_pe: [N, C].
+            side: `image_side` of the image, where more prompts than these share it.
         """
         token_pe = tokens
+        side = side or self.image_side(image, image_pe)
         for layer in self.layers:
-            tokens, image = layer(tokens, image, token_pe, image_pe)
+            tokens, image = layer(tokens, image, token_pe, image_pe, side)
+            side = None  # from now on each prompt has an image of its own
         attended = self.final_attn_token_to_image.tokens_to_image(tokens + token_pe, image + image_pe, image)
         return self.norm_final_attn(tokens + attended), image
 
@@ -83,13 +93,22 @@ class TwoWayLayer(nn.Module):
         self.norm4 = nn.LayerNorm(width)
         self.cross_attn_image_to_token = Attention(width, heads, downsample_rate=2)
 
-    def forward(self, tokens: Tensor, image: Tensor, token_pe: Tensor, image_pe: Tensor) -> tuple[Tensor, Tensor]:
-        """Update the tokens [B, P, T, C] and the image [B, 1 or P, N, C]."""
+    def image_side(self, image: Tensor, image_pe: Tensor) -> ImageSide | None:
+        """See `TwoWayTransformer.image_side`."""
+        if image.shape[1] != 1:
+            return None
+        located = image + image_pe
+        return ImageSide(located, *self.cross_attn_token_to_image.keys_values(located, image))
+
+    def forward(
+        self, tokens: Tensor, image: Tensor, token_pe: Tensor, image_pe: Tensor, side: ImageSide | None
+    ) -> tuple[Tensor, Tensor]:
+        """Update the tokens [B, P, T, C] and the image [B, P, N, C], or [B, 1, N, C] with its `side`."""
         if not self.first:
             tokens = tokens + token_pe
         tokens = self.norm1(tokens + self.self_attn(tokens, tokens, None))
-        located = image + image_pe
-        tokens = tokens + self.cross_attn_token_to_image.tokens_to_image(tokens + token_pe, located, image)
+        located = image + image_pe if side is None else side.located
+        tokens = tokens + self.cross_attn_token_to_image.tokens_to_image(tokens + token_pe, located, image, side)
         tokens = self.norm2(tokens)
         tokens = self.norm3(tokens + self.mlp(tokens))
         image = self.cross_attn_image_to_token.image_to_tokens(image, located, tokens + token_pe, tokens, None)

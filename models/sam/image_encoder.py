@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.attention import attention_in_blocks, blocks_pay
 from models.sam.layers import ChannelNorm, FeedForward
 
 _BIAS_BUDGET = 1 << 24
-"""Most elements of an attention bias held at once when no gradient is needed (64 MiB in float32)."""
+"""Most elements of a bias held at once when no gradient is needed and blocks do not pay (64 MiB in float32)."""
 
 
 class ImageEncoder(nn.Module):
@@ -150,23 +151,29 @@ class WindowAttention(nn.Module):
         return self.proj(mixed[:, :height, :width])  # type: ignore[no-any-return]
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Attend over [W, heads, side * side, d], in slices of the heads so that the bias stays small."""
+        """Attend over [W, heads, side * side, d]."""
         if not self.relative_positions:
             return F.scaled_dot_product_attention(q, k, v)
+        if blocks_pay(q.flatten(0, 1)):
+            rows, columns = (bias.flatten(0, 1).flatten(1, 2) for bias in self.biases(q))
+            queries, keys, values = (x.flatten(0, 1) for x in (q, k, v))
+            mixed = attention_in_blocks(queries, keys, values, rows, columns)
+            return mixed.unflatten(0, q.shape[:2])  # type: ignore[no-any-return]
         per_head = q.shape[0] * q.shape[2] * q.shape[2]
         step = self.heads if torch.is_grad_enabled() else max(1, _BIAS_BUDGET // per_head)
-        by_row, by_column = self.rel_pos_h[self.offset], self.rel_pos_w[self.offset]  # [side, side, d]
         parts = [
-            F.scaled_dot_product_attention(
-                q[:, part], k[:, part], v[:, part], attn_mask=self._bias(q[:, part], by_row, by_column)
-            )
+            F.scaled_dot_product_attention(q[:, part], k[:, part], v[:, part], attn_mask=self.bias(q[:, part]))
             for part in (slice(start, start + step) for start in range(0, self.heads, step))
         ]
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
-    def _bias(self, q: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
+    def bias(self, q: Tensor) -> Tensor:
         """Return the bias [W, heads, side * side, side * side] of queries [W, heads, side * side, d]."""
-        grid = q.unflatten(2, (self.side, self.side))  # [W, heads, side, side, d]
-        rows = torch.einsum("nhyxd,ykd->nhyxk", grid, by_row)
-        columns = torch.einsum("nhyxd,xkd->nhyxk", grid, by_column)
+        rows, columns = self.biases(q)
         return (rows[..., :, None] + columns[..., None, :]).flatten(4).flatten(2, 3)
+
+    def biases(self, q: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the biases [W, heads, side, side, side] of queries for each row and for each column of keys."""
+        grid = q.unflatten(2, (self.side, self.side))  # [W, heads, side, side, d]
+        by_row, by_column = self.rel_pos_h[self.offset], self.rel_pos_w[self.offset]  # [side, side, d]
+        return torch.einsum("nhyxd,ykd->nhyxk", grid, by_row), torch.einsum("nhyxd,xkd->nhyxk", grid, by_column)

@@ -11,12 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.attention import pieces, prompts_at_once
 from models.sam.layers import ChannelNorm
-from models.sam.transformer import TwoWayTransformer
-
-_PATCHES_AT_ONCE = 4096
-"""Patches upscaled at once: few enough for the allocator to reuse the memory without new page faults
-(1 thread, 8 prompts at 1024 px: 350 ms all at once, 222 ms prompt by prompt)."""
+from models.sam.transformer import ImageSide, TwoWayTransformer
 
 
 class MaskDecoder(nn.Module):
@@ -76,7 +73,33 @@ class MaskDecoder(nn.Module):
         tokens = torch.cat([output.expand(batch, count, -1, -1), prompts], 2)
         if keep is not None:
             keep = F.pad(keep, (len(output), 0), value=True)
-        tokens, image = self.transformer(tokens, image, image_pe, keep)
+        side = self.transformer.image_side(image, image_pe)
+        answers = [
+            self._answer(
+                tokens[:, part],
+                image if image.shape[1] == 1 else image[:, part],
+                image_pe,
+                None if keep is None else keep[:, part],
+                side,
+                multimask=multimask,
+            )
+            for part in prompts_at_once(image, count)
+        ]
+        logits, predicted_iou = (torch.cat(parts, 1) for parts in zip(*answers, strict=True))
+        return logits, predicted_iou
+
+    def _answer(
+        self,
+        tokens: Tensor,
+        image: Tensor,
+        image_pe: Tensor,
+        keep: Tensor | None,
+        side: ImageSide | None,
+        *,
+        multimask: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Answer tokens [B, P, T, C] of a few prompts; see `forward`."""
+        tokens, image = self.transformer(tokens, image, image_pe, keep, side)
         wanted = slice(1, None) if multimask else slice(0, 1)
         kernels = [mlp(tokens[:, :, 1 + index]) for index, mlp in enumerate(self.output_hypernetworks_mlps)]
         predicted_iou = self.iou_prediction_head(tokens[:, :, 0])[..., wanted]
@@ -90,10 +113,8 @@ class MaskDecoder(nn.Module):
         """
         batch, prompts, patches, _ = image.shape
         side, count = round(patches**0.5), kernels.shape[-1]
-        image, kernels = image.flatten(0, 1), kernels.flatten(0, 1)
-        step = max(1, _PATCHES_AT_ONCE // patches)
-        parts = zip(image.split(step), kernels.split(step), strict=True)
-        logits = torch.cat([self._upscale(maps, kernel) for maps, kernel in parts])
+        kernels = kernels.flatten(0, 1)
+        logits = torch.cat([self._upscale(piece, kernels) for piece in pieces(image.flatten(0, 1))], 1)
         logits = logits.view(batch * prompts, side, side, 2, 2, 2, 2, count)
         # [B P, y, x, y', x', y'', x'', M] -> [B P, M, y, y', y'', x, x', x'']
         return logits.permute(0, 7, 1, 3, 5, 2, 4, 6).reshape(batch, prompts, count, 4 * side, 4 * side)

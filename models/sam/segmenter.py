@@ -19,8 +19,6 @@ PIXEL_MEAN = (123.675, 116.28, 103.53)
 """Mean of ImageNet, RGB, on the scale 0..255."""
 PIXEL_STD = (58.395, 57.12, 57.375)
 """Standard deviation of ImageNet, RGB, on the scale 0..255."""
-_FEATURES_AT_ONCE = 1 << 24
-"""Elements of image features decoded at once, a copy a prompt (64 MiB in float32): 16 prompts at 1024 px."""
 _MASKS_AT_ONCE = 1 << 24
 """Most pixels of upscaled logits held at once (64 MiB in float32)."""
 
@@ -58,12 +56,7 @@ class SamSegmenter:
             masks, (height, width) = 3 if multimask else 1, embedding.features.shape[-2:]
             none = embedding.features.new_zeros(0, masks, 4 * height, 4 * width)
             return Segmentation(none, none[..., 0, 0])
-        step = max(1, _FEATURES_AT_ONCE // embedding.features.numel())
-        answers = [
-            self._decode(embedding, prompts[slice(start, start + step)], multimask)
-            for start in range(0, len(prompts), step)
-        ]
-        logits, predicted_iou = (torch.cat(parts) for parts in zip(*answers, strict=True))
+        logits, predicted_iou = self._decode(embedding, prompts, multimask)
         if not (torch.isfinite(logits).all() & torch.isfinite(predicted_iou).all()):  # one wait for a GPU, not two
             raise BenchError(
                 f"model '{self.name}' answered with NaN or infinite mask logits: its weights are damaged or "
@@ -72,7 +65,7 @@ class SamSegmenter:
         return Segmentation(logits, predicted_iou)
 
     def _decode(self, embedding: Embedding, prompts: Prompts, multimask: bool) -> tuple[Tensor, Tensor]:
-        """Return logits [P, M, h, w] and predicted IoU [P, M] of a few prompts."""
+        """Return logits [P, M, h, w] and predicted IoU [P, M]."""
         inner = resized(embedding.size, self.network.image_size)
         scale = np.array(inner[::-1]) / np.array(embedding.size[::-1])  # float64 (x, y), as published
         points = torch.from_numpy((prompts.points * scale).astype(np.float32)).to(self.device)

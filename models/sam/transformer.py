@@ -9,11 +9,24 @@ prompts share it and [B, P, N, C] once they differ.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.sam.layers import FeedForward
+
+
+class ImageSide(NamedTuple):
+    """What the first layer makes of an image, the same for all prompts about it."""
+
+    located: Tensor
+    """The image with positions, [B, 1, N, C]."""
+    keys: Tensor
+    """[B, heads, N, d]."""
+    values: Tensor
+    """[B, heads, N, d]."""
 
 
 class TwoWayTransformer(nn.Module):
@@ -34,8 +47,18 @@ class TwoWayTransformer(nn.Module):
         self.final_attn_token_to_image = Attention(embedding_dim, num_heads, downsample_rate=2)
         self.norm_final_attn = nn.LayerNorm(embedding_dim)
 
+    def image_side(self, image: Tensor, image_pe: Tensor) -> ImageSide | None:
+        """Return what prompts share of an image [B, 1, N, C]; None for images of their own, [B, P, N, C]."""
+        first: TwoWayLayer = self.layers[0]  # type: ignore[assignment]
+        return first.image_side(image, image_pe)
+
     def forward(
-        self, tokens: Tensor, image: Tensor, image_pe: Tensor, keep: Tensor | None = None
+        self,
+        tokens: Tensor,
+        image: Tensor,
+        image_pe: Tensor,
+        keep: Tensor | None = None,
+        side: ImageSide | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return the updated tokens [B, P, T, C] and the updated image [B, P, N, C].
 
@@ -44,10 +67,13 @@ class TwoWayTransformer(nn.Module):
             image: [B, 1, N, C] shared by the prompts, or [B, P, N, C].
             image_pe: [N, C].
             keep: [B, P, T] bool, False for tokens that nothing may attend to.
+            side: `image_side` of the image, where more prompts than these share it.
         """
         token_pe = tokens
+        side = side or self.image_side(image, image_pe)
         for layer in self.layers:
-            tokens, image = layer(tokens, image, token_pe, image_pe, keep)
+            tokens, image = layer(tokens, image, token_pe, image_pe, keep, side)
+            side = None  # from now on each prompt has an image of its own
         attended = self.final_attn_token_to_image.tokens_to_image(tokens + token_pe, image + image_pe, image)
         return self.norm_final_attn(tokens + attended), image
 
@@ -67,17 +93,30 @@ class TwoWayLayer(nn.Module):
         self.norm4 = nn.LayerNorm(width)
         self.cross_attn_image_to_token = Attention(width, heads, downsample_rate=2)
 
+    def image_side(self, image: Tensor, image_pe: Tensor) -> ImageSide | None:
+        """See `TwoWayTransformer.image_side`."""
+        if image.shape[1] != 1:
+            return None
+        located = image + image_pe
+        return ImageSide(located, *self.cross_attn_token_to_image.keys_values(located, image))
+
     def forward(
-        self, tokens: Tensor, image: Tensor, token_pe: Tensor, image_pe: Tensor, keep: Tensor | None
+        self,
+        tokens: Tensor,
+        image: Tensor,
+        token_pe: Tensor,
+        image_pe: Tensor,
+        keep: Tensor | None,
+        side: ImageSide | None,
     ) -> tuple[Tensor, Tensor]:
-        """Update the tokens [B, P, T, C] and the image [B, 1 or P, N, C]."""
+        """Update the tokens [B, P, T, C] and the image [B, P, N, C], or [B, 1, N, C] with its `side`."""
         if self.first:
             tokens = self.self_attn(tokens, tokens, keep)
         else:
             tokens = tokens + self.self_attn(tokens + token_pe, tokens, keep)
         tokens = self.norm1(tokens)
-        located = image + image_pe
-        tokens = tokens + self.cross_attn_token_to_image.tokens_to_image(tokens + token_pe, located, image)
+        located = image + image_pe if side is None else side.located
+        tokens = tokens + self.cross_attn_token_to_image.tokens_to_image(tokens + token_pe, located, image, side)
         tokens = self.norm2(tokens)
         tokens = self.norm3(tokens + self.mlp(tokens))
         image = self.cross_attn_image_to_token.image_to_tokens(image, located, tokens + token_pe, tokens, keep)
@@ -111,12 +150,16 @@ class Attention(nn.Module):
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.out_proj(mixed.transpose(1, 2).reshape(tokens.shape))  # type: ignore[no-any-return]
 
-    def tokens_to_image(self, tokens: Tensor, located: Tensor, image: Tensor) -> Tensor:
-        """Let tokens [B, P, T, C] attend to image [B, 1 or P, N, C]; `located`: the image with positions."""
+    def keys_values(self, located: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return keys and values [B, heads, N, d] of an image [B, 1, N, C]; `located`: the image with positions."""
+        return self._split(self.k_proj(located[:, 0])), self._split(self.v_proj(image[:, 0]))
+
+    def tokens_to_image(self, tokens: Tensor, located: Tensor, image: Tensor, side: ImageSide | None = None) -> Tensor:
+        """Let tokens [B, P, T, C] attend to image [B, P, N, C], or [B, 1, N, C] with its `side`."""
         q = self.q_proj(tokens)
-        if image.shape[1] == 1:  # one attention an image, whose rows are the tokens of all its prompts
-            k, v = self._split(self.k_proj(located[:, 0])), self._split(self.v_proj(image[:, 0]))
-            mixed = F.scaled_dot_product_attention(self._split(q.flatten(1, 2)), k, v).transpose(1, 2)
+        if side is not None:  # one attention an image, whose rows are the tokens of all its prompts
+            rows = self._split(q.flatten(1, 2))
+            mixed = F.scaled_dot_product_attention(rows, side.keys, side.values).transpose(1, 2)
         else:
             queries, constant = self._fold(q, self.k_proj)
             scores = torch.baddbmm(constant, queries, located.flatten(0, 1).mT)  # [B P, heads * T, N]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench import progress as module
-from bench.progress import progress
+from bench.progress import bytes_progress, progress
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,6 +56,19 @@ class TestLog:
         assert capsys.readouterr().err.splitlines()[-1] == (
             "resumed: 105/120 images, 0:01:40, 3.0 images/min, 0:05:00 left"
         )
+
+    def test_bytes_are_shown_as_megabytes_from_the_first_that_come(
+        self, clock: Clock, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with bytes_progress("val2017.zip", None) as advance:
+            clock.now += 100
+            advance(300_400_000, 815_600_000)  # of an earlier session
+            clock.now += 10
+            advance(400_300_000, 815_600_000)
+        assert capsys.readouterr().err.splitlines()[0] == ("val2017.zip: 400/815 MB, 0:00:10, 10.0 MB/s, 0:00:42 left")
+        with bytes_progress("small.json", 1000) as advance:
+            advance(1000, 1000)
+        assert capsys.readouterr().err == ""
 
     def test_an_unknown_total_has_no_end_in_sight(self, clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
         with progress("stream", total=None) as advance:

@@ -119,10 +119,9 @@ def test_mixed_precision_is_of_the_gpu() -> None:
 
 LIMITS = (
     "sam.image_encoder._BIAS_BUDGET",
-    "sam.segmenter._FEATURES_AT_ONCE",
     "sam.segmenter._MASKS_AT_ONCE",
-    "sam.mask_decoder._PATCHES_AT_ONCE",
-    "efficientsam.segmenter._TOKENS_AT_ONCE",
+    "attention.CPU_PATCHES",
+    "attention.GPU_PATCHES",
     "efficientsam.segmenter._MASKS_AT_ONCE",
 )
 """Of memory; at the published size what is larger is computed in slices."""

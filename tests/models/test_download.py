@@ -3,78 +3,39 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import socket
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from models import download
 from models.cards import ModelCard
 from models.download import fetch
 from models.errors import BenchError
+from models.files import transfer
+from tests.web import Server, serving
 
 CONTENT = bytes(range(256)) * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
-class Server(ThreadingHTTPServer):
-    """Serves CONTENT; its attributes say how badly."""
-
-    drop_after: int | None = None
-    """Bytes of each answer after which the connection is cut."""
-    ranges = True
-    content_type = "application/octet-stream"
-    status = 200
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.asked: list[str | None] = []
-        """The Range header of each request."""
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        asked = self.headers.get("Range")
-        self.server.asked.append(asked)
-        start = int(re.findall(r"\d+", asked)[0]) if asked and self.server.ranges else 0
-        body = CONTENT[start:]
-        status = self.server.status if start == 0 else 206 if body else 416
-        self.send_response(status)
-        self.send_header("Content-Type", self.server.content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body[: self.server.drop_after])
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Keep quiet."""
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving({"model.pt": CONTENT}) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path / "weights"))
-    monkeypatch.setattr(download, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(transfer, "_PAUSE_S", 0.0)
     return tmp_path / "weights"
 
 
 def card(server: Server, sha256: str = DIGEST) -> ModelCard:
-    url = f"http://127.0.0.1:{server.server_port}/model.pt"
-    return ModelCard("toy", None, "paper", "x:y", "model.pt", url=url, bytes=len(CONTENT), sha256=sha256)
+    return ModelCard(
+        "toy", None, "paper", "x:y", "model.pt", url=server.url("model.pt"), bytes=len(CONTENT), sha256=sha256
+    )
 
 
 def test_a_file_arrives_whole(server: Server, folder: Path) -> None:
@@ -126,7 +87,7 @@ def test_a_server_that_sends_nothing_is_given_up(server: Server) -> None:
     server.drop_after = 0
     with pytest.raises(BenchError, match="cannot download"):
         fetch(card(server))
-    assert len(server.asked) == download._BREAKS
+    assert len(server.asked) == transfer._BREAKS
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from bench.cli.detect import detect
 from bench.data import open_detections, open_instances, read_rgb
 from bench.data.dead_leaves.detection import detection_root
 from bench.training.runs import RUNS
-from models.engine import engine, threads
+from models.engines.float32 import engine, threads
 from models.errors import BenchError
 from models.vitdet import cards as detectors
 from models.vitdet import cascades as box_detectors

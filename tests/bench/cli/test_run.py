@@ -111,3 +111,27 @@ def test_everything_that_can_be_run_but_timings_can_be_trained():
     timed = {"table8"}
     names = {name for name in tables.names() if trainings_of(getattr(tables.find(name), "TRAINED_WITH", name))}
     assert names == set(tables.names()) - timed
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "said"),
+    [
+        ("table4", {"data": "yolo:a.json,b"}, "unknown format of annotations 'yolo'"),
+        ("table4", {"data": "coco:a.json,b"}, r"there is no annotation file 'a\.json'"),
+        ("table5", {"boxes": Path("boxes.json")}, "--boxes is a file about data of your own: give --data too"),
+        ("table4", {"boxes": Path("boxes.json"), "data": "coco:a.json,b"}, "--boxes means nothing to table4"),
+        ("table2", {"data": "coco:a.json,b"}, "--data means nothing to table2"),
+    ],
+)
+def test_data_of_ones_own_that_cannot_be_are_said_before_anything_is_asked(
+    table: str, options: dict, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BenchError, match=said):
+        run.run((table,), out=tmp_path, **options)
+
+
+def test_boxes_that_are_not_there_are_said(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{}")
+    with pytest.raises(BenchError, match=r"there is no file of boxes '.*boxes\.json': check the path"):
+        run.run(("table5",), data=f"coco:{tmp_path}/a.json,{tmp_path}", boxes=tmp_path / "boxes.json", out=tmp_path)

@@ -13,7 +13,7 @@ from bench import __main__ as front_door
 from bench.data.dead_leaves.scene import draw_scene
 from models import zoo
 from models.annotations import annotation, answer, decode
-from models.engine import engine
+from models.engines.float32 import engine
 from models.everything.segment import Settings, segment_everything
 from models.segmenter import Prompts
 

@@ -247,7 +247,10 @@ def test_annotations_without_any_photo_are_a_missing_data_set(tmp_path: Path) ->
     write(tmp_path, document(annotation(1)))
     for path in (tmp_path / "coco" / "val2017").iterdir():
         path.unlink()
-    with pytest.raises(BenchError, match=r"val2017 is not there: download http://images\.coco.*/zips/val2017\.zip and"):
+    with pytest.raises(
+        BenchError,
+        match=r"val2017 is not there: run `bench data fetch coco`, or download http://images\..*/zips/val2017\.zip",
+    ):
         open_instances("coco", tmp_path)
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from models import zoo
 from models.efficientsam import EfficientSamNetwork, EfficientSamSegmenter, efficientsam
 from models.efficientsam.build import efficientsam_s, efficientsam_ti
-from models.engine import exact_engine
+from models.engines.float32 import exact_engine
 from models.errors import BenchError
 from models.segmenter import Embedding, Prompts, Segmenter
 from tests.models.recipe import fill, image
@@ -169,7 +169,7 @@ def test_many_prompts_are_answered_in_parts_like_few(
     rng = np.random.default_rng(0)
     prompts = Prompts(rng.uniform(0, 48, (7, 2, 2)), rng.choice([1, 2, 3], (7, 2)))
     whole = tiny.segment(embedding, prompts)
-    monkeypatch.setattr("models.efficientsam.segmenter._TOKENS_AT_ONCE", 3 * 16)
+    monkeypatch.setattr("models.attention.CPU_PATCHES", 3 * 16)
     parts = tiny.segment(embedding, prompts)
     torch.testing.assert_close(whole.logits, parts.logits, rtol=0, atol=TOLERANCE)
     torch.testing.assert_close(whole.predicted_iou, parts.predicted_iou, rtol=0, atol=TOLERANCE)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from models import engine
+from models.engines import float32 as engine
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,74 @@
+"""Work in blocks that stay in a CPU's caches: softmax attention with SAM's relative positions, prompts, upscaling.
+
+torch's fused kernel wants a bias written out in full, 64 MiB a head for a photo at 1024 px, and on a CPU without matrix
+units it is no faster in bfloat16 than in float32. Products of a block of queries with all keys need neither.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+BLOCK = 1 << 20
+"""Scores held at once (4 MiB in float32)."""
+WORTH_IT = 1 << 22
+"""Fewest scores in all for which blocks beat one fused call."""
+
+
+def blocks_pay(q: Tensor) -> bool:
+    """Say whether attention of queries [G, N, d] to as many keys is faster block by block: on a CPU, in inference."""
+    scores = q.shape[0] * q.shape[1] * q.shape[1]
+    return q.device.type == "cpu" and not torch.is_grad_enabled() and scores >= WORTH_IT
+
+
+def attention_in_blocks(
+    q: Tensor, k: Tensor, v: Tensor, rows: Tensor | None = None, columns: Tensor | None = None
+) -> Tensor:
+    """Return softmax(q k^T / sqrt(d) + bias) v as [G, N, d].
+
+    Args:
+        q: queries [G, N, d]; G counts heads and windows.
+        k: keys [G, N, d].
+        v: values [G, N, d].
+        rows: bias of a query for each row of keys, [G, N, height]; with `columns`, keys lie row by row.
+        columns: bias of a query for each column of keys, [G, N, width].
+    """
+    groups, count, width = q.shape
+    queries = min(count, max(1, BLOCK // count))
+    together = max(1, BLOCK // (queries * count))
+    mixed = torch.empty_like(v)
+    scaled, keys = q * width**-0.5, k.mT
+    for group in (slice(start, start + together) for start in range(0, groups, together)):
+        for some in (slice(start, start + queries) for start in range(0, count, queries)):
+            scores = torch.bmm(scaled[group, some], keys[group])  # [g, n, N]
+            if rows is not None and columns is not None:
+                grid = scores.unflatten(2, (rows.shape[2], columns.shape[2]))
+                grid += rows[group, some, :, None]
+                grid += columns[group, some, None, :]
+            mixed[group, some] = torch.bmm(scores.softmax(-1), v[group])
+    return mixed
+
+
+def prompts_at_once(image: Tensor, prompts: int) -> list[slice]:
+    """Say which prompts about images [B, 1 or P, N, C] to decode together: all where gradients or a GPU want that.
+
+    On a CPU two prompts at 1024 px are fastest: more lose their features from the caches between two operations.
+    """
+    if torch.is_grad_enabled():
+        return [slice(0, prompts)]
+    patches = CPU_PATCHES if image.device.type == "cpu" else GPU_PATCHES
+    step = max(1, patches // (image.shape[0] * image.shape[2]))
+    return [slice(start, start + step) for start in range(0, max(prompts, 1), step)]
+
+
+CPU_PATCHES, GPU_PATCHES = 1 << 13, 1 << 17
+"""Patches, one set a prompt, that a decoder holds at once."""
+UPSCALED_AT_ONCE = 1 << 10
+"""Patches of a prompt that a decoder upscales at once on a CPU, sixteen pixels each."""
+
+
+def pieces(patches: Tensor) -> tuple[Tensor, ...]:
+    """Cut patches [G, n, ...] where each is upscaled by itself into pieces that stay in a CPU's caches."""
+    if torch.is_grad_enabled() or patches.device.type != "cpu":
+        return (patches,)
+    return patches.split(UPSCALED_AT_ONCE, 1)
