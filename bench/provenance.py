@@ -28,6 +28,7 @@ PACKAGES = (
     "torchvision",
     "timm",
     "accelerate",
+    "transformers",
     "safetensors",
     "numpy",
     "scipy",

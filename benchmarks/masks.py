@@ -23,7 +23,8 @@ from bench.provenance import provenance
 from models.annotations import encode_all
 from models.efficientsam.segmenter import EfficientSamSegmenter
 from models.engines.float32 import engine
-from models.sam.segmenter import SamSegmenter, resized
+from models.frames import resized
+from models.sam.segmenter import SamSegmenter
 from models.zoo import untrained
 
 LOW = 256

@@ -18,7 +18,7 @@ WORTH_IT = 1 << 22
 def blocks_pay(q: Tensor) -> bool:
     """Say whether attention of queries [G, N, d] to as many keys is faster block by block: on a CPU, in inference."""
     scores = q.shape[0] * q.shape[1] * q.shape[1]
-    return q.device.type == "cpu" and not torch.is_grad_enabled() and scores >= WORTH_IT
+    return q.device.type == "cpu" and not _whole() and scores >= WORTH_IT
 
 
 def attention_in_blocks(
@@ -54,7 +54,7 @@ def prompts_at_once(image: Tensor, prompts: int) -> list[slice]:
 
     On a CPU two prompts at 1024 px are fastest: more lose their features from the caches between two operations.
     """
-    if torch.is_grad_enabled():
+    if _whole():
         return [slice(0, prompts)]
     patches = CPU_PATCHES if image.device.type == "cpu" else GPU_PATCHES
     step = max(1, patches // (image.shape[0] * image.shape[2]))
@@ -69,6 +69,11 @@ UPSCALED_AT_ONCE = 1 << 10
 
 def pieces(patches: Tensor) -> tuple[Tensor, ...]:
     """Cut patches [G, n, ...] where each is upscaled by itself into pieces that stay in a CPU's caches."""
-    if torch.is_grad_enabled() or patches.device.type != "cpu":
+    if _whole() or patches.device.type != "cpu":
         return (patches,)
     return patches.split(UPSCALED_AT_ONCE, 1)
+
+
+def _whole() -> bool:
+    """Whether nothing is cut: gradients are wanted, or a graph for any number of prompts is being exported."""
+    return torch.is_grad_enabled() or torch.compiler.is_exporting()

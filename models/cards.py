@@ -38,7 +38,7 @@ class ModelCard:
     """Whether its numbers may stand beside the paper's."""
     build: str
     """With `segmenter`: makes the untrained network, called without arguments. Without: makes the segmenter,
-    called as `build(checkpoint: Path | None, device: str)`."""
+    called as `build(checkpoint: Path | None, device: str)`. With `spec`: see there."""
     filename: str | None
     """Checkpoint in the weights folder; absolute for a file inside a package; None if there is none."""
     segmenter: str | None = None
@@ -66,6 +66,15 @@ class ModelCard:
     """CPU threads that are fastest, None for all there are: a small network loses more to waiting than it gains."""
     note: str = ""
     """What a reader of a table must know."""
+    spec: str | None = None
+    """What follows the prefix of a model named PREFIX:REST (`models.specs`). Such a model has no checkpoint of the
+    zoo: `build(card, device)` makes the segmenter with its weights and sets its `checkpoint_sha256` (None if it has no
+    one file) and `identity`, plain values that decide its answers: a revision, hashes of files."""
+    made_from: tuple[str, str | None] | None = None
+    """(name, sha256 of the checkpoint) of the model that it is another form of: where that is measured too, tables show
+    the paired difference."""
+    code: tuple[str, ...] = ()
+    """Modules, besides those of `build`, `segmenter` and `convert`, whose code decides its answers."""
 
     @property
     def released(self) -> bool:
@@ -172,6 +181,22 @@ _FASTSAM_X = ModelCard(
     note="licence as in the repository's LICENSE; its README says Apache-2.0",
 )
 
+_MOBILESAM = ModelCard(
+    name="mobilesam",
+    paper_row="MobileSAM",
+    scale="paper",
+    build="models.mobilesam.build:mobilesam",
+    segmenter=_SAM_SEGMENTER,
+    convert="models.mobilesam.build:official_key_map",
+    filename="mobile_sam.pt",
+    url="https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/mobile_sam.pt",
+    bytes=40_728_226,
+    sha256="6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
+    licence="Apache-2.0",
+    source="MobileSAM, arXiv 2306.14289",
+    input=_SAM_INPUT,
+)
+
 CARDS: tuple[ModelCard, ...] = (
     _sam(
         "b",
@@ -191,20 +216,17 @@ CARDS: tuple[ModelCard, ...] = (
         2_564_550_879,
         "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
     ),
-    ModelCard(
-        name="mobilesam",
-        paper_row="MobileSAM",
-        scale="paper",
-        build="models.mobilesam.build:mobilesam",
-        segmenter=_SAM_SEGMENTER,
-        convert="models.mobilesam.build:official_key_map",
-        filename="mobile_sam.pt",
-        url="https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/mobile_sam.pt",
-        bytes=40_728_226,
-        sha256="6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
-        licence="Apache-2.0",
-        source="MobileSAM, arXiv 2306.14289",
-        input=_SAM_INPUT,
+    _MOBILESAM,
+    replace(
+        _MOBILESAM,
+        name="tinysam",
+        paper_row=None,
+        filename="tinysam_42.3.pth",
+        url="https://github.com/xinghaochen/TinySAM/releases/download/3.0/tinysam_42.3.pth",
+        bytes=None,
+        sha256=None,
+        source="TinySAM, arXiv 2312.13789",
+        note="MobileSAM's network, distilled otherwise; size and hash are not published: it cannot be checked",
     ),
     _efficientsam(
         "ti",

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.sam.segmenter import PIXEL_MEAN, PIXEL_STD
+from models.frames import PIXEL_MEAN, PIXEL_STD
 
 
 def normalise(images: np.ndarray, device: torch.device) -> Tensor:

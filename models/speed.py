@@ -5,6 +5,7 @@ Every part is timed apart, after warming up, and waited for on a GPU; the whole 
 
 from __future__ import annotations
 
+import ctypes
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ def measure(segmenter: Segmenter, photo: np.ndarray, box_xyxy: tuple[float, floa
     prompts = Prompts.from_boxes([box_xyxy])
     network: Any = getattr(model, "network", None)
     network = network if isinstance(network, nn.Module) else None
-    _forget_peak(device)
+    forget_peak(device)
     with torch.inference_mode():
         (embedding,) = segmenter.embed([photo])
         answer = segmenter.segment(embedding, prompts)
@@ -80,7 +81,7 @@ def measure(segmenter: Segmenter, photo: np.ndarray, box_xyxy: tuple[float, floa
         if "pre" in parts and np.median(seconds["encoder"]) < LONG / BATCH:
             together = pixels.expand(BATCH, -1, -1, -1).contiguous()
             seconds["batch"] = _timed(lambda: network.encode(together), device) / BATCH
-        memory = _peak(device)
+        memory = peak(device)
         return Speed(seconds, _parameters(network), _flops(network, segmenter, photo, prompts), memory)
 
 
@@ -90,18 +91,19 @@ def _encode(masks: torch.Tensor) -> object:
 
 def _timed(part: Callable[[], object], device: torch.device) -> np.ndarray:
     """Return the seconds of some calls, float64 [calls]."""
-    first = _once(part, device)
+    first = once(part, device)
     for _ in range(0 if first > LONG else WARM_UP - 1):
-        _once(part, device)
+        once(part, device)
     if first > LONG:
-        return np.array([_once(part, device) for _ in range(3)])
+        return np.array([once(part, device) for _ in range(3)])
     seconds: list[float] = []
     while len(seconds) < LEAST or (sum(seconds) < ENOUGH and len(seconds) < MOST):
-        seconds.append(_once(part, device))
+        seconds.append(once(part, device))
     return np.array(seconds)
 
 
-def _once(part: Callable[[], object], device: torch.device) -> float:
+def once(part: Callable[[], object], device: torch.device) -> float:
+    """Return the seconds of one call, waited for on a GPU."""
     _wait(device)
     start = time.perf_counter()
     part()
@@ -128,17 +130,21 @@ def _flops(network: nn.Module | None, segmenter: Segmenter, photo: np.ndarray, p
     return counter.get_total_flops()
 
 
-def _forget_peak(device: torch.device) -> None:
+def forget_peak(device: torch.device) -> None:
+    """Make `peak` tell of what is used from now on, where the system can."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif (switch := Path("/proc/self/clear_refs")).exists():
+        if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+            libc.malloc_trim(0)  # glibc: what was freed and kept for later goes back, or it would hide what is used
         try:
             switch.write_text("5")  # Linux: the peak of resident memory begins anew
         except OSError:
             return
 
 
-def _peak(device: torch.device) -> int:
+def peak(device: torch.device) -> int:
+    """Return bytes at most: on a GPU allocated, on a CPU of the whole process; 0 where the system does not tell."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     status = Path("/proc/self/status")

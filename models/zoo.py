@@ -1,18 +1,18 @@
 """The zoo: every model by its name, those of this project and those that installed packages add.
 
 A package adds models through the entry-point group `efficientsam_bench.models`; each entry point resolves to
-a `ModelCard` or to a list of them.
+a `ModelCard` or to a list of them. A name PREFIX:REST needs no package, see `models.specs`.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from models import checkpoints
+from models import checkpoints, specs
 from models.cards import CARDS, ModelCard, resolve
 from models.errors import BenchError, unknown_name
 from models.plugins import load as load_plugin
@@ -33,6 +33,8 @@ class LoadedSegmenter(Segmenter, Protocol):
     """Of the file its weights came from, None if the model has no file."""
     custom: bool
     """True if the weights are not those of the card: then no number stands for the card's model."""
+    identity: Mapping[str, Any]
+    """What else tells its answers from another's, of a model named PREFIX:REST; others may have none."""
 
 
 def load(
@@ -53,6 +55,8 @@ def load(
     found = card(name)
     _require(found)
     _check_device(device)
+    if found.spec is not None:
+        return _load_spec(found, device, checkpoint)
     path = checkpoints.checkpoint_path(found) if checkpoint is None else Path(checkpoint).expanduser()
     digest = None
     if path is not None:
@@ -91,6 +95,8 @@ def untrained(name: str, *, device: str = "cpu") -> LoadedSegmenter:
     found = card(name)
     _check_device(device)
     _require(found)
+    if found.spec is not None:
+        return _load_spec(found, device, None)
     if found.segmenter is None:
         raise BenchError(f"model '{name}' cannot be made without its weights: `bench weights fetch {name}`")
     segmenter = _build(found, None, device, ())
@@ -111,11 +117,11 @@ def broken_plugins() -> list[str]:
 def modules(name: str) -> list[str]:
     """Return the names of the modules that make a model's predictions what they are: network, segmenter, names."""
     found = card(name)
-    return [one.partition(":")[0] for one in (found.build, found.segmenter, found.convert) if one]
+    return [*(one.partition(":")[0] for one in (found.build, found.segmenter, found.convert) if one), *found.code]
 
 
 def card(name: str) -> ModelCard:
-    """Return the card of a model.
+    """Return the card of a model: one of `names`, or PREFIX:REST.
 
     Raises:
         BenchError: if there is no such model; it names the nearest one.
@@ -123,6 +129,8 @@ def card(name: str) -> ModelCard:
     cards, broken = _all_cards()
     if name in cards:
         return cards[name]
+    if specs.is_spec(name):
+        return specs.card(name)
     unknown = unknown_name("model", name, cards)
     raise BenchError("; ".join([str(unknown), *broken])) if broken else unknown
 
@@ -169,6 +177,15 @@ def _build(found: ModelCard, path: Path | None, device: str, trusted: Collection
     if path is not None:
         checkpoints.fill(network, checkpoints.read_state_dict(path, found), card=found, path=path)
     segmenter: LoadedSegmenter = resolve(found.segmenter)(network.to(device), name=found.name)
+    return segmenter
+
+
+def _load_spec(found: ModelCard, device: str, checkpoint: str | Path | None) -> LoadedSegmenter:
+    """Make the segmenter of a PREFIX:REST, which says itself where its weights are."""
+    if checkpoint is not None:
+        raise BenchError(f"model '{found.name}' says itself where its weights are: leave out the checkpoint")
+    segmenter: LoadedSegmenter = resolve(found.build)(found, device)
+    segmenter.name, segmenter.custom = found.name, False
     return segmenter
 
 

@@ -15,8 +15,10 @@ import numpy as np
 
 from bench.metrics.interval import Interval
 from bench.metrics.random_effects import RandomEffectsMean, random_effects_mean, random_effects_of_statistic
+from models.checkpoints import sha256_of
 from protocols.measured import Measured
 from protocols.paper import claims, paper_difference
+from protocols.plan import Subject
 from protocols.results import Cell, Column, Comparison
 from protocols.scores import Scores
 from protocols.training_records import Records, TrainingRecord
@@ -43,10 +45,28 @@ class Sampled(NamedTuple):
     images: int
 
 
+def pairs(table: ModuleType, measured: Measured) -> list[tuple[str, str]]:
+    """Return which rows are compared: those that the paper compares, and each export with what it was made from."""
+    labels = {row.label for row in measured.plan.rows}
+    found = [pair for pair in table.COMPARED if set(pair) <= labels]
+    for subject in measured.plan.subjects:
+        made_from = getattr(subject.card, "made_from", None)
+        found += [(subject.row, other.row) for other in measured.plan.subjects if made_from and _is(other, *made_from)]
+    return found
+
+
+def _is(subject: Subject, model: str, sha256: str | None) -> bool:
+    """Whether a row's model has a name, and its checkpoint this hash."""
+    if subject.card.name != model:
+        return False
+    given = sha256_of(subject.checkpoint) if subject.checkpoint else getattr(subject.card, "sha256", None)
+    return sha256 is None or given in (sha256, None)
+
+
 def over_images(table: ModuleType, measured: Measured) -> Iterator[Comparison]:
     """Yield the difference of each pair of rows in each column, paired over the images that both were asked about."""
-    labels, scores = {row.label for row in measured.plan.rows}, measured.scores
-    for first, second in [pair for pair in table.COMPARED if set(pair) <= labels]:
+    scores = measured.scores
+    for first, second in pairs(table, measured):
         both = first in scores and second in scores
         ours = table.compare(scores[first][0], scores[second][0]) if both else {}
         for column in measured.columns:
@@ -59,8 +79,7 @@ def over_seeds(table: ModuleType, measured: Measured) -> Iterator[Comparison]:
 
     `table.over_trainings` gives the difference over several.
     """
-    labels = {row.label for row in measured.plan.rows}
-    for first, second in [pair for pair in table.COMPARED if set(pair) <= labels]:
+    for first, second in pairs(table, measured):
         one, other = measured.scores.get(first, {}), measured.scores.get(second, {})
         shared = sorted(one.keys() & other.keys())
         for column in measured.columns:

@@ -27,6 +27,11 @@ def saved(data: Any, settings: Any) -> Mapping[str, Any]:
     return {}
 
 
+def count_prompts(published: Any, axes: Any) -> int:
+    """Return how many prompts models are asked about a published set: none."""
+    return 0
+
+
 def state() -> str:
     """Say what a table with a `make` of its own can be made of here."""
     return "from records of trainings"

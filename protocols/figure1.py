@@ -10,7 +10,9 @@ from dataclasses import replace
 from types import ModuleType
 
 from bench.processes import this_process
+from models.specs import is_spec
 from protocols import table5, table8
+from protocols.masks_file import is_masks_file
 from protocols.paper import paper_number, paper_table, paper_value
 from protocols.results import Cell, Column, Row, TableResult
 from protocols.settings import Settings
@@ -68,7 +70,8 @@ def _models(accuracy: TableResult) -> dict[str, str]:
     from models import zoo
 
     known = set(zoo.names())
-    return {row.label: row.model for row in accuracy.rows if row.model in known}
+    models = {row.label: row.model for row in accuracy.rows if row.model is not None}
+    return {row: name for row, name in models.items() if name in known or (is_spec(name) and not is_masks_file(name))}
 
 
 def _cells(accuracy: TableResult, row: Row, timed: dict[str, tuple[float, float, float, int]]) -> list[Cell]:

@@ -23,7 +23,8 @@ def code_digest(roots: Iterable[str]) -> str:
     """Return a hash of the source behind some modules and of the versions of all libraries that it imports.
 
     Args:
-        roots: names of modules. Those of other packages stand for the whole package, all its files and its version.
+        roots: names of modules. Those of other packages stand for the whole package, all its files and its version; so
+            does what they import of packages that no installed distribution brings, such as modules of one's own.
     """
     sources, libraries = _reached(frozenset(roots))
     digest = hashlib.sha256()
@@ -38,16 +39,16 @@ def _reached(roots: frozenset[str]) -> tuple[dict[str, Path], set[str]]:
     sources: dict[str, Path] = {}
     libraries: set[str] = set()
     seen: set[str] = set()
+    plugins = {root.partition(".")[0] for root in roots} - set(OURS)
     waiting = list(roots)
-    for root in roots:
-        if root.partition(".")[0] not in OURS:
-            sources |= _package(root.partition(".")[0])
-            libraries.add(root.partition(".")[0])
-    waiting += [name for path in sources.values() for name in _imports(path)]
     while waiting:
         name = waiting.pop()
         top = name.partition(".")[0]
         if top not in OURS:
+            if top not in libraries and (top in plugins or _is_loose(top)):
+                files = _package(top)
+                sources |= files
+                waiting += [name for path in files.values() for name in _imports(path)]
             libraries.add(top)
             continue
         for part in set(_with_packages(name)) - seen:
@@ -75,9 +76,17 @@ def _file(name: str) -> Path | None:
     return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)
 
 
+def _is_loose(top: str) -> bool:
+    """Say whether a package or module is no part of Python, and of no installed distribution."""
+    return top not in sys.stdlib_module_names and top not in _distributions()
+
+
 def _package(top: str) -> dict[str, Path]:
     """Return the Python files of another package or module by name."""
-    spec = importlib.util.find_spec(top)
+    try:
+        spec = importlib.util.find_spec(top)
+    except ValueError:  # of __main__
+        return {}
     if spec is None:
         return {}
     if spec.submodule_search_locations is None:
@@ -90,7 +99,11 @@ def _package(top: str) -> dict[str, Path]:
 def _imports(path: Path) -> tuple[str, ...]:
     """Return the dotted names that a file imports anywhere, one for each name that is taken from a module."""
     found: list[str] = []
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    try:
+        tree = ast.parse(path.read_bytes())
+    except SyntaxError:  # of other people's package, where nothing imports it
+        return ()
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

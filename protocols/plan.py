@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NamedTuple, Protocol
 
+from models import specs
 from models.errors import BenchError, unknown_name
 from protocols.defaults import of
 from protocols.paper import paper_table
@@ -51,7 +52,10 @@ class Card(Protocol):
 
 
 class Registry(Protocol):
-    """A module of cards: `protocols.promptable`, `models.classifier.cards`, ..."""
+    """A module of cards: `protocols.promptable`, `models.classifier.cards`, ...
+
+    If it has a collection `SPECS` of prefixes (`models.specs`), it takes names PREFIX:REST of these too.
+    """
 
     def cards(self) -> Sequence[Card]:
         """Return all cards, in the order of the table."""
@@ -122,6 +126,12 @@ def make_plan(table: ModuleType, settings: Settings) -> Plan:
     """
     registry = registry_of(table)
     cards = {card.name: card for card in registry.cards()}
+    for name in settings.models:
+        if name not in cards and specs.is_spec(name):
+            cards[name] = specs.card(name, getattr(registry, "SPECS", ()))
+            found, why = registry.available(name)
+            if not found:
+                raise BenchError(why)
     for name in settings.checkpoints:
         if name not in cards:
             raise unknown_name(table.MODELS, name, cards)
@@ -144,7 +154,7 @@ def make_plan(table: ModuleType, settings: Settings) -> Plan:
             subjects.append(Subject(label, card, settings.checkpoints.get(card.name)))
             rows.append(Row(label, card.name, note=_note(subjects[-1], note(label))))
     if world.models == "micro" and not wanted:
-        for card in [cards[name] for name in of(table, "CONTROLS")]:
+        for card in [cards[name] for name in of(table, "CONTROLS") if name in cards]:
             found, why = registry.available(card.name)
             rows.append(Row(card.name, card.name if found else None, "extra", card.note))
             if found:
@@ -178,7 +188,8 @@ def _one_scale(table: ModuleType, registry: Registry, settings: Settings) -> Wor
     photos = root is not None and (root / table.PHOTOS).is_dir()
     if settings.scale == "paper" and not photos:
         raise BenchError(f"--scale paper needs BENCH_DATA, a folder with {table.PHOTOS}: set it, or use --scale micro")
-    scales = {card.scale for card in registry.cards() if card.name in named}
+    given = {"paper" for name in named if specs.is_spec(name)}
+    scales = given | {card.scale for card in registry.cards() if card.name in named}
     full_size = [card.name for card in registry.cards() if card.scale == "paper" and card.released]
     taken: Size = "micro"
     if settings.scale != "auto":
@@ -188,7 +199,7 @@ def _one_scale(table: ModuleType, registry: Registry, settings: Settings) -> Wor
     elif not photos:
         why = f"since there is no {table.PHOTOS} in BENCH_DATA"
     elif scales == {"paper"} or any(registry.available(name)[0] for name in full_size):
-        taken, why = "paper", "since photos and weights are on disk"
+        taken, why = "paper", f"since photos {'' if given else 'and weights '}are on disk"
     else:
         why = f"since no published {table.MODELS} is on disk"
     return World(taken, taken, f"{table.WORLDS[taken]}, {why}")
@@ -258,7 +269,8 @@ def _named(
 
 
 def _check_scale(table: ModuleType, card: Card, world: World) -> None:
-    if not of(table, "MIXED") and card.scale != world.models:
+    given = specs.is_spec(card.name)  # what it knows, nobody can tell before it is asked
+    if not of(table, "MIXED") and card.scale != world.models and not given:
         raise BenchError(
             f"'{card.name}' knows other classes than those of the {world.models} scale's images: use "
             f"--scale {card.scale}"

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from models import zoo
+from models import specs, zoo
 from models.cards import ModelCard
 from protocols.predictors import BOUNDS
 
+SPECS = specs.PREFIXES
+"""Kinds of models named PREFIX:REST that can be asked, by prefix."""
 DETECTOR = "detector"
 """Name of the model whose masks are the detector's own."""
 

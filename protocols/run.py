@@ -107,12 +107,13 @@ def _remembering(model: Any, parts: Sequence[_Part], settings: Settings) -> Any:
 
 
 def identity_of(model: Any, settings: Settings) -> dict[str, Any]:
-    """Return what tells a model from others."""
+    """Return what tells a model from others; of one named PREFIX:REST also what it says itself (`ModelCard.spec`)."""
     return {
         "name": model.name,
         "checkpoint_sha256": model.checkpoint_sha256,
         "custom": model.custom,
         "device": settings.device,
+        **getattr(model, "identity", {}),
     } | ({} if settings.engine == "exact" else {"engine": settings.engine})
 
 

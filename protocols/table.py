@@ -223,7 +223,8 @@ def _comparisons(table: ModuleType, columns: Sequence[Column], found: Mapping[st
         for measured in found.values()
         for one in table.comparisons(measured)
     ]
-    return sorted(every, key=lambda one: (table.COMPARED.index((one.first, one.second)), order.index(one.column)))
+    pairs = list(dict.fromkeys([*table.COMPARED, *((one.first, one.second) for one in every)]))
+    return sorted(every, key=lambda one: (pairs.index((one.first, one.second)), order.index(one.column)))
 
 
 def _footnotes(

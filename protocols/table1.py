@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,18 +14,18 @@ from bench.data.catalog import FOLDER_SETS
 from bench.data.dead_leaves.imagenet import imagenet_root as micro_root
 from bench.data.imagenet import NUMBERS, open_imagenet
 from bench.metrics.interval import Interval, mean_interval, paired_mean_interval
-from bench.metrics.random_effects import RandomEffectsMean
+from bench.metrics.random_effects import RandomEffectsMean, random_effects_mean
 from models.errors import BenchError
-from protocols.comparisons import METHOD, claim_notes, compared, compared_over_seeds, difference, of_one_training
+from protocols.comparisons import METHOD, claim_notes, over_seeds, seed_notes
 from protocols.data_set import DataSet, spread
 from protocols.measured import Measured
-from protocols.paper import paper_difference, paper_table
+from protocols.paper import paper_table
 from protocols.plan import Plan
-from protocols.results import OVER_IMAGES, Column, Comparison
+from protocols.results import Column, Comparison
+from protocols.saved_predictions import Recordings, read_recordings
 from protocols.scores import CellRun, Scores
 from protocols.settings import Settings
 from protocols.shards import SKIPPED, ImageSet
-from protocols.training_records import read_records
 
 __all__ = ["micro_root"]
 
@@ -44,6 +45,7 @@ WORLDS = {
     "micro": "dead leaves as ImageNet and micro models",
 }
 OURS = ("SAMI", "MAE")
+CONTROLS = ("scratch-ti-micro-classify",)
 COMPARED = (
     ("SAMI-Ti", "MAE-Ti"),
     ("SAMI-S", "MAE-S"),
@@ -56,9 +58,9 @@ COMPARED = (
     ("SAMI-B", "iBOT-B"),
     ("SAMI-B", "CAE-B"),
     ("SAMI-B", "BEiT-B"),
+    ("SAMI-Ti", CONTROLS[0]),
+    ("MAE-Ti", CONTROLS[0]),
 )
-TRAININGS = {"SAMI-Ti": "sami-ti", "MAE-Ti": "mae-ti", "SAMI-S": "sami-s", "MAE-S": "mae-s"}
-"""Training records of rows, several seeds each."""
 LIMITED = "{:,} images, evenly spread over the classes"
 IMAGES_A_SHARD = 100
 IMAGES_AT_ONCE = 25
@@ -175,39 +177,24 @@ def compare(first: Scores, second: Scores) -> dict[str, Interval]:
     return {"top1": paired_mean_interval(*values, both["image_id"].to_numpy())}
 
 
+def saved(data: DataSet, settings: Settings) -> Recordings:
+    """Return what models answered when they were trained, about the images that are asked."""
+    return read_recordings(NAME, VERSION, data_sha256=data.sha256, image_ids=data.asked.ids, folder=settings.records)
+
+
+def over_trainings(first: Sequence[Scores], second: Sequence[Scores], column: str) -> RandomEffectsMean:
+    """Return the difference of top-1, first - second, over trainings of both and the images that were asked."""
+    return random_effects_mean(_correct(first) - _correct(second))
+
+
+def _correct(trainings: Sequence[Scores]) -> np.ndarray:
+    """Return float [S, N]: which images each training got right."""
+    return np.stack([one.basis.sort_values("image_id")["correct"].to_numpy(float) for one in trainings])
+
+
 def comparisons(measured: Measured) -> Iterator[Comparison]:
-    """Compare over recorded trainings where there are several, else over the images that both rows' models saw."""
-    key, scores = COLUMNS[0].key, measured.scores
-    trainings = _over_trainings(measured)
-    for first, second in COMPARED:
-        paper = paper_difference(NAME, first, second, key)
-        if (first, second) in trainings:
-            yield compared_over_seeds(first, second, key, paper, trainings[first, second], count=True)
-            continue
-        both = first in scores and second in scores
-        ours = compare(scores[first][0], scores[second][0])[key] if both else None
-        yield of_one_training(compared(first, second, key, paper, ours))
-
-
-def _over_trainings(measured: Measured) -> dict[tuple[str, str], RandomEffectsMean]:
-    """Return what pairs of measured rows differ by over several trainings, where these are recorded."""
-    data, plan = measured.data, measured.plan
-    if not data.whole:
-        return {}
-    custom = {subject.row for subject in plan.subjects if subject.checkpoint is not None}
-    rows = (measured.runs.keys() - custom) & TRAININGS.keys()
-    records = read_records(tuple(TRAININGS.values()), plan.scale, measured.settings.records)
-    found = {
-        (first, second): difference(records, TRAININGS[first], TRAININGS[second])
-        for first, second in COMPARED
-        if {first, second} <= rows
-    }
-    return {pair: mean for pair, mean in found.items() if mean and mean.seeds > 1 and mean.images == data.of_images}
-
-
-def pairing(measured: Measured) -> str:
-    """Say how rows are compared."""
-    return OVER_IMAGES + (", those with a p over several trainings too" if _over_trainings(measured) else "")
+    """Compare over the trainings that both rows have, if several, else over the images that both were asked about."""
+    return over_seeds(sys.modules[__name__], measured)
 
 
 def footnotes(measured: Measured) -> Iterator[str]:
@@ -218,9 +205,7 @@ def footnotes(measured: Measured) -> Iterator[str]:
         yield "top-5: " + ", ".join(f"{row} {100 * top5(run[0].records):.1f}" for row, run in measured.runs.items())
         for why in next(iter(measured.runs.values()))[0].skipped.values():
             yield f"left out {why}"
-    yield "intervals of rows are over images, for one training each: other seeds of the same recipe differ too"
-    if _over_trainings(measured):
-        yield f"differences with a p are means over recorded trainings of both methods; {METHOD}"
+    yield from seed_notes(COLUMNS, measured.scores, METHOD)
     yield from claim_notes(NAME)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from pycocotools import mask as rle
 
-from bench.data import ImageInfo, Instances, is_published_set
+from bench.data import Detections, ImageInfo, Instances, is_published_set
 from bench.data.dead_leaves.detection import detection_root as micro_root
 from bench.data.instances import open_instances
 from bench.metrics.ap import coco_ap, coco_box_ap
@@ -19,6 +19,7 @@ from bench.metrics.random_effects import RandomEffectsMean
 from models.errors import BenchError
 from protocols.comparisons import Sampled, claim_notes, of_statistics, over_seeds, seed_notes
 from protocols.data_set import DataSet
+from protocols.masks_file import predictions_of
 from protocols.measured import Measured
 from protocols.plan import Plan
 from protocols.results import Column, Comparison
@@ -104,15 +105,18 @@ def ask(model: Any, data: DataSet, images: Sequence[ImageInfo], advance: Callabl
     """Return a record for each detection in some photos, and one for each photo that cannot be read.
 
     Args:
-        model: a detector of `models.vitdet.cards`.
+        model: a detector of `models.vitdet.cards`, or a file of masks.
         data: see `data_set`.
         images: some of its images.
         advance: told of photos as they are done.
 
     Raises:
         BenchError: if the detector knows more or fewer classes than the data set has categories.
+        MissingData: if a file of masks cannot be scored on these data.
     """
     instances: Instances = data.source
+    if (given := predictions_of(model, data)) is not None:
+        return records_of(images, RECORD_TYPES, lambda info, _: predicted_records(info, given), advance)
     check_classes(model, instances)
     category_ids = sorted(instances.categories)
 
@@ -138,6 +142,25 @@ def _records(found: Any, info: ImageInfo, category_ids: Sequence[int]) -> Iterat
             "image_height": info.height,
             "image_width": info.width,
             "counts": rle.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode("ascii"),
+        }
+
+
+def predicted_records(info: ImageInfo, given: Detections) -> Iterator[dict[str, object]]:
+    """Yield a record for each prediction of a file about a photo; a box that it lacks is that of the mask."""
+    found = given.for_image(info.id)
+    for index, mask in enumerate(given.masks_for_image(info.id)):
+        x1, y1, x2, y2 = found.boxes_xyxy[index].tolist()
+        yield {
+            "image_id": info.id,
+            "category_id": int(found.category_id[index]),
+            "score": float(found.scores[index]),
+            "x": x1,
+            "y": y1,
+            "width": x2 - x1,
+            "height": y2 - y1,
+            "image_height": mask.size[0],
+            "image_width": mask.size[1],
+            "counts": mask.counts,
         }
 
 

@@ -44,7 +44,14 @@ WORLDS = {
     "paper": "ADE20K photos of BENCH_DATA and full-size models",
     "micro": "dead leaves as ADE20K and micro models",
 }
-COMPARED = (("SAMI-Ti", "MAE-Ti"), ("SAMI-S", "MAE-S"), ("SAMI-B", "MAE-B"))
+CONTROLS = ("mask2former-scratch-ti-micro",)
+COMPARED = (
+    ("SAMI-Ti", "MAE-Ti"),
+    ("SAMI-S", "MAE-S"),
+    ("SAMI-B", "MAE-B"),
+    ("SAMI-Ti", "mask2former-scratch-ti-micro"),
+    ("MAE-Ti", "mask2former-scratch-ti-micro"),
+)
 LIMITED = "{:,} images, evenly spread"
 IMAGES_A_SHARD = 50
 NO_CLASS = -1

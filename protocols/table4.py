@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from bench.data.catalog import InstanceSet
 from bench.data.dead_leaves import world_root as micro_root
 from bench.metrics.interval import Interval, mean_interval, paired_mean_interval
 from bench.metrics.random_effects import RandomEffectsMean, random_effects_mean, ratio_values
@@ -64,6 +65,13 @@ COMPARED = (
 EXACT = True
 IMAGES_A_SHARD = 16
 LIMITED = "the first {:,} images of each data set"
+
+
+def count_prompts(published: InstanceSet, axes: Axes) -> int:
+    """Return how many prompts a model is asked about a whole published set: of every annotation a box, clicks."""
+    clicks = [count for count in (1, 3) if axes.asks(f"{count}click")]
+    answers = axes.repeats * len(clicks) if axes.clicks == "random" else max(clicks, default=0)
+    return published.n_annotations * (1 + axes.refinement) * (axes.asks("box") + answers)
 
 
 def counted(records: pd.DataFrame, axes: Axes) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from dataclasses import replace
 import pandas as pd
 
 from bench.data import is_published_boxes, is_published_set, open_detections
-from bench.data.catalog import BOX_SETS, missing
+from bench.data.catalog import BOX_SETS, InstanceSet, missing
 from bench.data.dead_leaves.detection import detection_root as micro_root
 from bench.metrics.ap import coco_ap, lvis_ap
 from bench.metrics.interval import Interval
@@ -21,6 +21,7 @@ from protocols.comparisons import over_images
 from protocols.data_set import DataSet
 from protocols.instance_sets import TAKES as ALWAYS_TAKES
 from protocols.instance_sets import WORLDS, data_notes, open_instance_set
+from protocols.masks_file import is_masks_file
 from protocols.measured import Measured
 from protocols.plan import Plan
 from protocols.prompts.box_files import write_recorded_boxes
@@ -66,8 +67,19 @@ NOTES = {
     "SAM": "the paper copied this row from the SAM paper, which adds a refinement pass",
     "FastSAM": _COPIED_FASTSAM,
 }
+KEPT = {"coco": 100, "lvis": 300}
+"""Detections of an image that detectors keep: `test_topk_per_image` of detectron2's configs of ViTDet."""
 REPLICATES = 500
 """Bootstrap replicates of AP; it costs more than a mean."""
+
+
+def count_prompts(published: InstanceSet, axes: Axes) -> int:
+    """Return how many boxes a model is asked about a whole published set if each image has as many as detectors keep.
+
+    The count of a published box file is not published.
+    """
+    kept = min(KEPT[published.name], most_detections(published.name, axes))
+    return published.n_images * (1 + axes.refinement) * kept
 
 
 def note(label: str) -> str:
@@ -78,6 +90,8 @@ def note(label: str) -> str:
 def open_data(name: str, plan: Plan, settings: Settings) -> DataSet:
     """Open COCO or LVIS with a detector's boxes; where there is no detector's file, boxes are jittered truths.
 
+    Where files of masks alone are scored, no boxes are needed.
+
     Raises:
         MissingData: if the data are not there, or published data lack their boxes.
     """
@@ -85,6 +99,8 @@ def open_data(name: str, plan: Plan, settings: Settings) -> DataSet:
     if plan.data_scale == "micro":
         words = f"boxes: {write_recorded_boxes(plan.root) or 'see below'}"
     data = open_instance_set(name, plan, settings)
+    if plan.subjects and all(is_masks_file(subject.model) for subject in plan.subjects):
+        return data
     path = plan.root / BOX_SETS[f"{name}-boxes"].file
     if settings.boxes is not None:
         boxes = open_detections(settings.boxes, "mend it, it must be a COCO results file")
@@ -155,7 +171,9 @@ def footnotes(measured: Measured) -> Iterator[str]:
         asked = f"{len(run.records):,} boxes in {len(run.image_ids):,} images"
         yield f"{name}: {asked}, the best {most:,} of an image at most"
         yield from (f"{name}: left out {why}" for why in run.skipped.values())
-    assert data.boxes is not None
+    if data.boxes is None:
+        yield from data_notes(data)
+        return
     lost = int(sum(max(0, count - most) for count in data.boxes.counts(list(data.asked.ids))))
     if lost:
         yield f"{name}: {lost:,} further detections were not asked"

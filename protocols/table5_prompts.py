@@ -15,6 +15,7 @@ from models.errors import MissingData
 from models.segmenter import Prompts
 from protocols.axes import Axes, most_detections
 from protocols.data_set import DataSet
+from protocols.masks_file import predictions_of
 from protocols.predictors import Predictor, fill_box, predictor_of
 from protocols.promptable import DETECTOR
 from protocols.shards import records_of
@@ -37,17 +38,20 @@ def ask(model: Any, data: DataSet, images: Sequence[ImageInfo], advance: Callabl
     """Return a record for each detection in some images, see `RECORD_TYPES`.
 
     Args:
-        model: a segmenter of the zoo, a predictor, or the card of the detector, whose own masks then stand for answers.
+        model: a segmenter of the zoo, a predictor, or the card of the detector or a file of masks, whose own masks then
+            stand for answers.
         data: see `protocols.instance_sets`, with boxes.
         images: some of its images.
         advance: told of images as they are done.
 
     Raises:
-        MissingData: if the detector's own masks are asked for and cannot be had or scored.
+        MissingData: if the detector's own masks, or a file's, are asked for and cannot be had or scored.
     """
     axes, boxes = data.chosen, data.boxes
-    assert boxes is not None
     most = most_detections(data.name, axes)
+    if (given := predictions_of(model, data)) is not None:
+        return records_of(images, RECORD_TYPES, lambda info, _: detector_records(info, given, most), advance)
+    assert boxes is not None
     if model.name == DETECTOR:
         if problem := boxes.misplaced_mask(data.source.sizes):
             raise MissingData(problem)

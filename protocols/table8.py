@@ -16,6 +16,7 @@ import numpy as np
 from bench.processes import this_process
 from bench.progress import progress
 from models.errors import unknown_name
+from models.specs import is_spec
 from protocols.paper import paper_number, paper_table
 from protocols.results import Cell, Column, Row, TableResult
 from protocols.settings import Settings
@@ -103,6 +104,8 @@ def _chosen(settings: Settings) -> tuple[str, dict[str, Any]]:
     rows = [str(label) for label in paper_table(NAME).index]
     named = [*settings.models, *(name for name in settings.checkpoints if name not in settings.models)]
     for name in named:
+        if name not in cards and is_spec(name):
+            cards[name] = zoo.card(name)
         if name not in cards and name not in rows:
             raise unknown_name("model", name, [*cards, *rows])
     scale = settings.scale

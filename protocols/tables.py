@@ -15,10 +15,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
+from bench.data.catalog import InstanceSet
 from bench.metrics.random_effects import RandomEffectsMean
 from models.errors import BenchError, unknown_name
 from models.plugins import load as load_plugin
 from models.plugins import plugins
+from protocols.axes import Axes
 from protocols.data_set import DataSet
 from protocols.measured import Measured
 from protocols.paper import add_paper_table
@@ -105,6 +107,8 @@ class Table(Protocol):
     """Predictions that were saved when models were trained, see `protocols.saved_predictions`."""
     pairing: Callable[[Measured], str]
     """How rows are compared, in words."""
+    count_prompts: Callable[[InstanceSet, Axes], int]
+    """(published set, axes) -> how many prompts a model is asked about it, to estimate the time; usually none."""
     make: Callable[[ModuleType, Settings], TableResult | None]
     """Makes a table in a way of its own: from records of trainings, or by timing models."""
     state: Callable[[], str]

@@ -62,7 +62,7 @@ def draw_panel(axes: Axes, column: Sequence[Line], result: TableResult, theme: T
     group, unit = column[0].group, " (%)" if column[0].percent else ""
     heading = wording.group_name(result, group), column[0].label
     axes.set_title(" · ".join(part for part in heading if part))
-    axes.set_yticks(range(len(methods)), [line.row for line in methods])
+    axes.set_yticks(range(len(methods)), [wording.short_name(line.row) for line in methods])
     axes.set_ylim(len(methods) - 0.1, -0.6)
     ours = [x for line in methods for x in (line.measured, line.low, line.high)]
     if not any(map(math.isfinite, ours)):

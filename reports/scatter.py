@@ -78,7 +78,7 @@ def _panel(
     for rank, index in enumerate(order.tolist()):  # names above and below by turns, so that neighbours stay legible
         above = rank % 2 == 0
         axes.annotate(
-            known[index][0].row,
+            wording.short_name(known[index][0].row),
             (along[index], up[index]),
             xytext=(0, 6 if above else -6),
             textcoords="offset points",

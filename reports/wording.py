@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import PurePath
@@ -36,6 +37,21 @@ LEGEND = {status: meaning for status, (_, meaning) in _STATUSES.items()}
 """What that means."""
 
 CAUTION = "Not comparable with the paper's numbers: other data, models or arithmetic; no difference is given."
+
+
+LONGEST_NAME = 32
+"""Characters of a row's name in a figure."""
+
+
+def short_name(name: str) -> str:
+    """Return a row's name for a figure: where it is too long, without folders, and cut.
+
+    >>> short_name("EfficientSAM-Ti"), short_name("onnx:exports/sam.encoder.onnx,exports/sam.decoder.onnx")
+    ('EfficientSAM-Ti', 'onnx:sam.encoder.onnx,sam.decod…')
+    """
+    if len(name) > LONGEST_NAME:
+        name = re.sub(r"[^,:=?&]*/", "", name)
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def tame(value: T) -> T:

@@ -30,6 +30,10 @@ COMMANDS: dict[str, Command] = {
     "detect": Command("bench.cli.detect:detect", "find a detector's boxes and masks, for Table 5"),
     "segment": Command("bench.cli.segment:segment", "segment a photo: everything in it, boxes or clicks"),
     "engines": Command("bench.cli.engines:engines", "how exact and how fast the engines are on this machine"),
+    "check-model": Command(
+        "bench.cli.check_model:check_model", "before a night's run: is a model asked as it should be"
+    ),
+    "export": Command("bench.cli.export:export", "write a model as files that other programs run (ONNX, int8)"),
     "runs": Command("bench.cli.runs:list_runs", "what was measured before"),
     "probe": Command("bench.cli.probe:probe", "what a pretrained encoder knows: linear and kNN probes"),
 }

@@ -22,6 +22,7 @@ from bench.data import open_instances
 from bench.data.catalog import BOX_SETS, FOLDER_SETS, INSTANCE_SETS
 from models import checkpoints, row_cards, zoo
 from models.errors import BenchError, printable, refused
+from models.specs import PREFIXES
 from models.vitdet import cascades
 from protocols import tables
 from protocols.axes import PRESETS
@@ -51,6 +52,9 @@ class Entry:
 def list_all(as_json: AsJson = False) -> None:
     """Say which tables, models and data are here, and for each missing file its name, size and the way to get it.
 
+    Models of others need no line here: names like hf:ID_OR_FOLDER, whose forms the last lines tell, are taken wherever
+    the name of a promptable model is.
+
     Args:
         as_json: Print the same as JSON.
     """
@@ -64,6 +68,8 @@ def list_all(as_json: AsJson = False) -> None:
     for group in dict.fromkeys(entry.group for entry in entries):
         _print_group(console, group, [entry for entry in entries if entry.group == group])
     _say(console, f"presets: {', '.join(PRESETS)} (`bench run table4 --preset NAME`)")
+    for prefix in PREFIXES.values():
+        _say(console, f"any other model: {prefix.form}, {prefix.what}")
     for line in (f"weights folder: {checkpoints.weights_root()}", *zoo.broken_plugins()):
         _say(console, line)
 

@@ -89,7 +89,8 @@ def run(
         names: Tables and figures, e.g. table4; `bench list` shows them all.
         scale: paper: published data in $BENCH_DATA and full-size models. micro: dead leaves and micro models.
             auto: paper's data and models where they are on disk, else micro's, and says which.
-        models: Measure these only: names of `bench list`, rows of the table, floor or ceiling.
+        models: Measure these only: names of `bench list`, rows of the table, floor or ceiling, or a model that needs no
+            package (`bench list` tells all forms), e.g. hf:facebook/sam2.1-hiera-tiny.
         checkpoint: Your own weights for a model, e.g. efficientsam-ti=my.pt.
         trust: A checkpoint of FastSAM that is not the published one and may run code as it is read; once for each
             file. Only for files whose maker you know.

@@ -67,8 +67,8 @@ def segment(
 
     Args:
         photo: JPEG, PNG or another file that Pillow reads.
-        model: A name of `bench list`. Default: the first published one whose weights are here, else
-            efficientsam-ti-micro.
+        model: A name of `bench list`, or a model that needs no package, e.g. hf:facebook/sam2.1-hiera-tiny. Default:
+            the first published one whose weights are here, else efficientsam-ti-micro.
         everything: All masks, which is the default without --box and --points.
         box: Corners of a box around an object, px; of several boxes, or once for each.
         points: Clicks on one object, px; once for each object.

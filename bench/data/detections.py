@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from pycocotools import mask as rle
 
 from bench.data.annotation_index import LARGEST_IMAGE, whole
 from bench.data.boxes import xywh_to_xyxy
@@ -199,7 +200,9 @@ class Detections:
 def open_detections(
     path: Path | str, remedy: str = "mend or download it again (bench data verify coco-boxes)"
 ) -> Detections:
-    """Open a COCO results file: a list of {image_id, category_id, bbox: [x, y, width, height], score}.
+    """Open a COCO results file: a list of {image_id, category_id, bbox: [x, y, width, height], score, segmentation}.
+
+    Without a segmentation an entry has no mask; without a bbox its box is that of its mask.
 
     Args:
         path: the file.
@@ -295,15 +298,22 @@ _NONE = "has no mask"
 def _part(entries: Sequence[dict[str, Any]]) -> _Part:
     """Turn entries into columns; numpy's own rules would let through '3', True and 1.5 as ids."""
     ids = [(whole(entry, "image_id"), whole(entry, "category_id")) for entry in entries]
-    numbers = np.array([(*entry["bbox"], entry["score"]) for entry in entries])
+    masks = [_mask(entry.get("segmentation")) for entry in entries]
+    numbers = np.array([(*_box(entry, mask), entry["score"]) for entry, mask in zip(entries, masks, strict=True)])
     if numbers.dtype.kind not in "if" or numbers.shape != (len(entries), 5):
         raise ValueError("'bbox' must be four numbers and 'score' one")
     if not np.isfinite(numbers).all():
         raise ValueError("'bbox' and 'score' must be finite")
     if (numbers[:, 2:4] < 0).any():
         raise ValueError("'bbox' has a negative width or height: COCO results have [x, y, width, height]")
-    masks = [_mask(entry.get("segmentation")) for entry in entries]
     return _Part(np.array(ids, dtype=np.int64), numbers.astype(np.float64), _sound(masks))
+
+
+def _box(entry: dict[str, Any], mask: Mask | str) -> Sequence[float]:
+    """Return an entry's [x, y, width, height]; where it has a mask alone that of the mask, as pycocotools does."""
+    if "bbox" in entry or isinstance(mask, str):
+        return entry["bbox"]  # type: ignore[no-any-return]
+    return rle.toBbox({"size": list(mask.size), "counts": mask.counts.encode()}).tolist()  # type: ignore[no-any-return]
 
 
 def _mask(segmentation: Any) -> Mask | str:

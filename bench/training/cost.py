@@ -246,8 +246,8 @@ def _detector_layers(network: Any, batch: Any, generator: torch.Generator) -> di
 
 def _semantic(run: TrainingRun, recipe: SemanticRecipe, target: object) -> _Example:
     network = run.build(classes=run.data.classes, crop=recipe.crop_size)
-    side = recipe.crop_size
-    batch = {"images": _images(1, side), "classes": np.arange(side * side).reshape(1, side, side) * 7 // side**2}
+    side, seen = recipe.crop_size, min(7, run.data.classes)
+    batch = {"images": _images(1, side), "classes": np.arange(side * side).reshape(1, side, side) * seen // side**2}
     return _Example(network, network, _mask2former_losses, batch)
 
 

@@ -36,9 +36,8 @@ from models.training.recipes import (
     SCRATCH_MICRO,
     SEMANTIC_MICRO,
     SEMANTIC_PAPER,
-    ClassifyRecipe,
+    DetectRecipe,
     MaskedRecipe,
-    PromptableRecipe,
 )
 from models.vitdet import cards as detectors
 from models.vitdet.build import vitdet, vitdet_micro
@@ -98,10 +97,9 @@ class TrainingRun:
     def start_seed(self, seed: int) -> int:
         """Return the seed of the pretraining that the training of a seed starts from.
 
-        Classifiers and promptable models tell of pretraining, so they start from that of their own seed; all others
-        from that of seed 0.
+        That of its own seed, since all tell of pretraining; detectors from that of seed 0.
         """
-        return seed if isinstance(self.recipe, ClassifyRecipe | PromptableRecipe) else 0
+        return 0 if isinstance(self.recipe, DetectRecipe) else seed
 
 
 class Arm(NamedTuple):
@@ -110,18 +108,20 @@ class Arm(NamedTuple):
     size: str
     recipe: MaskedRecipe
     tables: Seeds
-    """What is made of its classifier, whose weights are part of the project if Table 1 is."""
+    """What is made of its classifier."""
     committed: bool = False
-    """Whether its encoder is part of the project. MAE-S's is not: no table loads it, and space is short."""
+    """Whether its encoder is part of the project."""
+    classifier: bool = False
+    """Whether its classifier's weights are; of others what they answered is kept, since space is short."""
 
 
 SEEDS = (0, 1, 2)
 """Of the ablations; committed weights are those of seed 0."""
 TABLE_6, TABLE_7 = {"table6": SEEDS}, {"table7": SEEDS}
-TABLES_1_6 = {"table1": (0,), **TABLE_6}
+TABLES_1_6 = {"table1": (*SEEDS, 3, 4), **TABLE_6}
 ARMS: dict[str, Arm] = {
-    "mae-ti": Arm("ti", MAE_MICRO, TABLES_1_6, committed=True),
-    "sami-ti": Arm("ti", SAMI_MICRO, {**TABLES_1_6, **TABLE_7}, committed=True),
+    "mae-ti": Arm("ti", MAE_MICRO, TABLES_1_6, committed=True, classifier=True),
+    "sami-ti": Arm("ti", SAMI_MICRO, {**TABLES_1_6, **TABLE_7}, committed=True, classifier=True),
     "mae-s": Arm("s", MAE_MICRO, TABLES_1_6),
     "sami-s": Arm("s", SAMI_MICRO, TABLES_1_6, committed=True),
     "sami-ti-cosine": Arm("ti", replace(SAMI_MICRO, loss="cosine"), TABLE_6),
@@ -130,7 +130,7 @@ ARMS: dict[str, Arm] = {
     "sami-ti-mask85": Arm("ti", replace(SAMI_MICRO, mask_ratio=0.85), TABLE_7),
     "sami-ti-all-tokens": Arm("ti", replace(SAMI_MICRO, decoder="all"), TABLE_6),
     "sami-ti-clip": Arm("ti", replace(SAMI_MICRO, target="clip"), TABLE_6),
-    "scratch-ti": Arm("ti", SCRATCH_MICRO, {}),
+    "scratch-ti": Arm("ti", SCRATCH_MICRO, TABLES_1_6),
 }
 TEACHERS = {"sam": "sam-micro", "clip": "clip-micro", "pixels": None}
 """Who makes a target's features. CLIP's stand-in is a classifier trained on images that nobody else sees."""
@@ -138,12 +138,13 @@ PROMPTED: Seeds = {"table4": (0,), "table5": (0,)}
 CURVES: Seeds = {**PROMPTED, "figure7": SEEDS}
 OVER_SEEDS: Seeds = {"table4": SEEDS, "figure7": SEEDS}
 DENSE: dict[str, tuple[Seeds, Seeds]] = {
-    "mae-ti": ({"table2": SEEDS}, {"table3": (0, 1)}),
-    "sami-ti": ({"table2": SEEDS}, {"table3": (0, 1)}),
+    "mae-ti": ({"table2": SEEDS}, {"table3": SEEDS}),
+    "sami-ti": ({"table2": SEEDS}, {"table3": SEEDS}),
+    "scratch-ti": ({}, {"table3": SEEDS}),
     "mae-s": ({"table2": (0,)}, {"table3": (0,)}),
     "sami-s": ({"table2": (0,), "table5": (0,)}, {"table3": (0,)}),  # Table 5 takes its boxes
 }
-"""Encoders that detectors and segmenters are built on, all seeds on one encoder; of -S predictions are kept."""
+"""Encoders that detectors and segmenters are built on; of -S and of the control predictions are kept, no weights."""
 
 
 def _micro() -> Iterator[TrainingRun]:
@@ -158,17 +159,19 @@ def _micro() -> Iterator[TrainingRun]:
     yield TrainingRun(name, fastsam_micro, FASTSAM_MICRO, seen, committed=True, tables=tables, ready=ready)
     clip_recipe = replace(CLASSIFY_MICRO, steps=800, warmup_steps=40)
     yield TrainingRun("clip-micro", partial(micro_classifier, "s"), clip_recipe, sets.CLIP_LEAVES)
-    for name, (size, recipe, _, kept) in ARMS.items():
-        build, teacher = partial(micro_autoencoder, size), TEACHERS[recipe.target]
-        yield TrainingRun(f"{name}-micro", build, recipe, sets.UNLABELLED_LEAVES, teacher=teacher, committed=kept)
-    for name, (size, _, tables, _) in ARMS.items():
-        kept, build = "table1" in tables, partial(micro_classifier, size)
-        name, start, seen = f"{name}-micro-classify", f"{name}-micro", sets.LABELLED_LEAVES
+    for name, arm in ARMS.items():
+        build, teacher, seen = partial(micro_autoencoder, arm.size), TEACHERS[arm.recipe.target], sets.UNLABELLED_LEAVES
+        yield TrainingRun(f"{name}-micro", build, arm.recipe, seen, teacher=teacher, committed=arm.committed)
+    for name, arm in ARMS.items():
+        name, start, kept, tables = f"{name}-micro-classify", f"{name}-micro", arm.classifier, arm.tables
+        build, seen = partial(micro_classifier, arm.size), sets.LABELLED_LEAVES
         yield TrainingRun(name, build, CLASSIFY_MICRO, seen, start=start, committed=kept, tables=tables)
     for name, (tables, _) in DENSE.items():
         size, start, seen = ARMS[name].size, f"{name}-micro", sets.DETECTION_LEAVES
-        name, kept, build = f"vitdet-{name}-micro", size == "ti", partial(vitdet_micro, MICRO_SIZES[size])
-        yield TrainingRun(name, build, DETECT_MICRO, seen, start=start, committed=kept, tables=tables)
+        kept, build = ARMS[name].classifier, partial(vitdet_micro, MICRO_SIZES[size])
+        if tables:
+            name = f"vitdet-{name}-micro"
+            yield TrainingRun(name, build, DETECT_MICRO, seen, start=start, committed=kept, tables=tables)
     for name, start, build, kept, tables in (
         ("sam-mae-ti-micro", "mae-ti-micro", micro.efficientsam_ti_micro, False, OVER_SEEDS),
         ("sam-scratch-ti-micro", "scratch-ti-micro", micro.efficientsam_ti_micro, False, OVER_SEEDS),
@@ -179,7 +182,8 @@ def _micro() -> Iterator[TrainingRun]:
         yield TrainingRun(name, build, PROMPTABLE_MICRO, seen, start=start, committed=kept, tables=tables)
     for name, (_, tables) in DENSE.items():
         size, start, seen = ARMS[name].size, f"{name}-micro", sets.SEMANTIC_LEAVES
-        name, kept, build = f"mask2former-{name}-micro", size == "ti", partial(mask2former_micro, **MICRO_SIZES[size])
+        kept, build = ARMS[name].classifier, partial(mask2former_micro, **MICRO_SIZES[size])
+        name = f"mask2former-{name}-micro"
         yield TrainingRun(name, build, SEMANTIC_MICRO, seen, start=start, committed=kept, tables=tables)
 
 

@@ -6,7 +6,7 @@ Nothing is downloaded: a user puts the authors' file into the weights folder, or
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -71,7 +71,7 @@ def _build(found: ClassifierCard, state: Mapping[str, Tensor]) -> nn.Module:
         BenchError: if it is not known how.
     """
     if found.scale == "micro":
-        return micro_classifier(found.paper_row.rpartition("-")[2].lower())
+        return micro_classifier(found.name.split("-")[1])
     if found.timm is None:
         raise BenchError(f"how '{found.paper_row}' is built is not known here: load its weights as another row's model")
     pool: dict[str, Any] = {"global_pool": "avg"} if "fc_norm.weight" in state else {}
@@ -98,6 +98,7 @@ def _without(paper_row: str, why: str, architecture: str | None = None) -> Class
 
 
 _NEVER_RELEASED = "the paper's authors released neither pretrained nor finetuned weights"
+CONTROL = "scratch-ti-micro-classify"
 _BACKBONE_ONLY = "the authors released the pretrained backbone alone, and the printed number is that of finetuning it"
 _OTHERS = "quoted from another paper, and no finetuned weights are known"
 _TI, _S, _B = (f"vit_{size}_patch16_224" for size in ("tiny", "small", "base"))
@@ -160,8 +161,12 @@ CARDS: tuple[ClassifierCard, ...] = (
         row_cards.micro_card(ClassifierCard, f"{row.lower()}-micro-classify", row)
         for row in ("MAE-Ti", "SAMI-Ti", "MAE-S", "SAMI-S")
     ),
+    replace(
+        row_cards.micro_card(ClassifierCard, CONTROL, CONTROL),
+        note="finetuned without pretraining: a control that the paper has not",
+    ),
 )
-"""Every row of Table 1, and this project's stand-ins for four of them."""
+"""Every row of Table 1, this project's stand-ins for four of them, and its control."""
 _registry = Registry(
     module=__name__,
     what="classifier",

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from models.cards import ModelCard
-from models.errors import BenchError
+from models.errors import BenchError, UnsupportedPrompt
 from models.fastsam.masks import in_image, masks_of, snapped
 from models.fastsam.yolo import MICRO_SIZE, threads_unchanged, ultralytics
 from models.files.trust import trusted_copy
@@ -77,10 +77,11 @@ class FastSamSegmenter:
         where a mask was chosen. There is one candidate a prompt, so `multimask` changes nothing.
 
         Raises:
-            BenchError: for a mask prompt, or a prompt of both a box and points.
+            UnsupportedPrompt: for a mask prompt.
+            BenchError: for a prompt of both a box and points.
         """
         if prompts.mask_logits is not None:
-            raise BenchError(f"model '{self.name}' takes no mask prompt: set refinement passes to 0")
+            raise UnsupportedPrompt(f"model '{self.name}' takes no mask prompt: set refinement passes to 0")
         boxed = np.asarray((prompts.labels >= BOX_TOP_LEFT).any(1))  # [P]
         clicked = np.asarray(np.isin(prompts.labels, (BACKGROUND, FOREGROUND)).any(1))  # [P]
         if (boxed & clicked).any():

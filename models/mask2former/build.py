@@ -21,7 +21,7 @@ SIZES = {"ti": TI, "s": S, "b": B}
 PAPER_CROP = 512
 """Side of training crops, px (section 4.2)."""
 MICRO_CROP = 256
-MICRO_CLASSES = 17
+MICRO_CLASSES = 5
 """Of dead leaves as ADE20K."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -63,10 +63,13 @@ class LoadedMask2Former:
             raise BenchError(f"model '{self.name}': {error}") from None
 
 
-def _micro(paper_row: str) -> SegmentationCard:
-    build = partial(mask2former_micro, **MICRO_SIZES[paper_row.rpartition("-")[2].lower()])
+def _micro(paper_row: str, size: str) -> SegmentationCard:
+    build = partial(mask2former_micro, **MICRO_SIZES[size])
     name = f"mask2former-{paper_row.lower()}-micro"
     return row_cards.micro_card(SegmentationCard, name, paper_row, _MICRO_RECIPE, build=build)
+
+
+CONTROL = "mask2former-scratch-ti-micro"
 
 
 _RECIPE = (
@@ -90,9 +93,14 @@ CARDS: tuple[SegmentationCard, ...] = (
         )
         for row in _ROWS
     ),
-    *(_micro(row) for row in _ROWS[:4]),
+    *(_micro(row, row.partition("-")[2].lower()) for row in _ROWS[:4]),
+    replace(
+        _micro("scratch-Ti", "ti"),
+        paper_row=CONTROL,
+        note="trained without pretraining: a control that the paper has not",
+    ),
 )
-"""Every row of Table 3, and this project's stand-ins."""
+"""Every row of Table 3, this project's stand-ins, and its control."""
 _registry = Registry(
     module=__name__,
     what="segmentation model",

@@ -15,6 +15,9 @@ from models.attention import pieces, prompts_at_once
 from models.sam.layers import ChannelNorm
 from models.sam.transformer import ImageSide, TwoWayTransformer
 
+MASKS = {True: slice(1, None), False: slice(0, 1), None: slice(None)}
+"""Which masks `multimask` asks for."""
+
 
 class MaskDecoder(nn.Module):
     """Predict masks.
@@ -57,7 +60,7 @@ class MaskDecoder(nn.Module):
         self.iou_prediction_head = Mlp(transformer_dim, iou_head_hidden_dim, count, depth=iou_head_depth)
 
     def forward(
-        self, image: Tensor, image_pe: Tensor, prompts: Tensor, keep: Tensor | None, *, multimask: bool
+        self, image: Tensor, image_pe: Tensor, prompts: Tensor, keep: Tensor | None, *, multimask: bool | None
     ) -> tuple[Tensor, Tensor]:
         """Return logits [B, P, M, 4 h, 4 w] and predicted IoU [B, P, M].
 
@@ -66,7 +69,7 @@ class MaskDecoder(nn.Module):
             image_pe: [N, C].
             prompts: [B, P, K, C].
             keep: [B, P, K] bool or None, see `PromptTokens`.
-            multimask: the multimask tokens 1.. (M = 3), or else token 0 (M = 1).
+            multimask: the multimask tokens 1.. (M = 3), or else token 0 (M = 1); None for all, token 0 first (M = 4).
         """
         batch, count = prompts.shape[:2]
         output = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
@@ -96,11 +99,11 @@ class MaskDecoder(nn.Module):
         keep: Tensor | None,
         side: ImageSide | None,
         *,
-        multimask: bool,
+        multimask: bool | None,
     ) -> tuple[Tensor, Tensor]:
         """Answer tokens [B, P, T, C] of a few prompts; see `forward`."""
         tokens, image = self.transformer(tokens, image, image_pe, keep, side)
-        wanted = slice(1, None) if multimask else slice(0, 1)
+        wanted = MASKS[multimask]
         kernels = [mlp(tokens[:, :, 1 + index]) for index, mlp in enumerate(self.output_hypernetworks_mlps)]
         predicted_iou = self.iou_prediction_head(tokens[:, :, 0])[..., wanted]
         return self._masks(image, torch.stack(kernels, -1)[..., wanted]), predicted_iou

@@ -62,13 +62,16 @@ class PromptEncoder(nn.Module):
         the GPU.
         """
         points, labels, keep = _pad(points, labels)
-        labels, keep = labels.to(points.device), None if keep is None else keep.to(points.device)
+        keep = None if keep is None else keep.to(points.device)
+        return PromptTokens(self.embed_padded(points, labels.to(points.device)), keep)
+
+    def embed_padded(self, points: Tensor, labels: Tensor) -> Tensor:
+        """Embed each of these points [B, P, K, 2] with its label [B, P, K] as a token [B, P, K, C]."""
         positions = self.pe_layer((points + 0.5) / self.img_size)
         embeddings = [self.not_a_point_embed, *self.point_embeddings]
         by_label = torch.cat([embedding.weight for embedding in embeddings])  # type: ignore[misc]
         by_label = F.pad(by_label, (0, 0, 1, 0))  # label -2
-        tokens = positions * (labels >= 0)[..., None] + by_label[labels + 2]
-        return PromptTokens(tokens, keep)
+        return positions * (labels >= 0)[..., None] + by_label[labels + 2]  # type: ignore[no-any-return]
 
     def embed_masks(self, mask_logits: Tensor) -> Tensor:
         """Embed logits [B, P, 4 grid, 4 grid] as [B, P, grid * grid, C]."""

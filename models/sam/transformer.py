@@ -158,8 +158,8 @@ class Attention(nn.Module):
         """Let tokens [B, P, T, C] attend to image [B, P, N, C], or [B, 1, N, C] with its `side`."""
         q = self.q_proj(tokens)
         if side is not None:  # one attention an image, whose rows are the tokens of all its prompts
-            rows = self._split(q.flatten(1, 2))
-            mixed = F.scaled_dot_product_attention(rows, side.keys, side.values).transpose(1, 2)
+            rows = self._split(q.flatten(1, 2)) * self.scale  # few: a fused kernel would gain nothing
+            mixed = ((rows @ side.keys.mT).softmax(-1) @ side.values).transpose(1, 2)
         else:
             queries, constant = self._fold(q, self.k_proj)
             scores = torch.baddbmm(constant, queries, located.flatten(0, 1).mT)  # [B P, heads * T, N]
@@ -189,9 +189,8 @@ class Attention(nn.Module):
         # A patch's weights add up to 1 in each head: an equal share of the bias on every value is the bias.
         share = self.out_proj.bias / self.heads
         out = torch.einsum("gthd,chd->ghtc", value, self.out_proj.weight.unflatten(1, (self.heads, -1))) + share
-        base = image.expand(-1, prompts, -1, -1).flatten(0, 1)
-        read = torch.baddbmm(base, weights.mT, out.flatten(1, 2))
-        return read.unflatten(0, (batch, prompts))  # type: ignore[no-any-return]
+        read = torch.bmm(weights.mT, out.flatten(1, 2)).unflatten(0, (batch, prompts))
+        return read.add_(image)
 
     def _fold(self, projected: Tensor, other: nn.Linear) -> tuple[Tensor, Tensor]:
         """Carry the other side's projection over to projected tokens [B, P, T, heads * d].

@@ -5,15 +5,18 @@ Nothing is downloaded: a user puts the file into the weights folder, or passes i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from models import row_cards
+from models import row_cards, zoo
 from models.errors import BenchError
 from models.row_cards import Registry, RowCard
 from models.sami.build import MICRO_SIZES
+from models.specs import is_spec
 from models.vitdet.build import vitdet, vitdet_micro
 from models.vitdet.checkpoint import read_detector
 from models.vitdet.detector import Found, detect
@@ -119,5 +122,26 @@ _registry = Registry(
     build=lambda found, state: build(found),
     model=LoadedDetector,
 )
-cards, card, available = _registry.cards, _registry.card, _registry.available
-modules, load = _registry.modules, _registry.load
+cards, card = _registry.cards, _registry.card
+SPECS = ("masks",)
+"""Prefixes of names PREFIX:REST (`models.specs`) that stand for a detector here."""
+
+
+def available(name: str) -> tuple[bool, str]:
+    """Return whether a model's own weights are here, and if not, why."""
+    return zoo.available(name) if is_spec(name) else _registry.available(name)
+
+
+def modules(name: str) -> Sequence[str]:
+    """Return the names of the modules that make a model's predictions what they are."""
+    return zoo.modules(name) if is_spec(name) else _registry.modules(name)
+
+
+def load(
+    name: str, checkpoint: str | Path | None = None, *, device: str = "cpu", trusted: Collection[str] = ()
+) -> LoadedDetector:
+    """Load a detector with its weights, see `models.row_cards.Registry.load`; masks:FILE is a `MasksFile`."""
+    if is_spec(name):
+        found: Any = zoo.load(name, checkpoint=checkpoint, device=device)
+        return found  # type: ignore[no-any-return]
+    return _registry.load(name, checkpoint, device=device, trusted=trusted)

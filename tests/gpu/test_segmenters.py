@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from models.annotations import answer
+from models.checks import cost
+from models.checks.run import run_checks
 from models.efficientsam import EfficientSamSegmenter, efficientsam
 from models.everything.segment import Settings, segment_everything
 from models.micro import DECODER
@@ -119,7 +121,7 @@ def test_mixed_precision_is_of_the_gpu() -> None:
 
 LIMITS = (
     "sam.image_encoder._BIAS_BUDGET",
-    "sam.segmenter._MASKS_AT_ONCE",
+    "frames._MASKS_AT_ONCE",
     "attention.CPU_PATCHES",
     "attention.GPU_PATCHES",
     "efficientsam.segmenter._MASKS_AT_ONCE",
@@ -172,3 +174,13 @@ def test_prompts_are_answered_with_a_wait_for_all_and_two_for_each(name) -> None
         "models/annotations.py:answer to cpu": 1 + len(BOXES),
         "models/annotations.py:answer item": len(BOXES),
     }
+
+
+def test_a_model_is_checked_where_it_is(monkeypatch) -> None:
+    monkeypatch.setattr(cost, "SIZES", ((1, 1), (40, 30)))
+    with pretend_gpu() as memory:
+        found = dict(run_checks(segmenter("efficientsam", "cuda")))
+    assert found.pop("memory").outcome == "wrong", "which is CUDA's own to tell"
+    assert {one.said for one in found.values() if one.outcome == "wrong"} == set()
+    assert "cuda" in found["time"].said
+    assert memory.waits

@@ -8,6 +8,12 @@ _ULTRALYTICS = "ultralytics' assignment of objects to cells"
 STATED: dict[str, str] = {
     "models/sam/segmenter.py:segment item": _NAN,
     "models/efficientsam/segmenter.py:segment item": _NAN,
+    "models/specs/hf_segmenter.py:segment item": _NAN,
+    "models/specs/predictor_segmenter.py:_check item": _NAN,
+    "models/specs/predictor_segmenter.py:_said nonzero": "segment_anything's embedding of points by their labels",
+    "models/specs/predictor_segmenter.py:_said to cpu": "what `predict` of segment_anything returns, arrays",
+    "models/specs/predictor_segmenter.py:_low item": "whether a mask prompt is a candidate of the last answer",
+    "models/specs/predictor_segmenter.py:_ask_one_by_one to cpu": "a mask prompt, which `predict` takes as an array",
     "models/everything/segment.py:_at_points to cpu": "which candidates count, by predicted IoU, then by stability; "
     "and the masks that do",
     "models/annotations.py:answer to cpu": "which candidate is best; and its mask",

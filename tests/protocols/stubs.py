@@ -12,7 +12,8 @@ import torch
 from pycocotools import mask as rle
 
 from bench.data import Annotation, ImageInfo
-from models.sam.segmenter import SamSegmenter, resized
+from models.frames import resized
+from models.sam.segmenter import SamSegmenter
 from models.segmenter import Embedding, Segmentation
 
 RADIUS = 0.0625

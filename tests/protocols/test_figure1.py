@@ -7,6 +7,7 @@ from protocols.results import Cell, Row, TableResult
 from tests.protocols.fakes import settings
 
 MEASURED = {"SAM": "sam-micro", "EfficientSAM-Ti": "efficientsam-ti-micro", "ViTDet-H": "detector"}
+SPEC, FILE = "hf:theirs/sam", "masks:theirs.json"
 
 
 def accuracy() -> TableResult:
@@ -14,6 +15,7 @@ def accuracy() -> TableResult:
     rows = (
         *(Row(label, model) for label, model in MEASURED.items()),
         Row("FastSAM", None),
+        *(Row(name, name, "extra") for name in (SPEC, FILE)),
         Row("floor", "floor", "bound"),
     )
     cells = [
@@ -53,8 +55,8 @@ def make(tmp_path, monkeypatch):
 
 def test_every_measured_network_of_table_5_is_timed_and_nothing_else(make):
     result, (timed,) = make
-    assert timed == {row: model for row, model in MEASURED.items() if row != "ViTDet-H"}
-    assert [row.label for row in result.rows] == ["SAM", "EfficientSAM-Ti", "FastSAM"]
+    assert timed == {SPEC: SPEC} | {row: model for row, model in MEASURED.items() if row != "ViTDet-H"}
+    assert [row.label for row in result.rows] == ["SAM", "EfficientSAM-Ti", "FastSAM", SPEC]
 
 
 def test_throughput_and_ap_stand_beside_the_paper_s(make):

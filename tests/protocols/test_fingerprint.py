@@ -102,6 +102,15 @@ def test_editing_a_plug_in_or_raising_its_version_moves_its_runs(tmp_path: Path,
     assert len(set(found)) == 3
 
 
+def test_editing_a_module_of_one_s_own_that_a_plug_in_imports_moves_its_runs(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "my_factory_for_fingerprint.py").write_text("import my_layers_for_fingerprint\n")
+    (tmp_path / "my_layers_for_fingerprint.py").write_text("A = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = code_digest({ASKING, "my_factory_for_fingerprint"})
+    (tmp_path / "my_layers_for_fingerprint.py").write_text("A = 2\n")
+    assert code_digest({ASKING, "my_factory_for_fingerprint"}) != before
+
+
 def test_every_module_that_asking_imports_is_reached() -> None:
     """What the source says of imports is held to what Python does."""
     roots = {ASKING, *zoo.modules("mobilesam")}

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from bench.data import ImageInfo, open_instances, read_rgb
+from bench.data.catalog import COCO
 from models.errors import UnsupportedPrompt
+from protocols import table4
 from protocols import table4_prompts as interactive
 from protocols.axes import PAPER, Axes, preset
 from protocols.predictors import Ceiling, Floor, ModelPredictor, predictor_of
@@ -28,6 +30,16 @@ def test_every_object_is_asked_by_box_one_click_and_three(coco):
     records = ask(coco, ModelPredictor(DiscModel(), PAPER))
     asked = {(r["annotation_id"], r["prompt"], r["repeat"]) for r in records}
     assert asked == {(a, p, 0) for a in (1, 2) for p in ("box", "1click", "3click")}
+
+
+@pytest.mark.parametrize(
+    "axes", [PAPER, preset("efficientvit"), preset("segment-anything-fast"), Axes(repeats=2, refinement=1)]
+)
+def test_as_many_prompts_are_asked_as_the_table_counts(coco, axes):
+    model = DiscModel()
+    ask(coco, ModelPredictor(model, axes), axes)
+    ask(coco, ModelPredictor(model, axes), axes, image=1)
+    assert sum(map(len, model.seen)) == table4.count_prompts(replace(COCO, n_annotations=3), axes)
 
 
 def test_asking_by_box_alone_gives_the_same_records(coco):

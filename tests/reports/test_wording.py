@@ -77,3 +77,12 @@ def test_every_status_has_a_meaning(status: str) -> None:
 
 def test_statuses_are_those_of_results() -> None:
     assert set(get_args(Status)) == set(wording.MARKS) == set(wording.LEGEND)
+
+
+def test_a_long_name_loses_its_folders_and_then_its_end_in_a_figure() -> None:
+    assert wording.short_name("efficientsam-ti-micro") == "efficientsam-ti-micro"
+    assert wording.short_name("hf:/models/of/ours/and/of/others/sam-vit-base") == "hf:sam-vit-base"
+    pairs = [f"onnx:/exports/sam-vit-b{end}.encoder.onnx,/exports/sam-vit-b{end}.decoder.onnx" for end in ("", ".int8")]
+    first, second = map(wording.short_name, pairs)
+    assert first != second
+    assert len(first) == len(second) == wording.LONGEST_NAME

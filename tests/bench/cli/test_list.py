@@ -111,4 +111,5 @@ def test_what_is_listed_can_be_had_as_json(capsys: pytest.CaptureFixture[str]) -
     runs.list_runs(as_json=True)
     assert json.loads(capsys.readouterr().out)[0]["identity"]["protocol"] == "table4"
     weights.list_weights(as_json=True)
-    assert {"model": "sam-micro", "here": True}.items() <= json.loads(capsys.readouterr().out)[8].items()
+    listed = {entry["model"]: entry for entry in json.loads(capsys.readouterr().out)}
+    assert listed["sam-micro"]["here"] is True

@@ -14,7 +14,7 @@ from segment_anything.modeling.mask_decoder import MLP
 from torch import Tensor, nn
 
 from models import zoo
-from models.sam.segmenter import resized
+from models.frames import resized
 from models.segmenter import Embedding, Prompts, Segmentation
 from tests.models.recipe import fill
 

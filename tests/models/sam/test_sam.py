@@ -19,9 +19,10 @@ import models.sam.image_encoder
 import models.sam.mask_decoder
 import models.sam.segmenter
 from models.errors import BenchError
+from models.frames import resized
 from models.sam.build import sam, sam_vit_b, sam_vit_h, sam_vit_l
 from models.sam.network import SamNetwork
-from models.sam.segmenter import SamSegmenter, resized
+from models.sam.segmenter import SamSegmenter
 from models.segmenter import Prompts, Segmenter
 from tests.models.recipe import fill, image
 

@@ -25,8 +25,8 @@ from bench.training.options import Options
 from bench.training.runs import RUNS
 from models import micro, zoo
 from models.errors import BenchError
+from models.frames import PIXEL_MEAN, PIXEL_STD
 from models.preprocessing import normalise
-from models.sam.segmenter import PIXEL_MEAN, PIXEL_STD
 from models.training.distill import EncoderTrainer, distill_stage
 from models.training.promptable import PromptableTrainer, promptable_stage
 from models.training.recipes import PROMPTABLE_MICRO, DistillRecipe, PromptableRecipe

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.sam.segmenter import resized
+from models.frames import resized
 from protocols.prompts.frame import SIDE, Frame
 
 sizes = st.tuples(st.integers(1, 1500), st.integers(1, 1500))
