@@ -54,7 +54,7 @@ def limits(hours: float, options: Sequence[str], device: str) -> Limits:
 
 
 def environment() -> dict[str, str]:
-    """Return the variables that jobs run with: those of this project that are set here, and the levers of `bench.env`."""
+    """Return variables that jobs run with: those of this project that are set here, and the levers of `bench.env`."""
     return {**ENV, **{name: value for name, value in os.environ.items() if name in ENV or name.startswith("BENCH_")}}
 
 

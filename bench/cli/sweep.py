@@ -90,6 +90,7 @@ def sweep(
         hours: On a cluster, the time limit of each job.
         sbatch: On a cluster, more options of sbatch, e.g. partition=gpu account=vision mem=64G. On --device cuda each
             job asks for one GPU if they name none.
+        **options: Those of `bench run`.
     """
     if sum((dry_run, slurm, print_sbatch)) > 1:
         raise BenchError("--dry-run, --slurm and --print-sbatch are three ways: choose one")
@@ -155,7 +156,7 @@ def plan(modules: Sequence[ModuleType], settings: Settings, options: Mapping[str
 
 
 def flags(options: Mapping[str, Any], models: Sequence[str]) -> list[str]:
-    """Return options of `bench run` as they are typed: those that are not the usual ones, for some models or for all."""
+    """Return options of `bench run` as they are typed, those that are not the usual ones; no models are all."""
     found = []
     for name, value in {**options, "models": tuple(models)}.items():
         if name == "checkpoint" and models:

@@ -85,7 +85,9 @@ def test_a_dry_run_lists_the_commands_and_runs_none(bench, called) -> None:
 
 
 def test_a_model_that_fails_is_left_out_of_the_report_and_named(bench, folder, monkeypatch) -> None:
-    code = "import sys, shlex; open('called', 'a').write(shlex.join(sys.argv[1:]) + '\\n'); sys.exit('floor' in sys.argv)"
+    code = (
+        "import sys, shlex; open('called', 'a').write(shlex.join(sys.argv[1:]) + '\\n'); sys.exit('floor' in sys.argv)"
+    )
     stand_in(monkeypatch, code)
     code, _, said = bench(*TWO)
     ran = (folder / "called").read_text().splitlines()
@@ -137,7 +139,6 @@ def test_ctrl_c_ends_the_job_and_starts_no_other(bench, folder: Path, monkeypatc
         (("--tables",), "name a table to make"),
         ((*TWO, "--slurm", "--dry-run"), "are three ways: choose one"),
         ((*TWO, "--hours", "0"), "--hours is the time limit of each job, got 0"),
-        ((*TWO, "--sbatch", "--partition"), ""),
         ((*TWO, "--sbatch", "time=3"), "--sbatch time=3: that is set by the sweep"),
         ((*TWO, "--sbatch", "Partition gpu"), "--sbatch takes options without dashes, got 'Partition gpu'"),
         ((*TWO, "--out", "file"), "cannot write the report to 'file'"),
@@ -156,7 +157,6 @@ def test_a_sweep_takes_all_options_of_a_run_with_their_help(bench) -> None:
     assert options <= set(inspect.signature(sweep.sweep).parameters)
     _, printed, _ = bench("--help")
     assert "Ask only the first images of each data set" in printed
-    assert "Never more than one" not in printed
     assert all(f"--{name.replace('_', '-')}" in printed for name in options)
 
 
@@ -172,10 +172,8 @@ def test_options_are_typed_again_as_they_were_and_a_checkpoint_goes_to_its_own_m
         "models": ("a", "b", "c"),
     }
     typed = sweep.flags(given, ("b",))
-    assert typed == (
-        ["--models", "b", "--checkpoint", "b=two 2.pt", "--trust", "x", "--trust", "y"]
-        + ["--limit=3", "--seed=-1", "--embeddings=2.5"]
-    )
+    assert typed[:8] == ["--models", "b", "--checkpoint", "b=two 2.pt", "--trust", "x", "--trust", "y"]
+    assert typed[8:] == ["--limit=3", "--seed=-1", "--embeddings=2.5"]
     assert "--checkpoint" not in sweep.flags(given, ("c",))
     assert sweep.flags(given, ())[:3] == ["--checkpoint", "a=1.pt", "b=two 2.pt"]
 
