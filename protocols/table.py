@@ -27,7 +27,7 @@ from protocols.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class _Prepared:
+class Prepared:
     """A table whose data are open."""
 
     question: Question
@@ -44,14 +44,24 @@ def make_tables(tables: Sequence[ModuleType], settings: Settings) -> list[TableR
     Raises:
         BenchError: if there are no data for a table, or a model or its data fail; finished shards stay.
     """
-    prepared = [_prepare(table, settings) for table in tables]
-    ask([one.question for one in prepared], settings)
+    prepared = ask_tables(tables, settings)
     if not this_process().is_first:
         return None
     return [_assemble(one, one.settings) for one in prepared]
 
 
-def _prepare(table: ModuleType, settings: Settings) -> _Prepared:
+def ask_tables(tables: Sequence[ModuleType], settings: Settings) -> list[Prepared]:
+    """Ask the models of some tables, each model once for all of them.
+
+    Raises:
+        BenchError: as `make_tables`.
+    """
+    prepared = [prepare(table, settings) for table in tables]
+    ask([one.question for one in prepared], settings)
+    return prepared
+
+
+def prepare(table: ModuleType, settings: Settings) -> Prepared:
     """Choose data and models of a table, say which, and open the data.
 
     Raises:
@@ -74,7 +84,7 @@ def _prepare(table: ModuleType, settings: Settings) -> _Prepared:
     words = dict.fromkeys(one.words for one in data.values() if one.words)
     plan = replace(plan, world="; ".join((plan.world, *words)))
     settings.say(f"{table.NAME}: {plan.world}")
-    return _Prepared(Question(table, plan, data), columns, absent, of_table)
+    return Prepared(Question(table, plan, data), columns, absent, of_table)
 
 
 def data_set_of(table: ModuleType, column: str) -> str:
@@ -120,7 +130,7 @@ def _own_columns(table: ModuleType, columns: Sequence[Column], own: OwnData, pre
     return tuple(replace(column, group=own.name, apart="") for column in found)
 
 
-def _assemble(prepared: _Prepared, settings: Settings) -> TableResult:
+def _assemble(prepared: Prepared, settings: Settings) -> TableResult:
     """Score what was asked and fill the table."""
     question, columns = prepared.question, prepared.columns
     table, plan, data = question.table, question.plan, question.data
@@ -181,7 +191,7 @@ def _facts(question: Question, settings: Settings) -> dict[str, object]:
     return facts | ({"engine": question.engine} if question.engine else {})
 
 
-def _cells(prepared: _Prepared, plan: Plan, found: Mapping[str, Measured]) -> Iterator[Cell]:
+def _cells(prepared: Prepared, plan: Plan, found: Mapping[str, Measured]) -> Iterator[Cell]:
     """Yield the cells of all rows: measured, or why not."""
     question = prepared.question
     for row in plan.rows:

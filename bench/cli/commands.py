@@ -24,6 +24,7 @@ class Command(NamedTuple):
 
 COMMANDS: dict[str, Command] = {
     "run": Command("bench.cli.run:run", "make tables and figures of the paper"),
+    "sweep": Command("bench.cli.sweep:sweep", "many models, one job each: in turn, or on a cluster"),
     "list": Command("bench.cli.list:list_all", "what can be run here, and how to get the rest"),
     "train": Command("bench.cli.train:train", "train a model of the paper, or a micro one"),
     "detect": Command("bench.cli.detect:detect", "find a detector's boxes and masks, for Table 5"),

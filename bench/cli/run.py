@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -29,11 +29,34 @@ from protocols import tables
 from protocols.chosen import check_named, read_axes
 from protocols.results import TableResult
 from protocols.settings import Scale, Settings
-from protocols.table import make_tables
+from protocols.table import ask_tables, make_tables
 from reports.terminal import print_table
 from reports.write import check_folder, write_report
 
 OUT = Path("reports/out")
+
+Ending = Callable[[Sequence[ModuleType], Settings, Path], None]
+"""(tables, settings, folder of the report): what is done with what a user asked for."""
+
+
+def report_tables(modules: Sequence[ModuleType], settings: Settings, out: Path) -> None:
+    """Make tables, print them and write them to a folder."""
+    check_folder(out)
+    for result in make(modules, settings):
+        _report(result, out)
+
+
+def keep_records(modules: Sequence[ModuleType], settings: Settings, out: Path) -> None:
+    """Ask the models of tables and keep what they answer.
+
+    Raises:
+        BenchError: for a table that has no records of its own.
+    """
+    for table in modules:
+        if hasattr(table, "make"):
+            raise BenchError(f"{table.NAME} keeps no records of models: leave it or --records-only out")
+    ask_tables(modules, settings)
+    say(f"records are in {runs_root()}; the same command without --records-only makes the tables")
 
 
 def run(
@@ -54,7 +77,9 @@ def run(
     data: Annotated[str | None, tyro.conf.arg(metavar="FORMAT:FILE.json,FOLDER")] = None,
     boxes: Path | None = None,
     out: Path = OUT,
+    records_only: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     train: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    ending: Annotated[Ending, tyro.conf.Fixed, tyro.conf.Suppress] = report_tables,
 ) -> None:
     """Measure tables of the paper and report them beside the paper's numbers.
 
@@ -89,7 +114,9 @@ def run(
             and compares nothing with a paper.
         boxes: For table5 on --data: a detector's boxes, a COCO results file; jittered truths if not given.
         out: Folder of the report.
+        records_only: Ask models and keep their answers, without scoring and report: a machine's share of a sweep.
         train: First run the trainings behind the tables again (hours at micro scale).
+        ending: What is done with tables and settings.
     """
     given = {
         "scale": scale != "auto",
@@ -132,9 +159,7 @@ def run(
     )
     if train:
         _train(modules)
-    check_folder(out)
-    for result in make(modules, settings):
-        _report(result, out)
+    (keep_records if records_only else ending)(modules, settings, out)
 
 
 def make(modules: Sequence[ModuleType], settings: Settings) -> list[TableResult]:
