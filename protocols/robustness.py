@@ -59,7 +59,7 @@ LIMITED = "the first {:,} images"
 
 
 def count_prompts(published: InstanceSet, axes: Axes) -> int:
-    """Return how many prompts a model is asked about a whole published set: boxes, clicks, and boxes for the best mask."""
+    """Return how many prompts a model is asked about a whole published set: boxes and clicks, boxes once more."""
     return published.n_annotations * (1 + axes.refinement) * (2 * (1 + len(SHARES)) + 1)
 
 
