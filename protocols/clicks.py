@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from bench.data.catalog import InstanceSet
 from bench.data.dead_leaves import world_root as micro_root
 from bench.metrics.interval import Interval, mean_interval, paired_mean_interval
 from protocols.axes import Axes
@@ -80,6 +81,11 @@ def open_data(name: str, plan: Plan, settings: Settings) -> DataSet:
 def has_column(key: str, axes: Axes) -> bool:
     """Return whether so many clicks are made."""
     return not key.startswith("coco_iou") or int(key.removeprefix("coco_iou")) <= axes.most_clicks
+
+
+def count_prompts(published: InstanceSet, axes: Axes) -> int:
+    """Return how many prompts a model is asked about a whole published set: of every annotation all clicks."""
+    return published.n_annotations * (1 + axes.refinement) * (axes.most_clicks)
 
 
 def clicks_needed(ious: np.ndarray, goal: float) -> np.ndarray:

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from bench.data.catalog import InstanceSet
 from bench.data.dead_leaves import world_root as micro_root
 from bench.metrics.boundary import RATIO
 from bench.metrics.interval import Interval, mean_interval, paired_mean_interval
+from protocols.axes import Axes
 from protocols.clicks import COMPARED
 from protocols.comparisons import over_images
 from protocols.data_set import DataSet
@@ -54,6 +56,11 @@ MIXED = True
 EXACT = True
 IMAGES_A_SHARD = 16
 LIMITED = "the first {:,} images"
+
+
+def count_prompts(published: InstanceSet, axes: Axes) -> int:
+    """Return how many prompts a model is asked about a whole published set: boxes and clicks, boxes once more."""
+    return published.n_annotations * (1 + axes.refinement) * (2 * (1 + len(SHARES)) + 1)
 
 
 def by_object(run: CellRun, data: DataSet) -> pd.DataFrame:

@@ -39,6 +39,7 @@ def test_each_verdict_is_one_line_and_all_ok_is_exit_code_0(bench) -> None:
     _, *lines, summary = printed.splitlines()
     names = [check.name for check in CHECKS]
     names += [f"table{number} on {data}" for number in (4, 5) for data in ("coco", "lvis")]
+    names += ["clicks on coco", "robustness on coco"]
     assert [line.partition("  ")[0].strip() for line in lines] == names
     assert summary == f"efficientsam-ti-micro: {len(names)} ok"
     assert f"{IMAGES}/{IMAGES} images" in said
