@@ -1,7 +1,7 @@
 """The axes: every choice that published evaluators make differently, as named fields that go into each record.
 
-The paper leaves most of them open; five published protocols set them differently, and a difference of two points
-between two papers is more often an axis than a model.
+The paper leaves most of them open; published protocols set them differently, and a difference of two points between two
+papers is more often an axis than a model. How a command names axes is protocols/chosen.py.
 """
 
 from __future__ import annotations
@@ -50,6 +50,15 @@ class Axes:
     click_frame: Literal["image", "low_resolution"] = "image"
     """Where errors are counted and clicks placed: at the pixels of the image, or at the cells of the model's
     low-resolution answer in the padded 1024 px frame, for `centre` clicks (EdgeSAM, M 399-409)."""
+    mask_prompt: Literal["none", "previous"] = "none"
+    """What comes with the clicks after the first: nothing, or the low-resolution logits of the last answer, as a mask
+    prompt (N). For `centre` and `ritm` clicks; EfficientSAM takes none."""
+    background_clicks: Literal["asked", "never"] = "asked"
+    """Whether table `clicks` clicks on the background where its rule says so. A model that takes no such clicks gets
+    none either way: its clicks fall on the object instead, on what was missed."""
+    most_clicks: int = 20
+    """Clicks of table `clicks`; an object that does not reach an IoU within them counts as needing so many (N: 20,
+    V: 5)."""
     smallest_error: int = 0
     """Wrong cells (or pixels) below which a `centre` click is none, label -2 (EdgeSAM, C 158-160: 10)."""
     truth_raster: Literal["exact", "frame"] = "exact"
@@ -81,7 +90,8 @@ class Axes:
     precision: Literal["fp32", "bf16"] = "fp32"
     """Precision of the model; only fp32 is compared with a paper."""
     columns: tuple[str, ...] | None = None
-    """The columns that the evaluator has, of Tables 4 and 5; None: all. Others are not asked."""
+    """The columns that the evaluator has, of Tables 4 and 5 and of table `clicks`: by their keys, or all (None). Others
+    are not asked."""
 
     @property
     def exact(self) -> bool:
@@ -133,8 +143,59 @@ PRESETS: dict[str, Axes] = {
     "segment-anything-fast": replace(
         PAPER, clicks="centre", first_click="centre_of_mass", crowd="keep", columns=("coco_1click",)
     ),
+    "segnext": replace(
+        PAPER,
+        clicks="ritm",
+        tie="background",
+        click_again=False,
+        mask_prompt="previous",
+        columns=("coco_noc85", "coco_noc90", "coco_iou5"),
+    ),
+    "ultralytics": replace(
+        PAPER,
+        clicks="ritm",
+        most_clicks=5,
+        smallest_area=32.0**2,
+        columns=("coco_1click", "coco_3click", "coco_iou1", "coco_iou3", "coco_iou5", "coco_noc85"),
+    ),
 }
-"""As read in the four evaluators' code, and held to what that code computes by tests/protocols/test_presets.py."""
+"""As read in the evaluators' code, and held to what that code computes by tests/protocols/test_presets.py and
+test_clicks.py; ultralytics' alone is told in words, without code."""
+NOT_PUBLISHED = {
+    "ultralytics": (
+        "ultralytics tells its protocol in words (500 random images, 915 instances of at least 32 x 32 px, 1 to 5 "
+        "clicks, fp16, answers as polygons): which images and instances, which of three masks, ties and what a failure "
+        "counts were not published, and are ours (all instances, the most confident mask, fp32, answers as pixels)"
+    ),
+    "segnext": "segnext's evaluator measures DAVIS and HQSeg-44K, not COCO",
+}
+"""What a reader of a preset's numbers must know: choices that its evaluator does not tell, or made otherwise."""
+NEEDS: dict[str, tuple[str, ...]] = {
+    "first_click": ("centre",),
+    "click_frame": ("centre",),
+    "smallest_error": ("centre",),
+    "tie": ("ritm",),
+    "click_again": ("ritm",),
+    "mask_prompt": ("centre", "ritm"),
+    "background_clicks": ("centre", "ritm"),
+    "empty": ("centre", "ritm"),
+    "repeats": ("random",),
+}
+"""Axes that mean something for some `clicks` alone: random clicks need a pixel to fall on, others are not repeated."""
+
+
+def means_something(axes: Axes, name: str) -> bool:
+    """Return whether an axis has an effect, given the others.
+
+    >>> means_something(PAPER, "tie"), means_something(replace(PAPER, clicks="ritm"), "tie")
+    (False, True)
+    """
+    return axes.clicks in NEEDS.get(name, (axes.clicks,))
+
+
+def in_effect(axes: Axes, names: Sequence[str]) -> dict[str, object]:
+    """Return the values of the axes by name, without those that mean nothing given the others."""
+    return {name: getattr(axes, name) for name in names if means_something(axes, name)}
 
 
 def departures(axes: Axes, names: Sequence[str]) -> str:
@@ -147,7 +208,7 @@ def departures(axes: Axes, names: Sequence[str]) -> str:
     >>> departures(replace(PAPER, clicks="ritm", repeats=3), ("clicks", "tie"))
     'clicks ritm instead of random'
     """
-    pairs = [(name, getattr(axes, name), getattr(PAPER, name)) for name in names]
+    pairs = [(name, value, getattr(PAPER, name)) for name, value in in_effect(axes, names).items()]
     return ", ".join(f"{name} {value} instead of {paper}" for name, value, paper in pairs if value != paper)
 
 

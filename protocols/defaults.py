@@ -9,6 +9,9 @@ from typing import Any
 from protocols.results import OVER_IMAGES
 
 MIXED = False
+ASKED_WITH: tuple[str, ...] | None = None
+SCORED_WITH: tuple[str, ...] = ()
+USUAL: dict[str, Any] = {}
 MATTERS: dict[str, tuple[str, ...]] = {}
 NEVER_RELEASED: dict[str, str] = {}
 CONTROLS: tuple[str, ...] = ()
@@ -20,6 +23,11 @@ TRAINED_WITH = ""
 def note(label: str) -> str:
     """Return what a reader must know about the paper's row: nothing."""
     return ""
+
+
+def has_column(key: str, axes: Any) -> bool:
+    """Return whether a column can be measured under some axes: all can."""
+    return True
 
 
 def saved(data: Any, settings: Any) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from protocols.shards import asked_about
 
 TAKES = frozenset(
     (
-        *("scale", "models", "checkpoint", "trust", "preset", "limit", "seed", "repeats"),
+        *("scale", "models", "checkpoint", "trust", "preset", "axis", "limit", "seed", "repeats"),
         *("device", "engine", "embeddings", "data"),
     )
 )

@@ -34,6 +34,8 @@ class Prediction(NamedTuple):
     cells: np.ndarray | None = None
     """bool [P, n, n], the answer at low resolution, at the cells of the padded square (`protocols.prompts.frame`); None
     for models that have no such answer, and where the axes do not ask for it."""
+    logits: Tensor | None = None
+    """[P, h, w] of the picked candidates, where the axes feed them back with the next click; None elsewhere."""
 
 
 class Predictor(Protocol):
@@ -65,6 +67,7 @@ class ModelPredictor:
     def __init__(self, model: Segmenter, axes: Axes) -> None:
         self.model, self.axes, self.name = model, axes, model.name
         self.sees_truth = axes.mask_pick == "oracle"
+        self._fed_back = axes.mask_prompt == "previous"
         self._has_cells = axes.click_frame == "low_resolution" and getattr(model, "padded", False)
 
     def set_image(self, image: np.ndarray) -> None:
@@ -79,9 +82,10 @@ class ModelPredictor:
         answers = [self._answer(prompts[group], None if truths is None else truths[group]) for group in groups]
         if not answers:
             return Prediction(np.zeros((0, height, width), bool), np.zeros(0, np.float32), np.zeros(0, np.int8))
-        masks, predicted_iou, pick, cells = zip(*answers, strict=True)
+        masks, predicted_iou, pick, cells, logits = zip(*answers, strict=True)
         low = np.concatenate(cells) if self._has_cells else None
-        return Prediction(joined(masks), np.concatenate(predicted_iou), np.concatenate(pick), low)
+        fed = torch.cat(logits) if self._fed_back else None
+        return Prediction(joined(masks), np.concatenate(predicted_iou), np.concatenate(pick), low, fed)
 
     def _answer(self, prompts: Prompts, truths: np.ndarray | None) -> Prediction:
         multimask = self.axes.mask_pick != "single"
@@ -97,7 +101,8 @@ class ModelPredictor:
             masks = self.model.masks(picked[:, None], size)[:, 0]
         iou, chosen = torch.stack([predicted_iou[rows, pick], pick.float()]).cpu().numpy()  # one copy from a GPU
         cells = (picked > 0).cpu().numpy() if self._has_cells else None
-        return Prediction(masks.cpu().numpy(), iou, chosen.astype(np.int8), cells)
+        fed = picked if self._fed_back else None
+        return Prediction(masks.cpu().numpy(), iou, chosen.astype(np.int8), cells, fed)
 
     def _pick(self, logits: Tensor, predicted_iou: Tensor, prompts: Prompts, truths: np.ndarray | None) -> Tensor:
         """Return the index [P] of the candidate that counts; clicks have no box and go by predicted IoU."""

@@ -39,6 +39,8 @@ class Column:
     apart: str = ""
     """Choices that are not the paper's and matter for this column: none of its numbers is compared with the paper's.
     Empty: all are the paper's."""
+    less: bool = False
+    """Whether less is better; of other percentages more is."""
 
 
 @dataclass(frozen=True, slots=True)

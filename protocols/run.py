@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ from models.engines.float32 import engine, threads
 from models.engines.ladder import products, put_on
 from models.engines.names import STAND_INS
 from models.errors import BenchError
+from protocols.axes import Axes, in_effect
 from protocols.data_set import DataSet
 from protocols.defaults import of
 from protocols.embeddings import embedding_once
@@ -146,6 +147,12 @@ def run_model(model: Any, asked: Sequence[tuple[ModuleType, DataSet]], settings:
     return runs
 
 
+def _deciding(table: ModuleType, axes: Axes) -> dict[str, object]:
+    """Return the axes that decide what a table's records are: another value of any other one asks nothing again."""
+    names = of(table, "ASKED_WITH")
+    return in_effect(axes, [field.name for field in fields(axes)] if names is None else names)
+
+
 def _job(model: Any, table: ModuleType, data: DataSet, settings: Settings) -> Job[Any]:
     asking = {
         table.ASK.partition(":")[0],
@@ -161,7 +168,7 @@ def _job(model: Any, table: ModuleType, data: DataSet, settings: Settings) -> Jo
         "code": code_digest(asking),
     }
     if data.axes is not None:
-        identity["axes"] = asdict(data.axes)
+        identity["axes"] = _deciding(table, data.axes)
     return Job(
         identity=identity,
         asked=data.asked,

@@ -33,7 +33,9 @@ class Settings:
     """sha256 of checkpoints that may be read though their reading runs code."""
     axes: Axes = PAPER
     preset: str = "paper"
-    """What the axes are called."""
+    """The preset that the axes start from; in the settings of one table, what its axes are called."""
+    named: tuple[str, ...] = ()
+    """Axes that the user set one by one."""
     limit: int | None = None
     """Images of each data set; None for all."""
     device: str = "cpu"

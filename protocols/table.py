@@ -11,7 +11,8 @@ from bench.data.own import OwnData
 from bench.processes import this_process
 from models.engines.names import ENGINES
 from models.errors import BenchError, MissingData
-from protocols.axes import departures
+from protocols.axes import NOT_PUBLISHED, departures
+from protocols.chosen import for_table, shown
 from protocols.data_set import DataSet
 from protocols.defaults import of
 from protocols.measured import Measured
@@ -33,6 +34,8 @@ class Prepared:
     columns: tuple[Column, ...]
     absent: Mapping[str, str]
     """Data sets that are not there, and why."""
+    settings: Settings
+    """Those of this table."""
 
 
 def make_tables(tables: Sequence[ModuleType], settings: Settings) -> list[TableResult] | None:
@@ -44,7 +47,7 @@ def make_tables(tables: Sequence[ModuleType], settings: Settings) -> list[TableR
     prepared = ask_tables(tables, settings)
     if not this_process().is_first:
         return None
-    return [_assemble(one, settings) for one in prepared]
+    return [_assemble(one, one.settings) for one in prepared]
 
 
 def ask_tables(tables: Sequence[ModuleType], settings: Settings) -> list[Prepared]:
@@ -62,9 +65,10 @@ def prepare(table: ModuleType, settings: Settings) -> Prepared:
     """Choose data and models of a table, say which, and open the data.
 
     Raises:
-        BenchError: if no data set is there.
+        BenchError: if no data set is there, or axes contradict each other.
     """
-    columns = asked_columns(table, settings)
+    of_table = for_table(table, settings)
+    columns = asked_columns(table, replace(of_table, preset=settings.preset))
     if settings.data is not None:
         columns = _own_columns(table, columns, settings.data, settings.preset)
     plan = make_plan(table, settings)
@@ -72,7 +76,7 @@ def prepare(table: ModuleType, settings: Settings) -> Prepared:
     absent: dict[str, str] = {}
     for name in dict.fromkeys(data_set_of(table, column.key) for column in columns):
         try:
-            data[name] = table.open_data(name, plan, settings)
+            data[name] = table.open_data(name, plan, of_table)
         except MissingData as error:
             absent[name] = str(error)
     if not data:
@@ -80,7 +84,7 @@ def prepare(table: ModuleType, settings: Settings) -> Prepared:
     words = dict.fromkeys(one.words for one in data.values() if one.words)
     plan = replace(plan, world="; ".join((plan.world, *words)))
     settings.say(f"{table.NAME}: {plan.world}")
-    return Prepared(Question(table, plan, data), columns, absent)
+    return Prepared(Question(table, plan, data), columns, absent, of_table)
 
 
 def data_set_of(table: ModuleType, column: str) -> str:
@@ -95,8 +99,12 @@ def asked_columns(table: ModuleType, settings: Settings) -> tuple[Column, ...]:
     Raises:
         BenchError: if it has none of this table.
     """
-    wanted = settings.axes.columns
+    wanted, has = settings.axes.columns, of(table, "has_column")
     columns = [column for column in table.COLUMNS if wanted is None or column.key in wanted]
+    columns = [column for column in columns if has(column.key, settings.axes)]
+    if not columns and "columns" in settings.named:
+        known = ", ".join(column.key for column in table.COLUMNS)
+        raise BenchError(f"axis columns={shown(wanted)} names no column of {table.NAME}: it has {known}")
     if not columns:
         raise BenchError(
             f"preset '{settings.preset}' has no column of {table.NAME}, its evaluator measures "
@@ -178,7 +186,7 @@ def _facts(question: Question, settings: Settings) -> dict[str, object]:
         "runs": runs,
     }
     if "preset" in question.table.TAKES:
-        facts["axes"] = asdict(settings.axes)
+        facts["preset"], facts["axes"] = settings.preset, asdict(settings.axes)
         facts["boxes"] = {name: one.boxes.sha256 for name, one in data.items() if one.boxes is not None}
     return facts | ({"engine": question.engine} if question.engine else {})
 
@@ -239,7 +247,10 @@ def _footnotes(
         yield f"{settings.engine} engine: {ENGINES[settings.engine]}" + (
             "; for exploration, not to be compared with a paper" if settings.engine == "fast" else ""
         )
-    if settings.data is None and len(columns) < len(table.COLUMNS):
+    if "preset" in table.TAKES:
+        yield from (words for name, words in NOT_PUBLISHED.items() if settings.preset.partition(",")[0] == name)
+    chosen = settings.axes.columns and "columns" not in settings.named
+    if settings.data is None and chosen and len(columns) < len(table.COLUMNS):
         yield f"{settings.preset} has these columns alone: its evaluator measures no others of this table"
     for apart in dict.fromkeys(column.apart for column in columns if column.apart):
         which = ", ".join(f"{column.group} {column.label}" for column in columns if column.apart == apart)

@@ -15,7 +15,7 @@ from bench.data.catalog import InstanceSet
 from bench.data.dead_leaves import world_root as micro_root
 from bench.metrics.interval import Interval, mean_interval, paired_mean_interval
 from bench.metrics.random_effects import RandomEffectsMean, random_effects_mean, ratio_values
-from protocols.axes import PRESETS, Axes
+from protocols.axes import PAPER, Axes, in_effect
 from protocols.comparisons import METHOD, over_seeds, seed_notes
 from protocols.data_set import DataSet
 from protocols.instance_sets import TAKES, WORLDS, data_notes
@@ -42,11 +42,16 @@ _FIRST_CLICK = (*_ALWAYS, "clicks", "first_click", "click_frame")
 _OF_PROMPT = {
     "box": (*_ALWAYS, "box_source", "clip_boxes"),
     "1click": _FIRST_CLICK,
-    "3click": (*_FIRST_CLICK, "tie", "click_again", "smallest_error"),
+    "3click": (*_FIRST_CLICK, "tie", "click_again", "smallest_error", "mask_prompt"),
 }
 MATTERS = {f"coco_{prompt}": axes for prompt, axes in _OF_PROMPT.items()} | {
     f"lvis_{prompt}": (*axes, "lvis_images") for prompt, axes in _OF_PROMPT.items()
 }
+ASKED_WITH = (
+    "mask_pick", "refinement", "clicks", "first_click", "tie", "click_again", "click_frame", "mask_prompt",
+    "smallest_error", "truth_raster", "empty", "seed", "repeats", "box_source", "clip_boxes", "precision", "columns",
+)  # fmt: skip
+SCORED_WITH = ("crowd", "smallest_area", "averaging")
 ASK = "protocols.table4_prompts:ask"
 CARDS = "protocols.promptable"
 MODELS = "model"
@@ -124,7 +129,7 @@ def _weighted(records: pd.DataFrame, axes: Axes) -> np.ndarray:
 
 def saved(data: DataSet, settings: Settings) -> Recordings:
     """Return what models answered when they were trained, about the images that are asked, as the paper asks."""
-    if data.chosen != PRESETS["paper"]:
+    if in_effect(data.chosen, ASKED_WITH) != in_effect(PAPER, ASKED_WITH):
         return {}
     return read_recordings(NAME, VERSION, data_sha256=data.sha256, image_ids=data.asked.ids, folder=settings.records)
 

@@ -44,6 +44,8 @@ COLUMNS = tuple(
 )
 _ALWAYS = ("mask_pick", "refinement", "score", "detection_cap", "clip_boxes")
 MATTERS = {f"coco_{key}": _ALWAYS for key in METRICS} | {f"lvis_{key}": (*_ALWAYS, "lvis_images") for key in METRICS}
+ASKED_WITH = ("mask_pick", "refinement", "clip_boxes", "detection_cap", "precision")
+SCORED_WITH = ("score",)
 ASK = "protocols.table5_prompts:ask"
 CARDS = "protocols.promptable"
 MODELS = "model"

@@ -89,6 +89,15 @@ class Table(Protocol):
     """Where not: the folder under BENCH_DATA that holds the paper's photos."""
     EXACT: bool
     """Whether models run on the exact engine; usually not."""
+    ASKED_WITH: Sequence[str] | None
+    """Axes that decide what models are asked and what records hold: a run is told from others by these alone, so that
+    changing another one asks nothing again. None, as usually: all of them."""
+    SCORED_WITH: Sequence[str]
+    """Axes that decide how records are scored."""
+    USUAL: Mapping[str, Any]
+    """Axes that are not the paper's where the user chose no preset, of tables that the paper does not have."""
+    has_column: Callable[[str, Axes], bool]
+    """Whether a column, by its key, can be measured under some axes; usually all can."""
     MATTERS: Mapping[str, Sequence[str]]
     """Axes that decide what a column measures, by its key: only where all are the paper's is it compared with it."""
     OURS: Sequence[str]

@@ -15,6 +15,8 @@ from reports import wording
 from reports.dataframe import Line
 from reports.panel import Theme
 
+FEW = 8
+"""Places that all have their names on the axis."""
 BAND = 0.18
 """Opacity of the interval's band."""
 
@@ -32,7 +34,7 @@ def draw_curve(axes: Axes, column: Sequence[Line], result: TableResult, theme: T
     heading = wording.group_name(result, column[0].group), column[0].label
     axes.set_title(" · ".join(part for part in heading if part))
     axes.set_xscale("log")
-    axes.set_xticks(x, [f"{place:g}" for place in x])
+    axes.set_xticks(x, [f"{place:g}" if _is_named(place, x) else "" for place in x])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlim(x[0] / 1.25, x[-1] * 1.25)
@@ -54,6 +56,11 @@ def draw_curve(axes: Axes, column: Sequence[Line], result: TableResult, theme: T
     axes.text(
         0.98, 0.04, words, transform=axes.transAxes, ha="right", va="bottom", fontsize=6, color=theme.paper, gid="paper"
     )
+
+
+def _is_named(place: float, x: np.ndarray) -> bool:
+    """Return whether a place has room for its name: 1, 2 or 5 of a decade, and of few places each."""
+    return len(x) <= FEW or (f"{place:.0e}"[0] in "125" and float(f"{place:.0e}") == place)
 
 
 def _axis(result: TableResult) -> str:

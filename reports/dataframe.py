@@ -62,7 +62,9 @@ def to_frame(result: TableResult) -> pd.DataFrame:
         raise BenchError(f"{result.name} has two rows called '{twice[0]}': give your model another label")
     cells = {(cell.row, cell.column): cell for cell in result.cells}
     plain = [_line(result, row, column, cells) for row in result.rows for column in result.columns]
-    best = {column.key: _best([line for line in plain if line.column == column.key]) for column in result.columns}
+    best = {
+        column.key: _best([line for line in plain if line.column == column.key], column) for column in result.columns
+    }
     return pd.DataFrame(
         [line._replace(best=line.row in best[line.column]) for line in plain], columns=list(Line._fields)
     )
@@ -116,17 +118,17 @@ def _known(value: float | None) -> float:
     return float(value) if value is not None and math.isfinite(value) else math.nan
 
 
-def _best(column: list[Line]) -> set[str]:
+def _best(cells: list[Line], column: Column) -> set[str]:
     """Return the rows with a column's best number.
 
     Frames do not compete; a column with a single competitor has no best, nor has one whose values are no
-    percentages, because which way is good is then unknown.
+    percentages and of which nobody said that less is better, because which way is good is then unknown.
     """
-    competing = [x for x in column if x.kind != "bound" and x.percent and not math.isnan(x.measured)]
-    if len(competing) < 2:
+    competing = [x for x in cells if x.kind != "bound" and not math.isnan(x.measured)]
+    if len(competing) < 2 or not (column.percent or column.less):
         return set()
-    highest = number(max(x.measured for x in competing))
-    return {x.row for x in competing if number(x.measured) == highest}
+    best = number((min if column.less else max)(x.measured for x in competing), column.percent)
+    return {x.row for x in competing if number(x.measured, column.percent) == best}
 
 
 class Gap(NamedTuple):

@@ -187,7 +187,7 @@ def _comparisons(result: TableResult) -> str:
     word, body = wording.measured_word(result), list[str]()
     for i, pair in enumerate(found.pairs):
         body += [r"\addlinespace"] if i else []
-        body += _pair(pair, word, with_paper=not result.own)
+        body += _pair(pair, word, with_paper=wording.has_paper(result))
     head = _head(result, found.columns)
     return _environment(f"{_name(result)}-paired", caption, head, body, (), len(found.columns))
 

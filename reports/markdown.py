@@ -58,9 +58,9 @@ def _world(result: TableResult) -> str:
 def _group(result: TableResult, frame: pd.DataFrame, columns: Sequence[Column]) -> str:
     letters = wording.note_letters(result.rows)
     head = [escape(result.row_head)]
+    with_paper = wording.has_paper(result)
     for column in columns:
-        label = escape(column.label)
-        head += [label] if result.own else [f"{label}: paper", wording.measured_word(result), "diff"]
+        head += _heads(column, result, "diff")
     table, body = by_row(frame), []
     for row in result.rows:
         mark = f"<sup>{letters[row.note]}</sup>" if row.note else ""
@@ -68,9 +68,17 @@ def _group(result: TableResult, frame: pd.DataFrame, columns: Sequence[Column]) 
         keys = {column.key for column in columns}
         for line in table[row.label]:
             if line.column in keys:
-                entries += _cell(line)[1:2] if result.own else _cell(line)
+                entries += _cell(line) if with_paper else _cell(line)[1:2]
         body.append(entries)
     return _table(head, body)
+
+
+def _heads(column: Column, result: TableResult, last: str) -> list[str]:
+    """Return the headings of a column: paper, measured and what follows, or if the paper has no such table one."""
+    label, word = escape(column.label), wording.measured_word(result)
+    if wording.has_paper(result):
+        return [f"{label}: paper", word, last]
+    return [label if result.own else f"{label}: {word}"]
 
 
 def _cell(line: Line) -> list[str]:
@@ -122,18 +130,17 @@ def _comparisons(result: TableResult) -> Iterator[str]:
         places = list(members)
         if group:
             yield f"### {escape(wording.group_name(result, group))}"
-        head = ["first - second"]
+        head, with_paper = ["first - second"], wording.has_paper(result)
         for _, column in places:
-            label = escape(column.label)
-            head += [label, ""] if result.own else [f"{label}: paper", wording.measured_word(result), ""]
+            head += _heads(column, result, "") if with_paper else [*_heads(column, result, ""), ""]
         body = []
         for pair in found.pairs:
             entries = [f"{escape(pair.first)} - {escape(pair.second)}"]
             for i, _ in places:
                 cell = pair.differences[i]
                 measured = f"{cell.measured} {cell.interval}".strip() if cell else ""
-                three = [cell.paper, measured, escape(f"{cell.mark} {cell.details}".rstrip())] if cell else [""] * 3
-                entries += three[1:] if result.own else three
+                said = [cell.paper, measured, escape(f"{cell.mark} {cell.details}".rstrip())] if cell else [""] * 3
+                entries += said if with_paper else said[1:]
             body.append(entries)
         yield _table(head, body)
     yield escape(tally_line(found.tally))

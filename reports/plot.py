@@ -138,8 +138,9 @@ def _handles(result: TableResult, theme: Theme) -> list[Line2D]:
             Line2D([], [], marker="o", color=theme.measured, ms=4, lw=1.2, label=f"{word}, band: {result.interval}")
         ]
     handles = [Line2D([], [], marker="o", color=theme.measured, ms=5, lw=1.4, label=f"{word}, 95 % interval")]
-    if not result.own:
-        handles.append(Line2D([], [], marker="D", ls="", mfc=theme.background, mec=theme.paper, ms=4.2, label="paper"))
+    if wording.has_paper(result):
+        paper = Line2D([], [], marker="D", ls="", mfc=theme.background, mec=theme.paper, ms=4.2, label="paper")
+        handles.append(paper)
     if result.against:
         return handles
     frames = [row.label for row in result.rows if row.kind == "bound"]
@@ -147,6 +148,6 @@ def _handles(result: TableResult, theme: Theme) -> list[Line2D]:
         Line2D([], [], color=theme.muted, lw=0.9, ls=DASHES[i % len(DASHES)], label=label)
         for i, label in enumerate(frames)
     ]
-    if not result.comparable and not result.own:
+    if not result.comparable and wording.has_paper(result):
         handles.append(Line2D([], [], ls="", label="digits: ranks, of methods with both"))
     return handles

@@ -101,7 +101,8 @@ def _labels(result: TableResult) -> list[Text]:
 
 
 def _triples(result: TableResult, frame: pd.DataFrame, *, brackets: bool) -> list[Triple]:
-    heads = ("", "measured", "") if result.own else ("paper", wording.measured_word(result), "diff")
+    word = wording.measured_word(result)
+    heads = ("paper", word, "diff") if wording.has_paper(result) else ("", word, "")
     triples = []
     for column in result.columns:
         cells = lines(frame[frame["column"] == column.key])
@@ -158,7 +159,7 @@ def _legend(result: TableResult, frame: pd.DataFrame, brackets: bool) -> Iterato
 def _comparisons(result: TableResult, width: int) -> Iterator[RenderableType]:
     found = matrix(result)
     labels = [Text(f"{pair.first} - {pair.second}") for pair in found.pairs]
-    heads = ("" if result.own else "paper", wording.measured_word(result), "")
+    heads = ("paper" if wording.has_paper(result) else "", wording.measured_word(result), "")
     yield Text(f"\nDifferences, {result.pairing}", style="bold")
     triples = []
     for i, column in enumerate(found.columns):

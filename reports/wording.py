@@ -173,6 +173,14 @@ def measured_word(result: TableResult) -> str:
     return "measured" if result.scale == "paper" or result.own else result.scale
 
 
+def has_paper(result: TableResult) -> bool:
+    """Return whether the paper has any number or claim of such a table on such data."""
+    if result.own:
+        return False
+    printed = [cell.paper for cell in result.cells] + [one.paper for one in result.comparisons]
+    return any(value is not None for value in printed)
+
+
 def group_name(result: TableResult, group: str) -> str:
     """Return the heading over a data set's columns: micro data has the format of COCO, not its name."""
     return group if result.scale == "paper" or result.own or not group else f"{group} ({result.scale})"

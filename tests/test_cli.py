@@ -137,6 +137,12 @@ def test_a_killed_run_goes_on_and_says_what_it_resumed(bench, tmp_path, monkeypa
     [
         (("run", "tabel4"), "did you mean 'table4'"),
         (("run", "table4", "--preset", "papper"), "did you mean 'paper'"),
+        (("run", "table4", "--axis", "mask_pik=single"), "did you mean 'mask_pick'"),
+        (("run", "table4", "--axis", "mask_pick=singel"), "did you mean 'single'"),
+        (("run", "table4", "--axis", "tie=object"), "contradicts clicks=random of table4"),
+        (("run", "table4", "--axis", "score=detector"), "axis score concerns nothing that table4 measures"),
+        (("run", "table4", "--seed", "3", "--axis", "seed=4"), "axis seed is given twice, as 4 and 3"),
+        (("run", "figure7", "--axis", "clicks=ritm"), "--axis means nothing to figure7"),
         (("run", "table4", "--models", "sam-mikro"), "did you mean 'sam-micro'"),
         (("run", "table4", "--checkpoint", "sam-micro"), "--checkpoint takes NAME=PATH, got 'sam-micro'"),
         (("run", "table4", "--checkpoint", "sam-micro=nowhere.pt"), "there is no checkpoint 'nowhere.pt'"),
@@ -179,6 +185,45 @@ def test_list_names_tables_models_presets_and_what_is_missing(bench):
     assert code == 0
     for word in ("table4", "table5", "efficientsam-ti", "fastsam-x", "segment-anything-fast", "BENCH_DATA"):
         assert word in text
+
+
+def test_list_axes_says_what_each_means_and_who_sets_what(bench):
+    code, printed, _ = bench("list", "axes", "--json")
+    listed = {axis["name"]: axis for axis in json.loads(printed)}
+    assert code == 0
+    assert listed["clicks"]["set_by"]["edgesam"] == "centre"
+    assert listed["clicks"]["values"] == "random | centre | ritm"
+    assert listed["tie"]["needs"] == "ritm"
+    assert listed["score"]["tables"] == ["table5"]
+    text = " ".join(bench("list", "axes")[1].split())
+    assert all(name in text for name in listed)
+    assert "Sources are named by letters" in text
+
+
+def test_axes_are_part_of_the_name_in_every_output_and_keep_what_they_do_not_decide(bench, tmp_path):
+    asked = ("run", "table4", "--scale", "micro", "--limit", "1", "--models", "floor", "--out", "out")
+    code, printed, _ = bench(*asked, "--axis", "mask_pick=single", "--axis", "clicks=centre")
+    assert code == 0
+    name = "paper, but mask_pick=single, clicks=centre"
+    assert name in " ".join(printed.split())
+    result = json.loads((tmp_path / "out/table4.json").read_text())
+    assert result["preset"] == result["provenance"]["preset"] == name
+    assert f'"{name}"' in (tmp_path / "out/table4.csv").read_text()
+    assert "mask_pick single instead of predicted_iou" in " ".join(printed.split())
+    for axis in ("crowd=keep", "averaging=category"):
+        _, _, said = bench(*asked, "--axis", "mask_pick=single", "--axis", "clicks=centre", "--axis", axis)
+        assert "floor on coco: 1 of 1 images from run" in said
+
+
+@pytest.mark.parametrize("table", ["clicks", "robustness", "click_curves"])
+def test_our_own_tables_are_measured_and_written(bench, tmp_path, table):
+    code, printed, _ = bench("run", table, "--scale", "micro", "--limit", "1", "--models", "efficientsam-ti", "floor")
+    assert code == 0
+    result = json.loads((tmp_path / f"reports/out/{table}.json").read_text())
+    measured = [cell for cell in result["cells"] if cell["status"] == "measured"]
+    assert len(measured) >= 18
+    if table == "clicks":
+        assert "EfficientSAM-Ti takes at most 6 clicks" in " ".join(printed.split())
 
 
 @pytest.mark.parametrize("command", [(), ("run",), ("list",), ("runs",), ("train",), ("weights",), ("data", "verify")])

@@ -67,6 +67,16 @@ def test_a_promptable_model_is_measured(follow) -> None:
     assert re.search(r"disc .*\d+\.\d", printed)
 
 
+def test_it_has_rows_in_the_tables_beyond_the_paper_s(follow, monkeypatch, capsys) -> None:
+    follow("Add a promptable model")
+    asked = ["bench", "run", "clicks", "robustness", "--scale", "micro", "--models", "disc", "--limit", "1"]
+    monkeypatch.setattr(sys, "argv", asked)
+    front_door.main()
+    printed = capsys.readouterr().out
+    for title in ("Interactive segmentation", "Boundaries, inexact prompts"):
+        assert re.search(rf"{title}.*?disc .*?\d+\.\d", printed, re.DOTALL)
+
+
 def test_a_table_is_made_reported_and_resumed(follow, tmp_path: Path, capsys) -> None:
     printed = follow("Add a table")
     assert "Objects covered by half" in printed

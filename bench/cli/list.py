@@ -1,4 +1,4 @@
-"""`bench list`: which tables, models and data are here, and what to do for the others."""
+"""`bench list`: which tables, models and data are here, and what to do for the others; `bench list axes`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import tyro
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
 from bench import paths
 from bench.cli.as_json import AsJson, print_json
+from bench.cli.axes import print_axes
 from bench.data import open_instances
 from bench.data.catalog import BOX_SETS, FOLDER_SETS, INSTANCE_SETS
 from models import checkpoints, row_cards, zoo
@@ -49,29 +51,41 @@ class Entry:
     """How to get what is missing."""
 
 
-def list_all(as_json: AsJson = False) -> None:
+def list_all(
+    what: Annotated[Literal["everything", "axes"], tyro.conf.Positional] = "everything", as_json: AsJson = False
+) -> None:
     """Say which tables, models and data are here, and for each missing file its name, size and the way to get it.
 
     Models of others need no line here: names like hf:ID_OR_FOLDER, whose forms the last lines tell, are taken wherever
     the name of a promptable model is.
 
     Args:
+        what: axes: every choice that published evaluators make differently instead, with its meaning, its values, and
+            which preset sets what.
         as_json: Print the same as JSON.
     """
+    if what == "axes":
+        print_axes(_console(), as_json=as_json)
+        return
     entries = [*_models(), *_cascades(), *_data_sets()]
     entries = [*_tables(entries), *entries]
     if as_json:
         print_json(entries)
         return
-    console = Console()
-    console = console if console.is_terminal else Console(file=console.file, width=max(WIDTH, console.width))
+    console = _console()
     for group in dict.fromkeys(entry.group for entry in entries):
         _print_group(console, group, [entry for entry in entries if entry.group == group])
     _say(console, f"presets: {', '.join(PRESETS)} (`bench run table4 --preset NAME`)")
+    _say(console, "axes: `bench list axes` (`bench run table4 --axis mask_pick=single`)")
     for prefix in PREFIXES.values():
         _say(console, f"any other model: {prefix.form}, {prefix.what}")
     for line in (f"weights folder: {checkpoints.weights_root()}", *zoo.broken_plugins()):
         _say(console, line)
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(file=console.file, width=max(WIDTH, console.width))
 
 
 def _print_group(console: Console, group: str, entries: list[Entry]) -> None:

@@ -26,6 +26,7 @@ from models.files.folders import expanded
 from models.files.trust import vouched_for
 from protocols import axes as choices
 from protocols import tables
+from protocols.chosen import check_named, read_axes
 from protocols.results import TableResult
 from protocols.settings import Scale, Settings
 from protocols.table import ask_tables, make_tables
@@ -66,6 +67,7 @@ def run(
     checkpoint: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=PATH ...")] = (),
     trust: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = (),
     preset: str = "paper",
+    axis: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="NAME=VALUE")] = (),
     limit: int | None = None,
     seed: int = 0,
     repeats: int | None = None,
@@ -94,7 +96,10 @@ def run(
         checkpoint: Your own weights for a model, e.g. efficientsam-ti=my.pt.
         trust: A checkpoint of FastSAM that is not the published one and may run code as it is read; once for each
             file. Only for files whose maker you know.
-        preset: Whose evaluation protocol: paper, efficientvit, tinysam, edgesam or segment-anything-fast.
+        preset: Whose evaluation protocol: paper, efficientvit, tinysam, edgesam, segment-anything-fast, segnext or
+            ultralytics.
+        axis: One choice of the protocol otherwise than the preset has it, e.g. mask_pick=single; once for each choice.
+            `bench list axes` shows them all. The result is called by what differs: "paper, but mask_pick=single".
         limit: Ask only the first images of each data set; every output says so.
         seed: Of random clicks.
         repeats: Draws of random clicks for each mask, default 1.
@@ -119,6 +124,7 @@ def run(
         "checkpoint": bool(checkpoint),
         "trust": bool(trust),
         "preset": preset != "paper",
+        "axis": bool(axis),
         "limit": limit is not None,
         "seed": seed != 0,
         "repeats": repeats is not None,
@@ -133,15 +139,19 @@ def run(
     modules = [tables.find(name) for name in dict.fromkeys(names)]
     for table in modules:
         check_options(table, [option for option, is_given in given.items() if is_given])
-    axes = replace(choices.preset(preset), seed=seed)
+    named = read_axes(
+        [*axis, *([f"seed={seed}"] if seed else []), *([] if repeats is None else [f"repeats={repeats}"])]
+    )
+    check_named(modules, list(read_axes(axis)))
     settings = replace(
         run_settings(limit, device),
         scale=scale,
         models=models,
         checkpoints=checkpoints_of(checkpoint),
         trusted=vouched_for(trust),
-        axes=axes if repeats is None else replace(axes, repeats=repeats),
+        axes=replace(choices.preset(preset), **named),
         preset=preset,
+        named=tuple(named),
         embeddings=embedding_folder(embeddings),
         engine=engine,
         data=None if data is None else own_data(data),

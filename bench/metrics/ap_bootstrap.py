@@ -12,7 +12,7 @@ from __future__ import annotations
 import gc
 from array import array
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,7 +46,7 @@ class Cell:
     state: np.ndarray
     """uint8 [T, D]: FALSE, TRUE or IGNORED."""
     objects: np.ndarray
-    """float64 [I], how many objects of every image count."""
+    """int64 [O], place of the image of each object that counts."""
 
 
 def bootstrap_averages(
@@ -65,12 +65,12 @@ def bootstrap_averages(
 
 
 def replicate_averages(
-    matched: list[Cell], weights: np.ndarray, rules: Rules, frequencies: tuple[str, ...]
+    matched: Iterable[Cell], weights: np.ndarray, rules: Rules, frequencies: tuple[str, ...]
 ) -> dict[str, np.ndarray]:
     """Return every AP* for given image weights.
 
     Args:
-        matched: from `cells`.
+        matched: from `cells`; each is looked at once.
         weights: whole numbers [B, I], how often each image counts in each replicate.
         rules: which averages.
         frequencies: LVIS, r, c or f of every category.
@@ -85,7 +85,7 @@ def replicate_averages(
         wanted = [average for average in rules.averages if _concerns(average, cell, frequencies)]
         if not wanted:
             continue
-        objects = cell.objects @ by_image  # [B]
+        objects = by_image[cell.objects].sum(axis=0)  # [B], whole numbers
         precision = _average_precision(cell, by_image, objects)  # [T, B]
         for average in wanted:
             rows = precision if average.threshold is None else precision[average.threshold, None]
@@ -173,8 +173,8 @@ class _Pool:
         self.ignored.append(b"".join(map(bytes, entry["dtIgnore"])))
 
 
-def cells(truth: Truth, detections: hotcoco.COCO, *, lvis: bool, compared: str = "segm") -> list[Cell]:
-    """Match every image once and pool the matches by category and size class."""
+def cells(truth: Truth, detections: hotcoco.COCO, *, lvis: bool, compared: str = "segm") -> Iterator[Cell]:
+    """Match every image once, pool the matches by category and size class, and yield one pool after the other."""
     categories = {identity: place for place, identity in enumerate(truth.category_ids)}
     images = {identity: place for place, identity in enumerate(truth.image_ids)}
     pools: defaultdict[tuple[int, int], _Pool] = defaultdict(_Pool)
@@ -189,7 +189,8 @@ def cells(truth: Truth, detections: hotcoco.COCO, *, lvis: bool, compared: str =
                 pool = pools[categories[entry["category_id"]], areas.index(tuple(entry["aRng"]))]
                 pool.add(images[entry["image_id"]], entry)
             del entries
-    return [_cell(*key, pools[key], len(images)) for key in sorted(pools)]
+    for key in sorted(pools):
+        yield _cell(*key, pools.pop(key))
 
 
 @contextmanager
@@ -204,7 +205,7 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _cell(category: int, area: int, pool: _Pool, images: int) -> Cell:
+def _cell(category: int, area: int, pool: _Pool) -> Cell:
     scores = np.frombuffer(b"".join(pool.scores))
     order = np.argsort(-scores, kind="stable")
     size = np.array(pool.size)
@@ -218,5 +219,5 @@ def _cell(category: int, area: int, pool: _Pool, images: int) -> Cell:
         area=area,
         image=np.repeat(pool.image, size)[order],
         state=np.where(ignored, np.uint8(IGNORED), matched),
-        objects=np.bincount(pool.image, pool.objects, minlength=images),
+        objects=np.repeat(pool.image, pool.objects),
     )

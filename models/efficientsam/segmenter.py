@@ -52,8 +52,9 @@ class EfficientSamSegmenter:
         """Answer all prompts about one image.
 
         Raises:
-            BenchError: for what EfficientSAM cannot take (background points, a mask prompt, more than six
-                points), and if the network answers with NaN or infinity.
+            UnsupportedPrompt: for what EfficientSAM cannot take (background points, a mask prompt, more than six
+                points).
+            BenchError: if the network answers with NaN or infinity.
         """
         self._refuse(prompts)
         height, width = embedding.size
@@ -127,10 +128,10 @@ class EfficientSamSegmenter:
         if prompts.mask_logits is not None:
             raise UnsupportedPrompt(
                 f"model '{self.name}' takes no mask prompt: EfficientSAM has no mask encoder, "
-                "set refinement passes to 0 or use another model"
+                "ask without one (refinement 0, mask_prompt none) or use another model"
             )
         if prompts.labels.shape[1] > MAX_POINTS:
-            raise BenchError(
+            raise UnsupportedPrompt(
                 f"model '{self.name}' takes at most {MAX_POINTS} points a prompt, "
                 f"got {prompts.labels.shape[1]}: ask for fewer clicks or use another model"
             )

@@ -30,7 +30,9 @@ class Clicks(NamedTuple):
 def clicked(
     predictor: Predictor, truths: Truths, axes: Axes, answers: int, *, start: Prompts | None = None
 ) -> Iterator[tuple[Prompts, Prediction]]:
-    """Yield prompts and answers after one, two, ... clicks; the model sees all clicks so far and no earlier mask.
+    """Yield prompts and answers after one, two, ... clicks.
+
+    The model sees all clicks so far, and with `Axes.mask_prompt` what it answered last.
 
     Args:
         predictor: has looked at the image.
@@ -47,29 +49,34 @@ def clicked(
     for position in range(answers):
         if position or start is None:
             click = POLICIES[axes.clicks](truths, axes, position, prompts, answer)
-            prompts = _with(prompts, click)
+            prompts = with_click(prompts, click, answer)
         assert prompts is not None
         answer = predictor.predict(prompts, truths.rasters)
         yield prompts, answer
 
 
-def _with(prompts: Prompts | None, click: Clicks) -> Prompts:
+def with_click(prompts: Prompts | None, click: Clicks, answer: Prediction | None = None) -> Prompts:
+    """Return prompts with one click more, and with the last answer as a mask prompt where it has logits for that."""
     points, labels = click.points[:, None], click.labels[:, None]
     if prompts is None:
         return Prompts(points, labels)
-    return Prompts(np.concatenate([prompts.points, points], 1), np.concatenate([prompts.labels, labels], 1))
+    return Prompts(
+        np.concatenate([prompts.points, points], 1),
+        np.concatenate([prompts.labels, labels], 1),
+        None if answer is None else answer.logits,
+    )
 
 
 def _ritm(truths: Truths, axes: Axes, position: int, prompts: Prompts | None, answer: Prediction | None) -> Clicks:
     predictions = np.zeros_like(truths.masks) if answer is None else answer.masks
     clicks = []
     for row, (truth, prediction) in enumerate(zip(truths.masks, predictions, strict=True)):
-        before = None if axes.click_again or prompts is None else _pixels(prompts, row)
+        before = None if axes.click_again or prompts is None else clicked_pixels(prompts, row)
         clicks.append(ritm_click(truth, prediction, tie=axes.tie, clicked=before))
     return _stacked(clicks)
 
 
-def _pixels(prompts: Prompts, row: int) -> np.ndarray:
+def clicked_pixels(prompts: Prompts, row: int) -> np.ndarray:
     """Return the pixels (x, y) int64 [K, 2] that a prompt clicks."""
     clicks = np.isin(prompts.labels[row], (BACKGROUND, FOREGROUND))
     return prompts.points[row, clicks].astype(np.int64)

@@ -1,5 +1,6 @@
 """What Tables 1 to 5 ask, of packaged models loaded onto the pretended GPU: the records of the CPU."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,14 +12,12 @@ from bench.data import open_instances
 from models import zoo
 from models.classifier import cards as classifiers
 from models.vitdet import cards as detectors
-from protocols import table1, table2, table3, table4_prompts, table5_prompts
+from protocols import clicks_prompts, robustness_prompts, table1, table2, table3, table4_prompts, table5_prompts
 from protocols.axes import Axes
-from protocols.data_set import DataSet
 from protocols.prompts.jittered_boxes import jittered_detections
-from protocols.shards import asked_about
 from tests.gpu.compare import same_bits
 from tests.gpu.stages import need_ultralytics
-from tests.protocols.fakes import disc, write_coco
+from tests.protocols.fakes import disc, instance_data, write_coco
 
 RNG = np.random.default_rng(0)
 PHOTOS = RNG.integers(0, 256, (3, 48, 64, 3)).astype(np.uint8)
@@ -87,21 +86,22 @@ def test_tables_4_and_5(name, instances) -> None:
     if name == "fastsam-micro":
         need_ultralytics()
     axes = Axes(refinement=1, clicks="ritm") if name == "sam-micro" else Axes()
-    boxes = jittered_detections(instances, instances.images)
-    asked = asked_about(instances.images)
-    data = DataSet(
-        name="coco",
-        source=instances,
-        sha256=instances.sha256,
-        truth={},
-        asked=asked,
-        of_images=len(asked.images),
-        axes=axes,
-        boxes=boxes,
-    )
+    data = replace(instance_data(axes, instances), boxes=jittered_detections(instances, instances.images))
 
     def records(device: str) -> Any:
         model = zoo.load(name, device=device)
         return [table.ask(model, data, instances.images, nothing) for table in (table4_prompts, table5_prompts)]
+
+    same_bits(records)
+
+
+@pytest.mark.parametrize("name", SEGMENTERS[:2])
+def test_clicks_and_robustness(name, instances) -> None:
+    fed = "previous" if name == "sam-micro" else "none"
+    data = instance_data(Axes(clicks="ritm", most_clicks=3, mask_prompt=fed), instances)
+
+    def records(device: str) -> Any:
+        model = zoo.load(name, device=device)
+        return [table.ask(model, data, instances.images, nothing) for table in (clicks_prompts, robustness_prompts)]
 
     same_bits(records)

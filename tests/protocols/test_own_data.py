@@ -14,7 +14,7 @@ from bench.data.own import own_data
 from bench.data.verify import INSTANCE_SETS
 from models import zoo
 from models.errors import BenchError
-from protocols import table4, table5, tables
+from protocols import clicks, robustness, table4, table5, tables
 from protocols.axes import preset
 from protocols.own_data import of_own_data
 from protocols.results import Cell, Column, Comparison, Row, TableResult
@@ -42,7 +42,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(zoo, "load", load)
     monkeypatch.setattr(zoo, "available", lambda name: (name.endswith("micro"), f"no weights of {name}"))
-    for module in (table4, table5):
+    for module in (table4, table5, clicks, robustness):
         monkeypatch.setattr(module, "micro_root", no_dead_leaves)
     write_coco(tmp_path / "data", MASKS, crowd=(5,))
     (tmp_path / "own").mkdir()
@@ -196,3 +196,16 @@ def test_verdicts_say_which_is_higher() -> None:
     assert [c.verdict for c in own.comparisons] == ["higher", "lower", "not decided", "not decided"]
     assert {(c.first, c.second, c.paper) for c in own.comparisons} == {("a", "b", None)}
     assert [row.label for row in own.rows] == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", ["clicks", "robustness"])
+def test_the_tables_beyond_the_paper_s_take_it(make: Make, name: str) -> None:
+    result = make(name)
+    assert result.own == "coco"
+    assert len(result.columns) == len(tables.find(name).COLUMNS)
+    assert {column.group for column in result.columns} == {"coco"}
+    assert [row.label for row in result.rows] == list(MODELS)
+    assert all(cell.status == "measured" for cell in result.cells)
+    assert any(note.startswith("coco: 4 objects in 3 images") for note in result.footnotes)
+    bound = [note for note in result.footnotes if "takes no background clicks" in note]
+    assert [note.split()[0] for note in bound] == (["efficientsam-s-micro"] if name == "clicks" else [])

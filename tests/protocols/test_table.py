@@ -7,7 +7,7 @@ import pytest
 
 from models import zoo
 from models.errors import BenchError
-from protocols import table4, table5, tables
+from protocols import clicks, table4, table5, tables
 from protocols.axes import PAPER, Axes, preset
 from protocols.results import TableResult
 from protocols.table import asked_columns, make_tables
@@ -126,7 +126,7 @@ def test_choices_that_concern_every_mask_keep_every_column_apart(protocol, chang
 def test_every_axis_but_draws_and_precision_matters_somewhere():
     """A choice that is added later has to say which columns it concerns."""
     mattering = {axis for protocol in (table4, table5) for axes in protocol.MATTERS.values() for axis in axes}
-    silent = {"seed", "repeats", "precision", "columns", "lvis_images"}
+    silent = {"seed", "repeats", "precision", "columns", "lvis_images"} | set(clicks.ASKED_WITH)
     assert mattering | silent == {field.name for field in fields(Axes)}
 
 

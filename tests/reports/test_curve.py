@@ -71,6 +71,18 @@ def test_the_axis_is_logarithmic_and_names_its_places(curve: TableResult) -> Non
     assert first.get_xlabel() == "finetuning (epochs)"
 
 
+def test_of_many_places_those_with_room_have_their_names(curve: TableResult) -> None:
+    places = tuple(float(place) for place in range(1, 21))
+    rows = tuple(Row(f"{place:g} clicks", None) for place in places)
+    cells = tuple(
+        Cell(row.label, column.key, "measured", None, 0.5, 0.4, 0.6, 9) for row in rows for column in curve.columns
+    )
+    many = replace(curve, rows=rows, cells=cells, comparisons=(), x=places)
+    first, _ = draw(many, to_frame(many)).axes
+    assert [tick.get_text() for tick in first.get_xticklabels() if tick.get_text()] == ["1", "2", "5", "10", "20"]
+    assert len(first.get_xticklabels()) == 20
+
+
 def test_the_paper_s_claims_stand_beside_and_a_missing_curve_says_why(curve: TableResult) -> None:
     first, second = draw(curve, to_frame(curve)).axes
     (words,) = of_gid(first, "paper")

@@ -102,3 +102,12 @@ def test_gaps_of_several_rows_with_one_reason_are_one(table5: TableResult) -> No
 def test_a_measured_value_that_is_not_a_number_is_a_gap(with_cell: Callable[..., TableResult]) -> None:
     result = with_cell("SAM", "coco_box", measured=math.nan, why="no object of this size")
     assert Gap("measured", "no object of this size", "SAM (COCO box)") in gaps(to_frame(result))
+
+
+def test_where_less_is_better_the_least_is_best(table4: TableResult) -> None:
+    for percent in (True, False):
+        columns = tuple(replace(column, less=True, percent=percent) for column in table4.columns)
+        frame = to_frame(replace(table4, columns=columns))
+        best = frame[(frame["column"] == "coco_box") & frame["best"]]
+        methods = frame[(frame["column"] == "coco_box") & (frame["kind"] != "bound")]
+        assert set(best["measured"]) == {methods["measured"].min()}

@@ -130,7 +130,7 @@ def _simulated(rng: np.random.Generator, images: int, categories: int) -> list[C
         level[objects.sum() :] = -1
         order = np.argsort(-(0.03 * level + 0.25 * rng.normal(size=len(image))))
         state = (level[order] > np.arange(10)[:, None]).astype(np.uint8)
-        found.append(Cell(category, 0, image[order], state, objects.astype(float)))
+        found.append(Cell(category, 0, image[order], state, np.repeat(np.arange(images), objects)))
     return found
 
 
