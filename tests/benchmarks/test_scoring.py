@@ -13,6 +13,7 @@ from pycocotools import mask as rle
 from bench.data import open_detections, open_instances
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+SCALE = 0.004
 
 
 @pytest.fixture
@@ -32,18 +33,18 @@ def scoring(full_size: Any) -> Any:
 
 @pytest.mark.parametrize("name", ["coco", "lvis"])
 def test_drawn_files_are_sound_and_of_the_size_that_was_asked(name: str, full_size: Any, tmp_path: Path) -> None:
-    world = full_size.draw(name, 0.01)
+    world = full_size.draw(name, SCALE)
     files = full_size.write(world, tmp_path, name)
     instances, detections = open_instances(name, tmp_path), open_detections(files.results)
     size = full_size.FULL[name]
-    assert len(instances.images) == files.images == round(size.images / 100)
-    assert instances.n_annotations == round(size.annotations / 100)
-    assert len(detections) == files.detections == round(size.detections / 100)
+    assert len(instances.images) == files.images == round(size.images * SCALE)
+    assert instances.n_annotations == round(size.annotations * SCALE)
+    assert len(detections) == files.detections == round(size.detections * SCALE)
     assert set(instances.categories) == set(size.category_ids)
     assert instances.problems == detections.problems == detections.strangers(instances) == ()
     assert detections.misplaced_mask(instances.sizes) == ""
     crowds = [one.iscrowd for image in instances.images for one in instances.annotations(image.id)]
-    assert sum(crowds) == (4 if name == "coco" else 0)
+    assert sum(crowds) == round(size.crowds * SCALE) == (2 if name == "coco" else 0)
     assert Counter(size.frequencies) == ({"r": 337, "c": 461, "f": 405} if name == "lvis" else {})
 
 
