@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from pycocotools import mask as rle
+from blobs import SIDES, area, box, counts, polygon, runs
 
 from bench.data.catalog import COCO, LVIS, InstanceSet
 from bench.data.instances import PHOTOS
@@ -21,9 +21,6 @@ from bench.data.instances import PHOTOS
 SIZES = np.array([(480, 640), (640, 480), (427, 640), (640, 427), (375, 500), (500, 375)])
 """Of images, (height, width) px: the commonest ones of COCO."""
 SIZE_SHARES = (0.38, 0.14, 0.26, 0.08, 0.1, 0.04)
-SIDES = np.geomspace(8, 350, 128)
-"""Of blobs, px; neighbours resemble each other."""
-CORNERS = 32
 FOUND = 0.6
 """Share of detections that are drawn from a truth."""
 RIGHT = 0.7
@@ -156,96 +153,6 @@ def _inside(corner: np.ndarray, side: np.ndarray, sizes: np.ndarray) -> np.ndarr
     return within
 
 
-class _Blob(NamedTuple):
-    """A blob in the corner of an image of some height, and its run lengths, of which only two depend on the place."""
-
-    polygon: np.ndarray
-    """float64 [CORNERS, 2], px."""
-    box: tuple[int, int, int, int]
-    """x, y, width, height, px."""
-    area: int
-    runs: list[int]
-    """All but the first and last."""
-    text: str
-    """`runs` compressed, as JSON has it."""
-    first: int
-    covered: int
-    """Pixels of `runs` together."""
-
-
-def _blob(place: int, height: int) -> _Blob:
-    side = SIDES[place]
-    angle = np.arange(CORNERS) * (2 * np.pi / CORNERS)
-    radius = 1 + sum(0.12 / k * np.cos(k * angle + k * k + place / 12) for k in range(2, 7))
-    stretch = np.array([1.0, 0.75 + 0.25 * np.sin(place / 9)])
-    points = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1) * stretch
-    points = np.round((points / np.abs(points).max() + 1) * side / 2 + 1, 2)
-    compressed = rle.frPyObjects([points.ravel().tolist()], height, int(np.ceil(side)) + 2)[0]
-    text = compressed["counts"].decode()
-    runs = np.diff(np.flatnonzero(np.diff(rle.decode(compressed).ravel(order="F"), prepend=2)))  # without the last
-    begin = next(i for i, character in enumerate(text) if not (ord(character) - 48) & 32) + 1
-    end = len(text) - 1
-    while (ord(text[end - 1]) - 48) & 32:
-        end -= 1
-    box = tuple(int(number) for number in rle.toBbox(compressed))
-    return _Blob(
-        points,
-        box,
-        int(rle.area(compressed)),
-        runs[1:].tolist(),
-        _json(text[begin:end]),
-        int(runs[0]),
-        int(runs[1:].sum()),
-    )
-
-
-def _json(text: str) -> str:
-    return text.replace("\\", "\\\\")
-
-
-def _compressed(number: int) -> str:
-    """Return a number as compressed run lengths have it: 5 bits a character, lowest first, bit 32 if more follow."""
-    text, more = "", True
-    while more:
-        bits, number = number & 31, number >> 5
-        more = number != (-1 if bits & 16 else 0)
-        text += chr(48 + (bits | 32 * more))
-    return text
-
-
-class _Writer:
-    """What a blob at some place of an image looks like in JSON."""
-
-    def __init__(self) -> None:
-        heights = {int(height) for height in SIZES[:, 0]}
-        self._blobs = {(h, place): _blob(place, h) for h in heights for place in range(len(SIDES))}
-        self._numbers = [_json(_compressed(number)) for number in range(SIZES.prod(axis=1).max() + 1)]
-
-    def box(self, height: int, side: int, x: int, y: int) -> list[int]:
-        left, top, width, tall = self._blobs[height, side].box
-        return [left + x, top + y, width, tall]
-
-    def area(self, height: int, side: int) -> int:
-        return self._blobs[height, side].area
-
-    def polygon(self, height: int, side: int, x: int, y: int) -> list[float]:
-        points: list[float] = np.round(self._blobs[height, side].polygon + np.array([x, y]), 2).ravel().tolist()
-        return points
-
-    def runs(self, size: tuple[int, int], side: int, x: int, y: int) -> list[int]:
-        blob = self._blobs[size[0], side]
-        first = blob.first + x * size[0] + y
-        return [first, *blob.runs, size[0] * size[1] - first - blob.covered]
-
-    def counts(self, size: tuple[int, int], side: int, x: int, y: int) -> str:
-        blob = self._blobs[size[0], side]
-        first = blob.first + x * size[0] + y
-        # From the fourth on, a run is written as the difference to the one two before.
-        last = size[0] * size[1] - first - blob.covered - blob.runs[-2]
-        end = self._numbers[last] if last >= 0 else _json(_compressed(last))
-        return f"{self._numbers[first]}{blob.text}{end}"
-
-
 def write(world: World, root: Path, name: str, images: int | None = None) -> Files:
     """Write annotations, results and empty photos of a world's first images (default: all)."""
     images = len(world.image_ids) if images is None else images
@@ -255,10 +162,9 @@ def write(world: World, root: Path, name: str, images: int | None = None) -> Fil
         folder.mkdir(parents=True, exist_ok=True)
     for image_id in world.image_ids[:images].tolist():
         (photos / _photo(image_id)).touch()
-    writer = _Writer()
     content = {
         "images": list(_images(world, images)),
-        "annotations": list(_annotations(world, images, writer)),
+        "annotations": list(_annotations(world, images)),
         "categories": [
             {"id": number, "name": f"category {number}", **({"frequency": often} if often else {})}
             for number, often in zip(
@@ -270,7 +176,7 @@ def write(world: World, root: Path, name: str, images: int | None = None) -> Fil
     count = int(np.searchsorted(world.detections.image, images))
     with results.open("w") as file:
         file.write("[")
-        for i, line in enumerate(_results(world, count, writer)):
+        for i, line in enumerate(_results(world, count)):
             file.write(f", {line}" if i else line)
         file.write("]")
     return Files(name, root, annotations, results, images, count)
@@ -316,34 +222,34 @@ def _rows(world: World, blobs: Blobs, count: int) -> Iterator[tuple[int, int, in
         yield from zip(*(column.tolist() for column in columns), strict=True)
 
 
-def _annotations(world: World, images: int, writer: _Writer) -> Iterator[dict[str, Any]]:
+def _annotations(world: World, images: int) -> Iterator[dict[str, Any]]:
     count = int(np.searchsorted(world.truths.image, images))
-    every = len(world.truths.image) // max(1, round(world.size.crowds * len(world.image_ids) / world.size.images))
+    n_truths = len(world.truths.image)
+    crowds = round(world.size.crowds * n_truths / world.size.annotations)
     for i, (image_id, category_id, height, width, side, x, y) in enumerate(_rows(world, world.truths, count)):
         entry = {
             "id": i + 1,
             "image_id": image_id,
             "category_id": category_id,
-            "bbox": writer.box(height, side, x, y),
-            "area": float(writer.area(height, side)),
-            "segmentation": [writer.polygon(height, side, x, y)],
+            "bbox": box(height, side, x, y),
+            "area": float(area(height, side)),
+            "segmentation": [polygon(height, side, x, y)],
         }
         if not world.size.frequencies:
-            crowd = bool(world.size.crowds) and i % every == 0
+            crowd = i * crowds // n_truths < (i + 1) * crowds // n_truths  # evenly among them
             entry["iscrowd"] = int(crowd)
             if crowd:
-                runs = writer.runs((height, width), side, x, y)
-                entry["segmentation"] = {"size": [height, width], "counts": runs}
+                entry["segmentation"] = {"size": [height, width], "counts": runs(height, width, side, x, y)}
         yield entry
 
 
-def _results(world: World, count: int, writer: _Writer) -> Iterator[str]:
+def _results(world: World, count: int) -> Iterator[str]:
     scores = world.scores.tolist()
     for score, (image_id, category_id, height, width, side, x, y) in zip(
         scores, _rows(world, world.detections, count), strict=False
     ):
-        counts = writer.counts((height, width), side, x, y)
+        text = counts(height, width, side, x, y)
         yield (
-            f'{{"image_id": {image_id}, "category_id": {category_id}, "bbox": {writer.box(height, side, x, y)}, '
-            f'"score": {score}, "segmentation": {{"size": [{height}, {width}], "counts": "{counts}"}}}}'
+            f'{{"image_id": {image_id}, "category_id": {category_id}, "bbox": {box(height, side, x, y)}, '
+            f'"score": {score}, "segmentation": {{"size": [{height}, {width}], "counts": "{text}"}}}}'
         )

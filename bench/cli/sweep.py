@@ -184,8 +184,8 @@ def in_turn(planned: Sweep) -> None:
         for number, (model, arguments) in enumerate(planned.jobs.items(), start=1):
             so_far = timedelta(seconds=round(time.monotonic() - start))
             say(f"model {number} of {len(planned.jobs)}: {model}, {so_far} so far")
-            if call(arguments):
-                say(f"{model} failed, see above")
+            if code := call(arguments):
+                say(f"{model} failed ({f'signal {-code}' if code < 0 else f'exit code {code}'}), see above")
                 failed.append(model)
         reports = planned.report(failed)
         unmade = [shlex.join(arguments) for arguments in reports if call(arguments)]

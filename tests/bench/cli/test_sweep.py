@@ -93,6 +93,7 @@ def test_a_model_that_fails_is_left_out_of_the_report_and_named(bench, folder, m
     ran = (folder / "called").read_text().splitlines()
     assert ran == [*JOBS, "run table4 table5 --scale=micro --models mobilesam-micro --limit=1"]
     assert code == 1
+    assert "floor failed (exit code 1), see above" in said
     assert "1 of 2 models failed, see above: floor; mend that and give the same command again" in said
 
 

@@ -148,3 +148,14 @@ def test_a_centred_interval_holds_the_expected_ap_and_a_plain_one_leans_upwards(
     # 95 % less 3 standard errors of 60 trials.
     assert held > 0.86
     assert np.mean(lean) > 0.3 * np.std(values)
+
+
+def test_a_cell_grows_with_its_objects_and_not_with_the_images_of_the_data_set(tmp_path: Path) -> None:
+    case = without_ties(random_case(8, lvis=False))
+    counted = [one["image_id"] for one in case.dataset["annotations"] if not one["iscrowd"]]
+    path = case.write(tmp_path)
+    truth = open_truth(path, lvis=False)
+    detections = truth.dataset.load_res(case.results)
+    whole = [cell for cell in cells(truth, detections, lvis=False) if cell.area == 0]
+    assert sorted(truth.image_ids[place] for cell in whole for place in cell.objects) == sorted(counted)
+    assert counted
