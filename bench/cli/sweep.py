@@ -35,7 +35,7 @@ RUN = {
     if name not in NOT_OF_A_SWEEP
 }
 """The options of `bench run` that are options of a sweep."""
-GRACE_S = 5.0
+GRACE_S = 10.0
 """Time in which a command ends that Ctrl-C has reached; later it is told once more, then killed."""
 
 
