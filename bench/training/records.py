@@ -66,7 +66,8 @@ def check_records(job: Job) -> None:
 
 
 def _counts_top1(job: Job) -> bool:
-    return bool(job.run.tables) and isinstance(job.recipe, ClassifyRecipe)
+    """Whether a classifier is an arm of Table 6, 7 or another ablation; Table 1 keeps whole answers."""
+    return isinstance(job.recipe, ClassifyRecipe) and bool(job.run.tables.keys() - {"table1"})
 
 
 def _pretraining_of(job: Job) -> Path:

@@ -118,7 +118,8 @@ class Arm(NamedTuple):
 SEEDS = (0, 1, 2)
 """Of the ablations; committed weights are those of seed 0."""
 TABLE_6, TABLE_7 = {"table6": SEEDS}, {"table7": SEEDS}
-TABLES_1_6 = {"table1": (*SEEDS, 3, 4), **TABLE_6}
+TABLE_1 = {"table1": (*SEEDS, 3, 4)}
+TABLES_1_6 = {**TABLE_1, **TABLE_6}
 ARMS: dict[str, Arm] = {
     "mae-ti": Arm("ti", MAE_MICRO, TABLES_1_6, committed=True, classifier=True),
     "sami-ti": Arm("ti", SAMI_MICRO, {**TABLES_1_6, **TABLE_7}, committed=True, classifier=True),
@@ -130,7 +131,7 @@ ARMS: dict[str, Arm] = {
     "sami-ti-mask85": Arm("ti", replace(SAMI_MICRO, mask_ratio=0.85), TABLE_7),
     "sami-ti-all-tokens": Arm("ti", replace(SAMI_MICRO, decoder="all"), TABLE_6),
     "sami-ti-clip": Arm("ti", replace(SAMI_MICRO, target="clip"), TABLE_6),
-    "scratch-ti": Arm("ti", SCRATCH_MICRO, TABLES_1_6),
+    "scratch-ti": Arm("ti", SCRATCH_MICRO, TABLE_1),
 }
 TEACHERS = {"sam": "sam-micro", "clip": "clip-micro", "pixels": None}
 """Who makes a target's features. CLIP's stand-in is a classifier trained on images that nobody else sees."""
