@@ -66,8 +66,8 @@ def rankings(entries: Iterable[Entry]) -> list[Ranking]:
 
 
 def _place(entry: Entry) -> tuple[int, str, str, str]:
-    known = [i for i, beginning in enumerate(_ORDER) if entry.scale.startswith(beginning)]
-    return (*(known or [len(_ORDER)])[:1], entry.scale, entry.table, entry.protocol)
+    place = next((i for i, beginning in enumerate(_ORDER) if entry.scale.startswith(beginning)), len(_ORDER))
+    return place, entry.scale, entry.table, entry.protocol
 
 
 def _comparable(entry: Entry) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
-"""Numbers that others published about models, with the protocol they were measured by: context, never a row's own number.
+"""Numbers that others published about models, with the protocol that they were measured by: context, never a row's own.
 
-numbers.csv holds them as printed: percentages, and clicks for NoC. `standing` says where one was not read at its source.
+numbers.csv holds them as printed: percentages, and clicks for NoC. `standing` says which were not read at their source.
 `differs` says what is not, or not known to be, as the preset has it: such a number stands beside no other.
 """
 
@@ -58,7 +58,7 @@ class Number(NamedTuple):
 def numbers() -> tuple[Number, ...]:
     """Return all of them."""
     frame = pd.read_csv(Path(__file__).with_name("numbers.csv"), dtype=str, keep_default_na=False)
-    return tuple(Number(**line) for line in frame.to_dict("records"))  # type: ignore[misc]
+    return tuple(Number(*line) for line in frame[list(Number._fields)].itertuples(index=False))
 
 
 def axes_of(protocol: str) -> Axes:
@@ -91,7 +91,7 @@ def difference(number: Number, axes: Axes, matters: Iterable[str]) -> str:
 
 
 def notes(table: ModuleType, measured: Measured) -> Iterator[str]:
-    """Yield footnotes: what others published by the same protocol about the same data, and what was refused and why."""
+    """Yield footnotes: what others published by the same protocol about the same data, and what differs in the rest."""
     if not _same_data(measured) or measured.settings.engine == "fast":
         return
     matters = of(table, "MATTERS")
@@ -108,8 +108,9 @@ def notes(table: ModuleType, measured: Measured) -> Iterator[str]:
                 alike.setdefault(number.source, []).append(number.words)
         for source, words in alike.items():
             yield f"{_name(column)}, published elsewhere under this protocol: {', '.join(words)} ({source})"
-    for source, why in refused.items():
-        yield f"{measured.data.label}: not shown, since published under another protocol: {source} ({', '.join(why)})"
+    for source, reasons in refused.items():
+        what = f"{measured.data.label}: not shown, since published under another protocol"
+        yield f"{what}: {source} ({', '.join(reasons)})"
 
 
 def _name(column: Column) -> str:
