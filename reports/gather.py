@@ -173,7 +173,7 @@ def _entry(result: TableResult, row: Row, column: Column, cell: Cell, path: Path
         weights=_weights(identity),
         engine=_engine(facts) if ran else NOT_RECORDED,
         hardware=_hardware(_mapping(facts, "hardware"), str(identity.get("device", ""))) if ran else NOT_RECORDED,
-        date=str(facts.get("date", NOT_RECORDED)),
+        date=str(facts.get("date") or NOT_RECORDED),
         row=_text(row.label),
         kind=_text(row.kind),
         note=_text(row.note),
