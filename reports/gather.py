@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from models.errors import BenchError
+from models.errors import BenchError, printable
 from protocols.results import Cell, Column, Row, TableResult
 from reports.wording import group_name, place, tame
 
@@ -150,7 +150,7 @@ def _entries(result: TableResult, path: Path) -> Iterator[Entry]:
             for row in result.rows:
                 if (row.label, column.key) in cells:
                     yield _entry(result, row, column, cells[row.label, column.key], path)
-    except (TypeError, KeyError, AttributeError, ValueError) as error:
+    except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
         raise _other_version(error) from error
 
 
@@ -182,7 +182,7 @@ def _entry(result: TableResult, row: Row, column: Column, cell: Cell, path: Path
         title=_text(result.title),
         command=_text(result.command),
         version=_version(facts),
-        report=str(path),
+        report=printable(str(path)),
     )
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -170,6 +171,7 @@ def test_a_damaged_file_is_named_in_one_sentence_and_the_others_count(save, tabl
         {"measured": True},
         {"n": "many"},
         {"low": [0.1]},
+        {"high": 10**400},
         {"a_field_of_tomorrow": 1},
     ],
 )
@@ -232,6 +234,14 @@ def test_hostile_names_are_text_in_every_form(save, table4, tmp_path):
     block = safe_load(to_model_index(of_model(entries, HOSTILE), HOSTILE, lambda table: ("mask-generation", "")))
     assert block["model-index"][0]["name"] == HOSTILE
     assert "/" not in file_name(HOSTILE)
+
+
+def test_names_that_are_no_utf8_are_written_as_escapes(save, table4, tmp_path):
+    folder = save(renamed(table4, "SAM", "a\ud800b")).rename(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    entries, _ = gather([folder])
+    text = write_leaderboard(entries, tmp_path / "board")[0].read_text()
+    assert "a\\ud800b" in text
+    assert "\\udcff" in text
 
 
 def test_a_control_sequence_in_a_name_reaches_no_file(save, table4):
