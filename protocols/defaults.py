@@ -18,6 +18,8 @@ CONTROLS: tuple[str, ...] = ()
 OURS: tuple[str, ...] = ("",)
 EXACT = False
 TRAINED_WITH = ""
+TASK = "mask-generation"
+METRIC = ""
 
 
 def note(label: str) -> str:

@@ -11,6 +11,7 @@ from bench.data.own import OwnData
 from bench.processes import this_process
 from models.engines.names import ENGINES
 from models.errors import BenchError, MissingData
+from protocols import published
 from protocols.axes import NOT_PUBLISHED, departures
 from protocols.chosen import for_table, shown
 from protocols.data_set import DataSet
@@ -147,7 +148,7 @@ def _assemble(prepared: Prepared, settings: Settings) -> TableResult:
             scores={row: {s: table.score(r, data_set) for s, r in sorted(of.items())} for row, of in of_seed.items()},
             settings=settings,
         )
-    published = all(one.published for one in data.values()) and not prepared.absent
+    all_published = all(one.published for one in data.values()) and not prepared.absent
     named = len(data) > 1 or bool(prepared.absent)
     extent = ", ".join(f"{one.label}: {one.extent}" if named else one.extent for name, one in data.items())
     result = TableResult(
@@ -155,7 +156,7 @@ def _assemble(prepared: Prepared, settings: Settings) -> TableResult:
         title=table.TITLE,
         scale=plan.scale,
         world=f"{plan.world} ({extent})",
-        comparable=plan.scale == "paper" and published and settings.axes.exact and settings.engine != "fast",
+        comparable=plan.scale == "paper" and all_published and settings.axes.exact and settings.engine != "fast",
         preset=settings.preset if "preset" in table.TAKES else "",
         columns=columns,
         rows=plan.rows,
@@ -257,3 +258,4 @@ def _footnotes(
         yield f"{which}: not the paper's quantity, so not compared with its numbers: {apart}"
     for measured in found.values():
         yield from table.footnotes(measured)
+        yield from published.notes(table, measured)

@@ -35,6 +35,7 @@ NAME = "table2"
 VERSION = 1
 TITLE = "Object detection and instance segmentation, box and mask AP on COCO (Table 2)"
 COLUMNS = (Column("ap_box", "AP box", "COCO"), Column("ap_mask", "AP mask", "COCO"))
+TASK = "image-segmentation"
 DATA_SETS = ("coco",)
 TAKES = frozenset({"scale", "models", "checkpoint", "limit", "device"})
 ASK = "protocols.table2:ask"

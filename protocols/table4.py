@@ -32,6 +32,7 @@ __all__ = ["TAKES", "WORLDS", "micro_root", "open_data"]
 NAME = "table4"
 VERSION = 2
 TITLE = "Zero-shot single-object segmentation, mIoU (Table 4)"
+METRIC = "mean_iou"
 DATA_SETS = ("coco", "lvis")
 PROMPTS = {"box": "box", "1click": "1 click", "3click": "3 clicks"}
 COLUMNS = tuple(

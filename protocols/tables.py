@@ -110,6 +110,10 @@ class Table(Protocol):
     """Micro models that the paper has no row for, measured beside its rows; usually none."""
     TRAINED_WITH: str
     """Table whose trainings it is made of, if not its own."""
+    TASK: str
+    """What Hugging Face model cards call the task; usually mask-generation."""
+    METRIC: str
+    """What they call the metric, of tables with one alone; usually columns are metrics."""
     note: Callable[[str], str]
     """(row) -> what a reader must know of the paper's row."""
     saved: Callable[[DataSet, Settings], Mapping[str, Any]]

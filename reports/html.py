@@ -60,7 +60,35 @@ def to_html(result: TableResult, frame: pd.DataFrame, svg: bytes, siblings: tupl
         siblings: Names of files beside the page that hold the same numbers, to link to.
     """
     found = matrix(result)
-    environment = Environment(
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            result=result,
+            word=wording.measured_word(result),
+            caution=wording.caution(result),
+            place=wording.place(result),
+            groups=_groups(result, result.columns),
+            paired_groups=_groups(result, found.columns),
+            rows=_rows(result, frame),
+            any_outside=bool(frame["outside"].any()),
+            outside=wording.OUTSIDE,
+            gaps=[(wording.MARKS[gap.status], gap.where, gap.why or wording.LEGEND[gap.status]) for gap in gaps(frame)],
+            notes=wording.notes(result),
+            matrix=found,
+            tally=tally_line(found.tally),
+            whiskers=_whiskers(found.pairs),
+            verdicts=VERDICTS,
+            provenance=wording.flatten(result.provenance),
+            plots={"light": _data(svg), "dark": _data(recolour(svg, DARK))},
+            siblings=siblings,
+        )
+    )
+
+
+def environment() -> Environment:
+    """Return what renders the templates: every text from outside is escaped."""
+    found = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
@@ -68,27 +96,8 @@ def to_html(result: TableResult, frame: pd.DataFrame, svg: bytes, siblings: tupl
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["minus"] = lambda text: text.replace("-", "−")
-    return environment.get_template("report.html.j2").render(
-        result=result,
-        word=wording.measured_word(result),
-        caution=wording.caution(result),
-        place=wording.place(result),
-        groups=_groups(result, result.columns),
-        paired_groups=_groups(result, found.columns),
-        rows=_rows(result, frame),
-        any_outside=bool(frame["outside"].any()),
-        outside=wording.OUTSIDE,
-        gaps=[(wording.MARKS[gap.status], gap.where, gap.why or wording.LEGEND[gap.status]) for gap in gaps(frame)],
-        notes=wording.notes(result),
-        matrix=found,
-        tally=tally_line(found.tally),
-        whiskers=_whiskers(found.pairs),
-        verdicts=VERDICTS,
-        provenance=wording.flatten(result.provenance),
-        plots={"light": _data(svg), "dark": _data(recolour(svg, DARK))},
-        siblings=siblings,
-    )
+    found.filters["minus"] = lambda text: text.replace("-", "−")
+    return found
 
 
 def _data(svg: bytes) -> str:

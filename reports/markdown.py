@@ -70,7 +70,7 @@ def _group(result: TableResult, frame: pd.DataFrame, columns: Sequence[Column]) 
             if line.column in keys:
                 entries += _cell(line) if with_paper else _cell(line)[1:2]
         body.append(entries)
-    return _table(head, body)
+    return pipe_table(head, body)
 
 
 def _heads(column: Column, result: TableResult, last: str) -> list[str]:
@@ -94,7 +94,8 @@ def _cell(line: Line) -> list[str]:
     return [paper, measured, escape(difference)]
 
 
-def _table(head: list[str], body: list[list[str]]) -> str:
+def pipe_table(head: list[str], body: list[list[str]]) -> str:
+    """Return a table whose cells are padded; its entries are escaped already."""
     widths = [max(3, *map(len, column)) for column in zip(head, *body, strict=True)]
 
     def line(entries: list[str]) -> str:
@@ -142,5 +143,5 @@ def _comparisons(result: TableResult) -> Iterator[str]:
                 said = [cell.paper, measured, escape(f"{cell.mark} {cell.details}".rstrip())] if cell else [""] * 3
                 entries += said if with_paper else said[1:]
             body.append(entries)
-        yield _table(head, body)
+        yield pipe_table(head, body)
     yield escape(tally_line(found.tally))

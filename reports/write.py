@@ -54,7 +54,7 @@ def write_report(result: TableResult, out: Path) -> list[Path]:
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
-        return [_write(out / f"{result.stem}.{kind}", contents[kind]) for kind in KINDS]
+        return [write_whole(out / f"{result.stem}.{kind}", contents[kind]) for kind in KINDS]
     except OSError as error:
         raise _refused(out, error.strerror or str(error)) from error
 
@@ -79,7 +79,8 @@ def _refused(out: Path, why: str) -> BenchError:
     return BenchError(f"cannot write the report to '{out}' ({why}): choose another folder")
 
 
-def _write(path: Path, content: str | bytes) -> Path:
+def write_whole(path: Path, content: str | bytes) -> Path:
+    """Write one file, whole or not at all, and return its path."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         # open(), not tempfile: a report has the rights that the user's umask gives, not 0600.

@@ -42,9 +42,15 @@ def test_it_has_its_rows_in_tables_4_and_5_by_entry_point_and_as_a_predictor(the
     asked = ["bench", "run", "table4", "table5", "--scale", "micro", "--models", *NAMES, "--limit", "2"]
     monkeypatch.setattr(sys, "argv", asked)
     front_door.main()
+    numbers = 0
     for table in ("table4", "table5"):
         made = json.loads((tmp_path / f"reports/out/{table}.json").read_text())
         assert [row["label"] for row in made["rows"] if row["kind"] == "extra"] == list(NAMES)
         first, second = ({c["column"]: c["measured"] for c in made["cells"] if c["row"] == name} for name in NAMES)
         assert first == second
+        numbers += sum(value is not None for value in first.values())
         assert first["coco_box" if table == "table4" else "coco_ap"] > 0.1
+    monkeypatch.setattr(sys, "argv", ["bench", "results"])
+    front_door.main()
+    page = (tmp_path / "reports/out/leaderboard.html").read_text()
+    assert page.count("<td>ovals</td>") == page.count("<td>predictor:ovals:Ovals</td>") == numbers

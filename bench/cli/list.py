@@ -20,6 +20,7 @@ from rich.text import Text
 from bench import paths
 from bench.cli.as_json import AsJson, print_json
 from bench.cli.axes import print_axes
+from bench.cli.published import print_published
 from bench.data import open_instances
 from bench.data.catalog import BOX_SETS, FOLDER_SETS, INSTANCE_SETS
 from models import checkpoints, row_cards, zoo
@@ -52,7 +53,8 @@ class Entry:
 
 
 def list_all(
-    what: Annotated[Literal["everything", "axes"], tyro.conf.Positional] = "everything", as_json: AsJson = False
+    what: Annotated[Literal["everything", "axes", "published"], tyro.conf.Positional] = "everything",
+    as_json: AsJson = False,
 ) -> None:
     """Say which tables, models and data are here, and for each missing file its name, size and the way to get it.
 
@@ -61,11 +63,14 @@ def list_all(
 
     Args:
         what: axes: every choice that published evaluators make differently instead, with its meaning, its values, and
-            which preset sets what.
+            which preset sets what. published: numbers that others published, and by which protocol.
         as_json: Print the same as JSON.
     """
     if what == "axes":
         print_axes(_console(), as_json=as_json)
+        return
+    if what == "published":
+        print_published(_console(), as_json=as_json)
         return
     entries = [*_models(), *_cascades(), *_data_sets()]
     entries = [*_tables(entries), *entries]
