@@ -14,7 +14,7 @@ from typing import Literal
 from bench.env import ENV
 from bench.training.cost import dry_run_all
 from bench.training.options import OF_ALL, Options, check, flag
-from bench.training.runs import RUNS, SEEDS
+from bench.training.runs import EVERY_SEED, RUNS
 from models.errors import BenchError, unknown_name
 from models.training.recipes import MaskedRecipe
 
@@ -60,7 +60,7 @@ def group_of(group: Group) -> list[tuple[str, int]]:
         return [(name, 0) for name, run in RUNS.items() if run.committed]
     return [
         (name, seed)
-        for seed in SEEDS
+        for seed in EVERY_SEED
         for name, run in RUNS.items()
         if seed in {s for seeds in run.tables.values() for s in seeds} and not (run.committed and seed == 0)
     ]

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from models import engine, zoo
+from models import zoo
 from models.cards import resolve
+from models.engines import float32 as engine
 from tests.bench.training import test_finetuning, test_pretraining
 from tests.gpu.compare import same_bits
 from tests.gpu.test_training import as_on_a_gpu, new_accelerator

@@ -43,7 +43,7 @@ TABLE = SimpleNamespace(
     compare=difference,
     over_trainings=over_trainings,
 )
-PLAN = SimpleNamespace(rows=(Row("SAMI-Ti", None), Row("MAE-Ti", None)))
+PLAN = SimpleNamespace(rows=(Row("SAMI-Ti", None), Row("MAE-Ti", None)), subjects=())
 
 
 def compare(of_seeds):

@@ -106,12 +106,11 @@ def test_a_report_that_fails_says_which_command_makes_it(bench, monkeypatch) -> 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_the_job_and_starts_no_other(bench, folder: Path, monkeypatch, number) -> None:
-    monkeypatch.setattr(sweep, "GRACE_S", 0.5)
+    monkeypatch.setattr(sweep, "GRACE_S", 20.0)
     stand_in(
         monkeypatch,
         "import sys, time, pathlib\n"
-        "pathlib.Path('begun').open('a').write('one\\n')\n"
-        "try: time.sleep(60)\n"
+        "try:\n pathlib.Path('begun').open('a').write('one\\n')\n time.sleep(60)\n"
         "except KeyboardInterrupt: pathlib.Path('ended').touch()",
     )
 

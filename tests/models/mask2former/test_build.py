@@ -107,7 +107,7 @@ def test_micro_runs_start_from_encoders_of_their_size_with_equal_budgets() -> No
     from models.mask2former.backbone import load_pretrained
 
     runs = {name: run for name, run in RUNS.items() if name.startswith("mask2former-") and run.scale is MICRO}
-    assert set(runs) == {f"mask2former-{e}-micro" for e in ("mae-ti", "sami-ti", "mae-s", "sami-s")}
+    assert set(runs) == {f"mask2former-{e}-micro" for e in ("mae-ti", "sami-ti", "mae-s", "sami-s", "scratch-ti")}
     for name, run in runs.items():
         assert run.start == name.removeprefix("mask2former-")
         assert run.recipe is SEMANTIC_MICRO
