@@ -90,7 +90,7 @@ def main(
     for heading in ("model", "work", "way", "median s", "times as fast"):
         table.add_column(heading, justify="right" if heading in ("median s", "times as fast") else "left")
     for one in figures:
-        table.add_row(one["model"], one["work"], one["way"], f"{one['seconds']:.3f}", f"{one['ratio']:.1f}")
+        table.add_row(one["model"], WORKS[one["work"]], one["way"], f"{one['seconds']:.3f}", f"{one['ratio']:.1f}")
     Console().print(table)
     if out is not None:
         out.write_text(json.dumps({"figures": figures, "made_with": provenance()}, indent=1) + "\n")

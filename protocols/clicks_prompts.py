@@ -14,13 +14,12 @@ from models.errors import UnsupportedPrompt
 from models.segmenter import FOREGROUND, Prompts
 from protocols.axes import Axes
 from protocols.data_set import DataSet
-from protocols.predictors import Prediction, Predictor, predictor_of
+from protocols.predictors import Prediction, Predictor
 from protocols.prompts.positive_clicks import on_the_object
 from protocols.prompts.random_clicks import random_clicks
 from protocols.prompts.sequences import POLICIES, Clicks, with_click
-from protocols.prompts.truths import Truths, ious, truths_of
-from protocols.shards import records_of
-from protocols.table4_prompts import parts
+from protocols.prompts.truths import Truths, ious
+from protocols.table4_prompts import ask_by, shown
 
 RECORD_TYPES = {
     "image_id": "int64",
@@ -65,12 +64,7 @@ def ask(model: Any, data: DataSet, images: Sequence[ImageInfo], advance: Callabl
         UnsupportedPrompt: if the model takes no clicks, or not what comes with them.
     """
     axes = replace(data.chosen, empty="skip")  # how many clicks nothing needs, nobody can say
-    predictor = predictor_of(model, axes)
-
-    def about(info: ImageInfo, image: np.ndarray) -> list[dict[str, object]]:
-        return ask_image(predictor, image, info, data.source.annotations(info.id), axes)
-
-    return records_of(images, RECORD_TYPES, about, advance)
+    return ask_by(ask_image, model, data, axes, images, RECORD_TYPES, advance)
 
 
 def ask_image(
@@ -89,12 +83,7 @@ def ask_image(
         UnsupportedPrompt: if the model takes no clicks, or not what comes with them.
     """
     records: list[dict[str, object]] = []
-    for part in parts(len(annotations), info):
-        truths = truths_of(info, annotations[part], axes)
-        if not truths.annotations:
-            continue
-        if not records:
-            predictor.set_image(image)
+    for truths in shown(predictor, image, info, annotations, axes):
         for repeat in range(axes.repeats if axes.clicks == "random" else 1):
             values = np.zeros(0)
             for click, step in enumerate(steps(predictor, truths, axes, repeat), start=1):

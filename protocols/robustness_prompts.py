@@ -14,13 +14,12 @@ from bench.metrics.boundary import boundary_iou
 from models.segmenter import FOREGROUND, Prompts
 from protocols.axes import Axes
 from protocols.data_set import DataSet
-from protocols.predictors import ModelPredictor, Predictor, predictor_of
+from protocols.predictors import ModelPredictor, Predictor
 from protocols.prompts.jitter import SHARES, jittered_boxes, jittered_clicks
 from protocols.prompts.random_clicks import random_clicks
 from protocols.prompts.sequences import POLICIES
-from protocols.prompts.truths import Truths, boxes_of, ious, truths_of
-from protocols.shards import records_of
-from protocols.table4_prompts import parts
+from protocols.prompts.truths import Truths, boxes_of, ious
+from protocols.table4_prompts import ask_by, shown
 
 RECORD_TYPES = {
     "image_id": "int64",
@@ -59,12 +58,7 @@ def ask(model: Any, data: DataSet, images: Sequence[ImageInfo], advance: Callabl
         UnsupportedPrompt: if the model cannot take one of the prompts.
     """
     axes = replace(data.chosen, empty="skip")  # what has no pixel has no box to be off
-    predictor = predictor_of(model, axes)
-
-    def about(info: ImageInfo, image: np.ndarray) -> list[dict[str, object]]:
-        return ask_image(predictor, image, info, data.source.annotations(info.id), axes)
-
-    return records_of(images, RECORD_TYPES, about, advance)
+    return ask_by(ask_image, model, data, axes, images, RECORD_TYPES, advance)
 
 
 def ask_image(
@@ -83,12 +77,7 @@ def ask_image(
         UnsupportedPrompt: if the model cannot take one of the prompts.
     """
     records: list[dict[str, object]] = []
-    for part in parts(len(annotations), info):
-        truths = truths_of(info, annotations[part], axes)
-        if not truths.annotations:
-            continue
-        if not records:
-            predictor.set_image(image)
+    for truths in shown(predictor, image, info, annotations, axes):
         for name, prompts in _prompts(truths, axes):
             answer = predictor.predict(prompts, truths.rasters)
             whole = ious(answer.masks, truths, axes)

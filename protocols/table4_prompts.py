@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,14 +57,44 @@ def ask(model: Any, data: DataSet, images: Sequence[ImageInfo], advance: Callabl
     Raises:
         UnsupportedPrompt: if the model can take none of the prompts.
     """
-    axes = data.chosen
+    return ask_by(ask_image, model, data, data.chosen, images, RECORD_TYPES, advance)
+
+
+AskImage = Callable[[Predictor, np.ndarray, ImageInfo, Sequence[Annotation], Axes], list[dict[str, object]]]
+
+
+def ask_by(
+    ask_image: AskImage,
+    model: Any,
+    data: DataSet,
+    axes: Axes,
+    images: Sequence[ImageInfo],
+    types: Mapping[str, str],
+    advance: Callable[[int], None],
+) -> pd.DataFrame:
+    """Return the records, of these types, that a table's `ask_image` makes of some images; otherwise as `ask`."""
     predictor = predictor_of(model, axes)
 
     def about(info: ImageInfo, image: np.ndarray) -> list[dict[str, object]]:
         annotations = data.source.annotations(info.id, with_empty=axes.empty != "skip")
         return ask_image(predictor, image, info, annotations, axes)
 
-    return records_of(images, RECORD_TYPES, about, advance)
+    return records_of(images, types, about, advance)
+
+
+def shown(
+    predictor: Predictor, image: np.ndarray, info: ImageInfo, annotations: Sequence[Annotation], axes: Axes
+) -> Iterator[Truths]:
+    """Show a predictor an image, if anything in it is asked, and yield what is, in parts of bounded memory."""
+    seen = False
+    for part in parts(len(annotations), info):
+        truths = truths_of(info, annotations[part], axes)
+        if not truths.annotations:
+            continue
+        if not seen:
+            predictor.set_image(image)
+        seen = True
+        yield truths
 
 
 def ask_image(
@@ -85,12 +115,7 @@ def ask_image(
         UnsupportedPrompt: if the model can take none of them.
     """
     records: list[dict[str, object]] = []
-    for part in parts(len(annotations), info):
-        truths = truths_of(info, annotations[part], axes)
-        if not truths.annotations:
-            continue
-        if not records:
-            predictor.set_image(image)
+    for truths in shown(predictor, image, info, annotations, axes):
         answers = list(_answers(predictor, truths, axes))
         refusals = [answer for _, _, answer in answers if isinstance(answer, Refusal)]
         if len(refusals) == len(answers) > 0:
