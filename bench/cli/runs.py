@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from bench import store
 from bench.cli.as_json import AsJson, print_json
+from bench.store.stored import about
 from models.errors import printable
 
 
@@ -25,14 +24,9 @@ def list_runs(as_json: AsJson = False) -> None:
         return
     table = Table("run", "what", "shards", "size", "last write", box=None)
     for run in found:
-        what = " ".join(_named(run.identity.get(key)) for key in ("model", "data"))
-        what = run.problem or f"{run.identity.get('protocol', '?')}: {what}"
+        table_name, model, data = about(run.identity)
+        what = run.problem or f"{table_name or '?'}: {model} {data}"
         size, written = f"{run.bytes / 1e6:.1f} MB", f"{run.last_write:%Y-%m-%d %H:%M}"
         entries = (run.fingerprint, what, f"{run.done} of {run.shards}", size, written)
         table.add_row(*(Text(printable(entry)) for entry in entries))
     Console().print(table)
-
-
-def _named(part: Any) -> str:
-    """Return the name in a part of an identity, empty where another program wrote that."""
-    return str(part.get("name", "")) if isinstance(part, dict) else ""
