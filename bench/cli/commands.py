@@ -35,10 +35,17 @@ COMMANDS: dict[str, Command] = {
     ),
     "export": Command("bench.cli.export:export", "write a model as files that other programs run (ONNX, int8)"),
     "runs": Command("bench.cli.runs:list_runs", "what was measured before"),
+    "regression": Command(
+        "bench.cli.regression:regression", "do the micro tables, or a run of yours, still give what they gave"
+    ),
     "results": Command("bench.cli.results:results", "all finished tables as a leaderboard, or for a model's card"),
     "probe": Command("bench.cli.probe:probe", "what a pretrained encoder knows: linear and kNN probes"),
 }
 GROUPS: dict[str, dict[str, Command]] = {
+    "regression": {
+        "update": Command("bench.cli.regression:update", "expect from now on what the tables give, and say why"),
+        "measure": Command("bench.cli.regression:measure", "measure again what tolerances follow from"),
+    },
     "weights": {
         "list": Command("bench.cli.weights:list_weights", "every model with its checkpoint, and whether it is here"),
         "fetch": Command("bench.cli.weights:fetch_weights", "download published checkpoints and check them"),
@@ -66,11 +73,13 @@ def dispatch(arguments: list[str]) -> None:
         SystemExit: 2 for arguments that the command does not take.
     """
     if not arguments or arguments[0] in HELP:
-        print(_help("bench", DESCRIPTION, {**COMMANDS, **{name: _about(name) for name in GROUPS}}))
+        print(
+            _help("bench", DESCRIPTION, {**COMMANDS, **{name: _about(name) for name in GROUPS if name not in COMMANDS}})
+        )
         return
     verb, *rest = arguments
     group = GROUPS.get(verb)
-    if group is None:
+    if group is None or (verb in COMMANDS and (not rest or rest[0] not in group)):
         _call(_named(verb, COMMANDS, GROUPS), f"bench {verb}", rest)
     elif not rest or rest[0] in HELP:
         print(_help(f"bench {verb}", _about(verb).what, group))
