@@ -91,10 +91,11 @@ def _summary(findings: Sequence[Finding], changed: Sequence[str]) -> Iterator[st
         every = [one for one in findings if one.level == level]
         if not every:
             continue
-        nearest = max(every, key=lambda one: abs(one.difference) / one.tolerance)
+        nearest, share = max(((one, abs(one.difference) / one.tolerance) for one in every), key=lambda pair: pair[1])
+        drifted = sum(one.drifted for one in every)
         yield (
-            f"{len(every):,} {words} compared, {sum(one.drifted for one in every):,} drifted; nearest to its tolerance "
-            f"is {nearest.table} {nearest.row} {nearest.column}, {abs(nearest.difference) / nearest.tolerance:.0%} of it"
+            f"{len(every):,} {words} compared, {drifted:,} drifted; nearest to its tolerance is {nearest.table} "
+            f"{nearest.row} {nearest.column}, {share:.0%} of it"
         )
     held = {(one.table, one.row, one.column) for one in findings if one.level == "mean" and not one.drifted}
     for one in findings:

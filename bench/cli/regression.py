@@ -55,8 +55,8 @@ def regression(
         bench regression measure
 
     Args:
-        names: Tables, e.g. table4, or table4@odd-sizes (images that are no squares); without any, all whose numbers are no
-            times.
+        names: Tables, e.g. table4, or table4@odd-sizes (images that are no squares); without any, all whose numbers are
+            no times.
         baseline: A run of your own in ./runs (or $BENCH_RUNS), at any scale: its folder, the beginning of its
             fingerprint, or TABLE/MODEL/DATA. The model is asked about the same images again, with the code, the weights
             and the libraries of today, and both are compared.
