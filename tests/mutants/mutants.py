@@ -41,16 +41,18 @@ class Mutant:
     """Cheap ones that it concerns."""
     records: bool = True
     """Whether it changes what models are asked or answer; others change what is made of that."""
+    images: int = 2
+    """So many of each data set show it in the quick tests."""
 
 
 ALL: dict[str, Mutant] = {}
 
 
-def mutant(name: str, *tables: str, models: str, records: bool = True) -> Callable[[Callable[[Patch], None]], Any]:
-    """Register a function that plants a fault."""
+def mutant(name: str, *tables: str, models: str, **more: Any) -> Callable[[Callable[[Patch], None]], Any]:
+    """Register a function that plants a fault; see `Mutant` for the rest."""
 
     def register(plant: Callable[[Patch], None]) -> Callable[[Patch], None]:
-        ALL[name] = Mutant(name, plant, tables, tuple(models.split()), records)
+        ALL[name] = Mutant(name, plant, tables, tuple(models.split()), **more)
         return plant
 
     return register
@@ -267,7 +269,7 @@ def pasted(patch: Patch) -> None:
     patch.setattr(vitdet, "paste", lambda masks, boxes, size: own(masks, boxes + 0.5, size))
 
 
-@mutant("whole photos for their centre crops", "table1", models="sami-ti-micro-classify")
+@mutant("whole photos for their centre crops", "table1", models="sami-ti-micro-classify", images=64)
 def uncropped(patch: Patch) -> None:
     own = classifiers.predict
     patch.setattr(
