@@ -12,10 +12,10 @@ from protocols import tables
 from protocols.axes import PAPER, Axes
 from protocols.data_set import DataSet
 from protocols.scores import CellRun
-from protocols.settings import Settings
+from protocols.settings import Scale, Settings
 from protocols.shards import SKIPPED
 from protocols.snapshots import Snapshot, cells_of_scores
-from protocols.table import Prepared, ask_tables, prepare
+from protocols.table import ask_tables, prepare
 from protocols.taking import kept_of, made_with
 
 
@@ -34,20 +34,9 @@ def take_baseline(name: str, settings: Settings) -> tuple[Snapshot, Snapshot]:
             model, data or images are not here as they were.
     """
     run = find_run(name, settings.store)
-    table, of_run = _table(run), _settings(run, settings)
-    records = run.records()
-    whole = prepare(table, of_run)
-    data = _data(whole, run)
-    count = run.identity["images"]["count"]
-    if count < len(data.asked.images):
-        of_run = replace(of_run, limit=count)
-        data = _data(prepare(table, of_run), run)
-    if data.asked.identity() != run.identity["images"] or dict(data.truth) != _truth(run):
-        raise BenchError(
-            f"run {run.fingerprint} is about other images or annotations than those that are here now: a baseline "
-            "needs the data that it was made from"
-        )
-    of_run.say(f"asking {run.identity['model']['name']} again about {count:,} images of {data.label}")
+    table, records = _table(run), run.records()
+    of_run, data = _about_the_same(table, run, _settings(run, settings))
+    of_run.say(f"asking {run.identity['model']['name']} again about {len(data.asked.images):,} images of {data.label}")
     (asked,) = ask_tables([table], of_run)
     found = next(iter(asked.question.runs[data.name].values()))
     if not isinstance(found, CellRun):
@@ -102,12 +91,27 @@ def _settings(run: StoredRun, settings: Settings) -> Settings:
     )
 
 
-def _data(prepared: Prepared, run: StoredRun) -> DataSet:
-    """Return the data set that a run is about."""
-    name = run.identity["data"]["name"]
-    if name not in prepared.question.data:
-        raise BenchError(f"run {run.fingerprint} is about {name}, which is not here: {prepared.absent.get(name, '')}")
-    return prepared.question.data[name]
+def _about_the_same(table: ModuleType, run: StoredRun, settings: Settings) -> tuple[Settings, DataSet]:
+    """Return the settings, with scale and limit, under which the images of a run are asked about, and the data.
+
+    Raises:
+        BenchError: if they are not here as they were.
+    """
+    name, count = run.identity["data"]["name"], run.identity["images"]["count"]
+    scales: tuple[Scale, ...] = ("auto", "micro", "paper")
+    for scale in scales:
+        for limit in (None, count):
+            some = replace(settings, scale=scale, limit=limit)
+            try:
+                data = prepare(table, replace(some, say=lambda line: None)).question.data.get(name)
+            except BenchError:  # such data are not here; another scale may have them
+                continue
+            if data is not None and data.asked.identity() == run.identity["images"] and dict(data.truth) == _truth(run):
+                return some, data
+    raise BenchError(
+        f"run {run.fingerprint} is about {count:,} images of {name} that are not here as they were: a baseline needs "
+        "the images and annotations that it was made from"
+    )
 
 
 def _truth(run: StoredRun) -> dict[str, Any]:

@@ -6,12 +6,16 @@ from hypothesis import strategies as st
 from pycocotools import mask as rle
 
 from protocols.watched import Label, Mask, Number, Overlap, Watched, moved
-from tests.protocols.fakes import disc
 
 IOUS = Watched(what="prompts", key=("image_id", "annotation_id"), values=(Number("iou", 0.002, "IoU"),))
 MASKS = Watched(
     what="detections", key=("image_id", "category_id"), values=(Mask("h", "w", moved=0.01),), ranked_by="score", best=2
 )
+
+
+def disc(x, y, radius):
+    rows, columns = np.mgrid[:32, :32]
+    return np.hypot(columns - x, rows - y) <= radius
 
 
 def ious(*values):
