@@ -77,7 +77,9 @@ def _settings(run: StoredRun, settings: Settings) -> Settings:
     model, named = run.identity["model"], run.identity.get("axes", {})
     engine = model.get("engine", "exact")
     known = {field.name for field in fields(Axes)}
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in named.items() if key in known}
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in named.items() if key in known
+    }
     axes = replace(PAPER, **values)
     if engine == "fast" or not axes.exact:
         raise BenchError(f"run {run.fingerprint} is of the fast engine or of half precision, which is not gated")

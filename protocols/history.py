@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from bench.store.disk import write_whole
-from protocols.regression import Finding
+from protocols.results import Finding
 from protocols.snapshots import EXPECTED, Snapshot
 
-HISTORY = EXPECTED / "history.jsonl"
+HISTORY = "history.jsonl"
+"""Name of the file, beside what is expected."""
 
 
 def append_history(
-    reason: str, findings: Sequence[Finding], found: Snapshot, changed: Sequence[str], path: Path = HISTORY
+    reason: str, findings: Sequence[Finding], found: Snapshot, changed: Sequence[str], folder: Path = EXPECTED
 ) -> dict[str, Any]:
     """Append an entry to a history and return it: when, why, which tables, what had moved, what the numbers rest on.
 
@@ -25,7 +26,7 @@ def append_history(
         findings: comparisons with what was expected before.
         found: what is expected from now on.
         changed: what is not as it was, in words.
-        path: of the history.
+        folder: of what is expected.
     """
     moved = [
         {
@@ -47,6 +48,7 @@ def append_history(
         "versions": found.made_with.get("versions", {}),
         "git": found.made_with.get("git"),
     }
+    path = folder / HISTORY
     before = path.read_bytes() if path.is_file() else b""
     write_whole(path, before + json.dumps(entry).encode() + b"\n")
     return entry

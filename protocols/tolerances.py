@@ -65,11 +65,13 @@ class Tolerances:
 
 
 def read_tolerances(path: Path = DIFFERENCES) -> Tolerances:
-    """Return the tolerances that follow from a file of measured differences.
+    """Return the tolerances that follow from a file of measured differences; without one, the floors.
 
     Raises:
-        BenchError: if it is missing or damaged.
+        BenchError: if it is damaged.
     """
+    if not path.is_file():
+        return Tolerances(pd.DataFrame(columns=COLUMNS))
     try:
         differences = pd.read_csv(path, float_precision="round_trip")[COLUMNS]
     except (OSError, ValueError, KeyError) as error:

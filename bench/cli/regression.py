@@ -67,18 +67,18 @@ def regression(
     """
     if engine == "fast":
         raise BenchError("the fast engine is for exploration, nothing is expected of it: use exact or reference")
-    tolerances = read_tolerances()
     if baseline is not None:
         if names or save:
             raise BenchError("--baseline compares one run: leave the names of tables and --save out")
         expected, found = take_baseline(baseline, run_settings(None, "cpu"))
         command = f"bench regression --baseline {baseline}"
     else:
-        expected, found = read_snapshot(), _taken(chosen(names), engine)
+        found = _taken(chosen(names), engine)
+        if save is not None:
+            write_snapshot(found, save)
+        expected = read_snapshot(EXPECTED)
         command = " ".join(["bench regression", *names])
-    if save is not None:
-        write_snapshot(found, save)
-    findings = compare(expected, found, tolerances)
+    findings = compare(expected, found, read_tolerances())
     changed = changes(expected.made_with, found.made_with)
     if as_json:
         print_json([asdict(one) for one in findings])
@@ -108,13 +108,14 @@ def update(names: Names = (), *, reason: str) -> None:
     if not reason.strip():
         raise BenchError("--reason is empty: say in a sentence why the tables give something else now")
     wanted = chosen(names)
-    before = read_snapshot() if (EXPECTED / "cells.csv").is_file() else None
+    before = read_snapshot(EXPECTED) if (EXPECTED / "cells.csv").is_file() else None
     found = _taken(wanted, "exact")
     findings = compare(before, found, read_tolerances()) if before is not None else []
     write_snapshot(before.replaced_by(found) if before is not None else found, EXPECTED)
-    entry = append_history(reason, findings, found, changes(before.made_with, found.made_with) if before else [])
+    changed = changes(before.made_with, found.made_with) if before is not None else []
+    entry = append_history(reason, findings, found, changed, EXPECTED)
     if findings:
-        print_findings(findings, entry["changed"])
+        print_findings(findings, changed)
     say(f"{EXPECTED} expects now what {', '.join(found.tables)} gave; {len(entry['moved'])} comparisons had moved")
 
 

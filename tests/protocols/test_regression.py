@@ -10,7 +10,7 @@ from protocols import gated, table4
 from protocols.conditions import differences
 from protocols.history import append_history
 from protocols.regression import changes, compare
-from protocols.snapshots import CELL_KEY, Snapshot, read_snapshot, write_snapshot
+from protocols.snapshots import CELL_KEY, EXPECTED, Snapshot, read_snapshot, write_snapshot
 from protocols.tolerances import COLUMNS, FACTOR, FLOOR, Tolerances, read_tolerances
 from reports.regression import as_markdown
 
@@ -112,7 +112,7 @@ def test_an_update_of_one_table_leaves_the_others():
 def test_the_history_says_why_and_what_moved(tmp_path):
     findings = compare(snapshot({"coco_box": 0.7}), snapshot({"coco_box": 0.8}), NONE)
     for reason in ("first", "second"):
-        append_history(reason, findings, snapshot({"coco_box": 0.8}), ["torch: 1, now 2"], tmp_path / "history.jsonl")
+        append_history(reason, findings, snapshot({"coco_box": 0.8}), ["torch: 1, now 2"], tmp_path)
     entries = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
     assert [entry["reason"] for entry in entries] == ["first", "second"]
     assert entries[1]["moved"][0]["found"] == 0.8
@@ -140,7 +140,4 @@ def test_every_gated_table_has_expectations_and_a_tolerance_of_every_column_was_
 
 
 def test_expectations_stay_small():
-    folder = gated.__file__.replace("gated.py", "expected")
-    from pathlib import Path
-
-    assert sum(path.stat().st_size for path in Path(folder).glob("*.parquet")) < 600_000
+    assert sum(path.stat().st_size for path in EXPECTED.glob("*.parquet")) < 600_000

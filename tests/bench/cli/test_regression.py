@@ -7,7 +7,7 @@ import pytest
 from bench.cli import regression as cli
 from bench.cli.commands import dispatch
 from models.errors import BenchError
-from protocols import history, snapshots
+from protocols import snapshots
 
 
 @pytest.fixture
@@ -15,11 +15,8 @@ def expected(tmp_path, monkeypatch):
     """A copy of the committed expectations that commands read and write."""
     folder = tmp_path / "expected"
     shutil.copytree(snapshots.EXPECTED, folder)
-    for module in (cli, snapshots):
-        monkeypatch.setattr(module, "EXPECTED", folder)
-    monkeypatch.setattr(cli, "read_snapshot", lambda: snapshots.read_snapshot(folder))
+    monkeypatch.setattr(cli, "EXPECTED", folder)
     monkeypatch.setattr(cli, "DIFFERENCES", folder / "differences.csv")
-    monkeypatch.setattr(history.append_history, "__defaults__", (folder / "history.jsonl",))
     return folder
 
 
