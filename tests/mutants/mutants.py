@@ -224,6 +224,12 @@ def threshold(patch: Patch) -> None:
     patch.setattr(frames, "upscaled_masks", lambda logits, *axes, **more: own(logits - 1, *axes, **more))
 
 
+@mutant("IoUs written beside the next object of the image", TABLE4, models=TI)
+def misplaced(patch: Patch) -> None:
+    own = table4_prompts.ious
+    patch.setattr(table4_prompts, "ious", lambda *given: np.roll(own(*given), 1))
+
+
 @mutant("crowds counted", TABLE4, models="floor", records=False, images=24)
 def crowds(patch: Patch) -> None:
     own = table4.counted
