@@ -35,6 +35,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "export": Command("bench.cli.export:export", "write a model as files that other programs run (ONNX, int8)"),
     "runs": Command("bench.cli.runs:list_runs", "what was measured before"),
+    "report": Command("bench.cli.report:report", "all finished tables as one paper: HTML, PDF, LaTeX, Markdown"),
     "results": Command("bench.cli.results:results", "all finished tables as a leaderboard, or for a model's card"),
     "probe": Command("bench.cli.probe:probe", "what a pretrained encoder knows: linear and kNN probes"),
 }
