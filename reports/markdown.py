@@ -21,7 +21,7 @@ def to_markdown(result: TableResult, frame: pd.DataFrame) -> str:
     """Render the frame of a result, with its comparisons, reasons, notes, command and provenance."""
     parts = [f"# {escape(result.title)}", *tables_of(result, frame, heading="## ")]
     if result.comparisons:
-        parts += [f"## Differences, {result.pairing}", *_comparisons(result)]
+        parts += [f"## Differences, {escape(result.pairing)}", *_comparisons(result)]
     if result.command:
         parts += ["## Again", f"    {' '.join(result.command.split())}"]
     if result.provenance:
@@ -121,10 +121,10 @@ def pipe_table(head: list[str], body: list[list[str]]) -> str:
 
 
 def _legend(result: TableResult, frame: pd.DataFrame) -> str:
-    text = f"[low, high]: {result.interval}. **Bold**: best measured number of its column."
+    text = f"{escape(f'[low, high]: {result.interval}')}. **Bold**: best measured number of its column."
     if frame["outside"].any():
         text += f" {escape(wording.OUTSIDE)}: the paper's number lies outside that interval."
-    return text.replace("[low, high]", escape("[low, high]"))
+    return text
 
 
 def _below(result: TableResult, frame: pd.DataFrame) -> str:

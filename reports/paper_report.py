@@ -55,11 +55,12 @@ class Inputs(NamedTuple):
 
 
 def build(inputs: Inputs) -> Document:
-    """Arrange a report.
+    """Arrange a report; every text in it is made printable.
 
     Raises:
         BenchError: if a result lacks a cell or has two rows of one name.
     """
+    inputs = wording.tame(inputs)
     found, drawn = list(_numbers(inputs.results)), (*NOT_TABLES, *ABLATIONS)
     parts = [
         _coverage(found, inputs.left_out),
@@ -193,7 +194,7 @@ def plot_of(one: Numbers) -> Plot:
     drawing = printed(result, one.frame)
     word = wording.measured_word(result)
     ours = sum(not math.isnan(value) for value in one.frame["measured"])
-    caption = f"{result.title} ({wording.setting(result)}). {word} with {result.interval}. {wording.caution(result)}"
+    caption = f"{result.title} ({wording.setting(result)}): {word}, with the {result.interval}. {wording.caution(result)}"
     alt = (
         f"{result.title}: {ours} measured numbers of {len(result.rows)} rows and {len(result.columns)} columns"
         f"{' beside the numbers of the paper' if wording.has_paper(result) else ''}; the same numbers are in {one.key}.csv"

@@ -13,7 +13,7 @@ from reports.fonts import FALLBACK, face_rules
 from reports.html import TEMPLATES, address, environment, plots, view_of
 from reports.plot import SERIF
 
-_FONT_OF_SVG = re.compile(rb"(style=\"font: [^\"]*?)" + ", ".join(f"'{name}'" for name in SERIF).encode())
+_FONT_OF_SVG = re.compile(rb"(<text style=\"[^\"]*?)" + ", ".join(f"'{name}'" for name in SERIF).encode())
 
 
 def to_report_html(document: Document, tiles: Mapping[str, bytes], siblings: Sequence[str] = ()) -> str:

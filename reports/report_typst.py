@@ -64,7 +64,7 @@ def to_typst(document: Document) -> str:
     """Return the source of a report; files of its pictures are figures/KEY.svg and figures/KEY-ROW-TILE.jpg."""
     title = f"#title-block({literal(document.title)}, {literal(document.byline)})"
     abstract = f"#abstract({array(map(literal, document.abstract))})"
-    parts = [TEMPLATE.read_text(encoding="utf-8"), f"#set document(title: {literal(document.title)})", title, abstract]
+    parts = [TEMPLATE.read_text(encoding="utf-8"), f"#set document(title: {literal(document.title)}, date: none)", title, abstract]
     for level, section in sections_of(document):
         parts.append(f"#heading(level: {level}, {literal(section.title, LONGEST_ENTRY)})")
         parts += [part for block in section.blocks for part in _block(block)]

@@ -24,7 +24,6 @@ from reports.gather import read_report, result_files
 from reports.paper_report import Choice, Inputs, build
 from reports.report_files import write_document
 from reports.spreadsheet import inert_csv
-from reports.wording import tame
 from reports.write import check_folder, write_report
 
 PAPERS = (*(f"table{number}" for number in range(1, 9)), "ablations", "figure1", "figure7")
@@ -73,13 +72,14 @@ def report(
     found, left_out = _chosen(runs, results) if runs else _finished(results)
     found = [one for one in found if not names or one.name in names]
     if not found:
-        raise BenchError("; ".join([f"no finished table in '{results}': `bench report --make-missing` makes them", *left_out]))
+        none = f"no finished table in '{results}': `bench report --make-missing` makes them"
+        raise BenchError("; ".join([none, *left_out]))
     for line in left_out:
         notice(line)
     if not runs:
         made = {one.name for one in found}
         found += [not_made(table) for table in modules if table.NAME not in made]
-    shown = [tame(one) for one in in_order(found)]
+    shown = list(in_order(found))
     inputs = _inputs(shown, left_out, pictures, device)
     with progress("report", total=None, unit="files") as advance:
         files = write_document(build(inputs), shown, out, pdf=pdf)
@@ -180,8 +180,8 @@ def _inputs(shown: Sequence[TableResult], left_out: Sequence[str], pictures: boo
         results=tuple(shown),
         choices=choices,
         sources=sources(),
-        examples=tuple(map(tame, sheets)),
-        failures=tuple(map(tame, failures)),
+        examples=tuple(sheets),
+        failures=tuple(failures),
         left_out=tuple([*left_out, *missing]),
         extra=tuple(_extra()),
         byline=f"efficientsam-bench {version}{commit}, {facts['date'][:10]}",
