@@ -66,12 +66,12 @@ def build(inputs: Inputs) -> Document:
         _coverage(found, inputs.left_out),
         _methods(found, inputs),
         _tables([one for one in found if one.result.name not in NOT_TABLES]),
+        *inputs.extra,
+        _provenance(found),
         _figures([one for one in found if one.result.name in NOT_TABLES]),
         _drawn("ablations", "Ablations, drawn", [one for one in found if one.result.name in ABLATIONS]),
         Section("examples", "Answers side by side", tuple(inputs.examples)),
         Section("failures", "The worst answers", tuple(inputs.failures)),
-        *inputs.extra,
-        _provenance(found),
         _drawn("drawn", "The other tables, drawn", [one for one in found if one.result.name not in drawn]),
     ]
     sections = tuple(part for part in parts if part.blocks or part.parts)
@@ -194,7 +194,7 @@ def plot_of(one: Numbers) -> Plot:
     drawing = printed(result, one.frame)
     word = wording.measured_word(result)
     ours = sum(not math.isnan(value) for value in one.frame["measured"])
-    caption = f"{result.title} ({wording.setting(result)}): {word}, with the {result.interval}. {wording.caution(result)}"
+    caption = f"{result.title} ({wording.setting(result)}): {word}, {result.interval}. {wording.caution(result)}"
     alt = (
         f"{result.title}: {ours} measured numbers of {len(result.rows)} rows and {len(result.columns)} columns"
         f"{' beside the numbers of the paper' if wording.has_paper(result) else ''}; the same numbers are in {one.key}.csv"
