@@ -35,6 +35,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "export": Command("bench.cli.export:export", "write a model as files that other programs run (ONNX, int8)"),
     "runs": Command("bench.cli.runs:list_runs", "what was measured before"),
+    "verify": Command("bench.cli.verify:verify", "re-execute a sample of a run: are its records what they say"),
     "results": Command("bench.cli.results:results", "all finished tables as a leaderboard, or for a model's card"),
     "probe": Command("bench.cli.probe:probe", "what a pretrained encoder knows: linear and kNN probes"),
 }

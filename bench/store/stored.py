@@ -37,8 +37,8 @@ class StoredRun:
 
     @property
     def fingerprint(self) -> str:
-        """Return its name in the store."""
-        return self.folder.name
+        """Return its name in the store, also where its folder is called otherwise."""
+        return fingerprint_of(self.identity)
 
     def shard(self, number: int) -> pd.DataFrame:
         """Return the records of a shard, with the column `skipped` (`protocols.shards.SKIPPED`).
