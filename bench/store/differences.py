@@ -58,10 +58,12 @@ def compare(stored: pd.DataFrame, now: pd.DataFrame, image_id: int) -> Compared:
         now: made anew, `as_stored`.
         image_id: of the image, to name the place.
     """
-    if list(stored.columns) != list(now.columns) and len(stored) + len(now):
-        return Compared(Difference(image_id, 0, {}, "", f"columns {list(stored)}", f"columns {list(now)}"), 0.0)
+    if set(stored.columns) != set(now.columns) and len(stored) + len(now):
+        alone = (sorted(set(one) - set(other)) for one, other in ((stored, now), (now, stored)))
+        columns = (f"columns of its own: {', '.join(names) or 'none'}" for names in alone)
+        return Compared(Difference(image_id, 0, {}, "", *columns), 0.0)
     shared = min(len(stored), len(now))
-    apart = {name: _apart(stored[name].iloc[:shared], now[name].iloc[:shared]) for name in stored.columns}
+    apart = {name: _apart(stored[name].iloc[:shared], now[name].iloc[:shared]) for name in stored.columns if name in now}
     first = min(
         ((int(np.argmax(gap > TOLERANCE)), name) for name, gap in apart.items() if (gap > TOLERANCE).any()),
         key=lambda place: place[0],
