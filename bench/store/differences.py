@@ -46,7 +46,8 @@ class Compared(NamedTuple):
 
 def as_stored(records: pd.DataFrame) -> pd.DataFrame:
     """Return records with the types that they would have once written and read."""
-    stored: pd.DataFrame = pa.Table.from_pandas(records, preserve_index=False).to_pandas()
+    # One thread: a table of few rows is done before a second one has started.
+    stored: pd.DataFrame = pa.Table.from_pandas(records, preserve_index=False, nthreads=1).to_pandas(use_threads=False)
     return stored
 
 
