@@ -25,6 +25,7 @@ from protocols.plan import Plan, Subject, make_plan, registry_of
 from protocols.recheck import Recheck, Sample, recheck
 from protocols.run import job_of, loaded
 from protocols.settings import Scale, Settings
+from protocols.shards import Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def verify(run: StoredRun, sample: Sample, settings: Settings, given: Mapping[st
     with loaded(table, asked.subject, asked.settings) as (model, _):
         job = job_of(model, table, asked.data, asked.settings)
         check = recheck(job, run, sample, settings.progress)
-        now = job.whole_identity()
+    now = {**job.whole_identity(), "code": _code(run, table, asked, job)}
     return Verification(
         run=run.fingerprint,
         what=about(run.identity),
@@ -78,6 +79,16 @@ def verify(run: StoredRun, sample: Sample, settings: Settings, given: Mapping[st
         changed=tuple(changes(run.identity, now, run.sessions, settings.provenance, check.replaced)),
         circumstances=tuple(circumstances(run.sessions, settings.provenance)),
     )
+
+
+def _code(run: StoredRun, table: ModuleType, asked: _Asked, job: Job[Any]) -> object:
+    """Return today's digest of the code on the run's own engine, since it covers the code of the engine too."""
+    engine = run.identity["model"].get("engine", "exact")
+    if engine == asked.settings.engine or engine not in ENGINES:
+        return job.identity["code"]
+    settings = replace(asked.settings, engine=engine)
+    with loaded(table, asked.subject, settings) as (model, _):
+        return job_of(model, table, asked.data, settings).identity["code"]
 
 
 def _table(run: StoredRun) -> ModuleType:

@@ -64,7 +64,9 @@ def compare(stored: pd.DataFrame, now: pd.DataFrame, image_id: int) -> Compared:
         columns = (f"columns of its own: {', '.join(names) or 'none'}" for names in alone)
         return Compared(Difference(image_id, 0, {}, "", *columns), 0.0)
     shared = min(len(stored), len(now))
-    apart = {name: _apart(stored[name].iloc[:shared], now[name].iloc[:shared]) for name in stored.columns if name in now}
+    apart = {
+        name: _apart(stored[name].iloc[:shared], now[name].iloc[:shared]) for name in stored.columns if name in now
+    }
     first = min(
         ((int(np.argmax(gap > TOLERANCE)), name) for name, gap in apart.items() if (gap > TOLERANCE).any()),
         key=lambda place: place[0],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ def read(folder: Path) -> Manifest:
     """
     path = folder / FILE
     try:
+        if stat.S_ISFIFO(path.stat().st_mode):  # reading it would wait for somebody to write
+            raise ValueError("it is a pipe")
         content = json.loads(path.read_text(encoding="utf-8"))
         version = content["schema_version"]
         if version == SCHEMA_VERSION:
