@@ -119,9 +119,10 @@ def recheck(job: Job[Any], run: StoredRun, sample: Sample, progress: Progress, *
         if name not in records:
             raise BenchError(f"run {run.folder} has records without the column '{name}': no `bench run` wrote them")
     records.loc[records[SKIPPED] != "", SKIPPED] = LEFT_OUT
-    rows = records.groupby("image_id").indices
-    strangers = sorted(rows.keys() - set(asked.ids))
-    found = [Difference(int(image), 0, {}, "", "a record", "no such image") for image in strangers[:1]]
+    rows = records.groupby("image_id", dropna=False).indices
+    known = set(asked.ids)
+    strangers = [image for image in rows if image not in known]
+    found = [Difference(image, 0, {}, "", "a record", "no such image") for image in strangers[:1]]
     differing, rounding, checked = len(found), 0.0, 0
     places = sample.draw(len(asked.images))
     with progress(f"re-executing {job.description}", len(places), 0) as advance:

@@ -204,9 +204,11 @@ def _places(settings: Settings, data: str) -> Iterator[Settings]:
     scales: list[Scale] = ["micro"] if settings.data_root is None else ["paper", "micro"]
     if settings.data is not None or settings.scale != "auto":
         scales = [settings.scale]
-    parts = ("all", "val2017") if data == "lvis" and settings.data is None else (settings.axes.lvis_images,)
+    axes = [settings.axes]
+    if data == "lvis" and settings.data is None:
+        axes = [replace(settings.axes, lvis_images="all"), replace(settings.axes, lvis_images="val2017")]
     for scale in scales:
-        yield from (replace(settings, scale=scale, axes=replace(settings.axes, lvis_images=part)) for part in parts)
+        yield from (replace(settings, scale=scale, axes=one) for one in axes)
 
 
 def _fits(data: DataSet, run: StoredRun) -> tuple[bool, bool]:

@@ -17,7 +17,8 @@ summation moves some by a few such steps. Our choice."""
 class Difference(NamedTuple):
     """The first value of an image's records that is not the same."""
 
-    image_id: int
+    image_id: Any
+    """A whole number, but for records that no `bench run` wrote."""
     record: int
     """Which record of its image, from 0."""
     about: dict[str, int | str]
@@ -60,7 +61,7 @@ def compare(stored: pd.DataFrame, now: pd.DataFrame, image_id: int) -> Compared:
         image_id: of the image, to name the place.
     """
     if set(stored.columns) != set(now.columns) and len(stored) + len(now):
-        alone = (sorted(set(one) - set(other)) for one, other in ((stored, now), (now, stored)))
+        alone = (sorted(set(map(str, one)) - set(map(str, other))) for one, other in ((stored, now), (now, stored)))
         columns = (f"columns of its own: {', '.join(names) or 'none'}" for names in alone)
         return Compared(Difference(image_id, 0, {}, "", *columns), 0.0)
     shared = min(len(stored), len(now))
