@@ -25,6 +25,8 @@ ASSUMED = (
     "number and the measured difference is the true one; with so many, an interval leaves out 0 in about every second "
     "such measurement"
 )
+SHOWN = 2
+"""Reasons that a claim of many parts is told with; `Verdict.findings` has them all."""
 OF_ALL = frozenset({"params_m"})
 """Columns that do not depend on data: full-size models alone make them the paper's."""
 
@@ -67,7 +69,7 @@ def judge(results: Sequence[TableResult]) -> list[Verdict]:
 
 
 def needed(n: int, value: float, low: float, high: float) -> int | None:
-    """Return how many of what an interval rests on would decide a difference, in two digits; None for a difference of 0.
+    """Return how many of what an interval rests on would decide a difference, in two digits; None for none.
 
     >>> needed(100, 1.0, -1.0, 3.0)
     400
@@ -103,8 +105,12 @@ def _why(findings: Sequence[Finding], outcome: Outcome) -> str:
     for one in findings:
         if one.outcome == outcome and one.why:
             told.setdefault(one.why, []).append(one.about)
-    reasons = "; ".join(f"{_first(about)}: {why}" for why, about in told.items())
-    return f"of {len(findings)} parts {said}" + (f": {reasons}" if reasons else "")
+    if outcome == "holds":
+        reasons = list(dict.fromkeys(why.partition("; ")[0] for why in told))
+    else:
+        reasons = [f"{_first(about)}: {why}" for why, about in told.items()]
+    more = [f"{len(reasons) - SHOWN} further reasons"] if len(reasons) > SHOWN else []
+    return f"of {len(findings)} parts {said}" + (f": {'; '.join(reasons[:SHOWN] + more)}" if reasons else "")
 
 
 def _first(about: Sequence[str]) -> str:
@@ -165,7 +171,9 @@ def _absent(part: Part, row: str, cell: Cell | None) -> Finding:
     """Say why a row has no number."""
     if cell is None or cell.status == "not requested":
         return Finding(part.words, "not measured", f"{row} was not asked for")
-    return Finding(part.words, "not measurable", ": ".join(text for text in (row, cell.status, cell.why) if text))
+    return Finding(
+        part.words, "not measurable", ": ".join(t for t in (row, cell.status, cell.why.partition("; ")[0]) if t)
+    )
 
 
 def _compared(result: TableResult, part: Part) -> Comparison | None:

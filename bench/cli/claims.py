@@ -125,7 +125,9 @@ def _number(finding: Finding) -> str:
     if finding.measured is None:
         return ""
     sign = "+" if " - " in finding.about or " > " in finding.about or " >= " in finding.about else ""
-    ends = "" if finding.low is None or finding.high is None else f" [{finding.low:{sign}.1f}, {finding.high:{sign}.1f}]"
+    ends = (
+        "" if finding.low is None or finding.high is None else f" [{finding.low:{sign}.1f}, {finding.high:{sign}.1f}]"
+    )
     return f"{finding.measured:{sign}.1f}{ends}"
 
 

@@ -1,4 +1,4 @@
-"""The paper's numbers, as data: one CSV a table as printed, and claims.csv, what its text says (`protocols.paper.ledger`)."""
+"""The paper's numbers, as data: one CSV a table as printed, and claims.csv, what its text says (`ledger`)."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
     table4[EfficientSAM-Ti].coco_box                                       a number
     table4[EfficientSAM-Ti].coco_box - table4[MobileSAM].coco_box          a difference (or `/`, a ratio)
     table4[EfficientSAM-Ti].* > table4[SAM-MAE-Ti].*                       an order, here in every column (or `>=`)
-    table1[SAMI-B].top1 > table1[*].top1                                   an order, above each other row of that backbone
+    table1[SAMI-B].top1 > table1[*].top1                                   above each other row of that backbone
 
 Several are joined by `and`.
 """
@@ -55,7 +55,9 @@ def read(expression: str) -> tuple[Part, ...]:
     Raises:
         BenchError: if it cannot be read, or names a row or column that the table has not.
     """
-    return tuple(part for text in re.split(r" and (?=\w+\[)", expression) for part in _expanded(_part(text), expression))
+    return tuple(
+        part for text in re.split(r" and (?=\w+\[)", expression) for part in _expanded(_part(text), expression)
+    )
 
 
 def _part(text: str) -> Part:

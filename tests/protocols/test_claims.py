@@ -130,7 +130,9 @@ def test_trainings_are_counted_where_they_are_what_varies():
 
 
 def test_a_gain_of_more_than_a_number_must_exceed_it_at_paper_scale():
-    cells = [measured(row, 0.5, column=c) for row in ("1 epoch", "0.1 epochs") for c in ("EfficientSAM-Ti", "EfficientSAM-S")]
+    cells = [
+        measured(row, 0.5, column=c) for row in ("1 epoch", "0.1 epochs") for c in ("EfficientSAM-Ti", "EfficientSAM-S")
+    ]
     for value, outcome in ((0.03, "holds"), (0.025, "undecided"), (0.02, "contradicted")):
         gains = [
             Comparison("1 epoch", "0.1 epochs", c, 0.025, value, value - 0.002, value + 0.002, "same order (p < 0.001)")

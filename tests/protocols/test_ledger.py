@@ -81,7 +81,9 @@ def test_the_paper_contradicts_its_own_tables_in_these_places_alone():
     assert missing == {"cross-attention-decoder", "clip-target-vs-mae", "finetune-1-epoch-gain"}
 
 
-@pytest.mark.parametrize("one", [one for one in claims() if one.claimed and in_tables(one).value], ids=lambda one: one.id)
+@pytest.mark.parametrize(
+    "one", [one for one in claims() if one.claimed and in_tables(one).value], ids=lambda one: one.id
+)
 def test_each_number_of_a_table_is_computed_from_its_file(tables, one):
     before = in_tables(one).value
     assert in_tables(one).value == before

@@ -31,7 +31,18 @@ def write(folder, value, name="table4", date="2026-01-01", **more):
     one = Comparison("EfficientSAM-Ti", "MobileSAM", "coco_box", 0.015, value, value - 0.01, value + 0.01, "same order")
     columns, rows = (Column("coco_box", "box", "COCO"),), (Row("EfficientSAM-Ti", "a"), Row("MobileSAM", "b"))
     result = TableResult(
-        name, "", "micro", "dead leaves", False, "paper", columns, rows, cells, (one,), provenance={"date": date}, **more
+        name,
+        "",
+        "micro",
+        "dead leaves",
+        False,
+        "paper",
+        columns,
+        rows,
+        cells,
+        (one,),
+        provenance={"date": date},
+        **more,
     )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(result.to_json()))
@@ -83,7 +94,9 @@ def test_markdown_is_a_table_of_every_claim(typed):
     assert {line.count("|") for line in lines} == {7}
 
 
-@pytest.mark.parametrize(("given", "said"), [("nowhere", "no report or folder 'nowhere'"), ("bad.json", "'bad.json' cannot be used")])
+@pytest.mark.parametrize(
+    ("given", "said"), [("nowhere", "no report or folder 'nowhere'"), ("bad.json", "'bad.json' cannot be used")]
+)
 def test_a_file_that_is_no_report_gets_a_sentence(typed, tmp_path, given, said):
     (tmp_path / "bad.json").write_text("[]")
     code, _, err = typed("--results", given)
