@@ -218,18 +218,22 @@ def diagnosis(readings: Sequence[Reading]) -> list[str]:
         if one.status == "broken" and one.reference is not None and one.measured is not None:
             away = one.measured - one.reference.value
             lines.append(
-                f"{one.rung.name} is {away:+.2f} points away from {one.reference.value:g}, more than "
+                f"{one.rung.name} is {away:+.2f} points away from {round(one.reference.value, 2):g}, more than "
                 f"{one.rung.tolerance:g} ({one.rung.tolerance_from})"
             )
             lines += [f"  but {words}" for words in also_known_as(one, readings)]
         elif one.status == "broken":
-            lines.append(f"{one.rung.name}: {one.why}")
+            lines.append(f"{one.rung.name}: the checkpoint is not the published one")
     every = suspects(readings)
     free = [one for one in every if not one.cleared_by]
+    likely = [one for one in free if len(one.explains) == len(free[0].explains)]
     if free:
-        lines.append("what they depend on and no rung that holds does, the likeliest first:")
-        lines += [f"  {one.what}; {one.look} ({', '.join(one.explains)})" for one in free]
-    elif every:
+        lines.append(f"most likely ({', '.join(likely[0].explains)} depend on it, and no rung that holds):")
+        lines += [f"  {one.what}; {one.look}" for one in likely]
+    if len(free) > len(likely):
+        lines.append("else, of fewer of them:")
+        lines += [f"  {one.what} ({', '.join(one.explains)})" for one in free[len(likely) :]]
+    if every and not free:
         lines.append(
             "rungs that hold share each single choice that the broken ones depend on: two together, or a number that "
             "its publisher measured otherwise"

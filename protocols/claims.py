@@ -23,7 +23,7 @@ there is no result of that table, or of that row."""
 ASSUMED = (
     "how many would decide: n x (half-width / difference)^2, if the interval narrows with the square root of their "
     "number and the measured difference is the true one; with so many, an interval leaves out 0 in about every second "
-    "such measurement"
+    "such measurement; with few trainings it narrows faster than that, and fewer may do"
 )
 SHOWN = 2
 """Reasons that a claim of many parts is told with; `Verdict.findings` has them all."""
