@@ -37,6 +37,10 @@ COMMANDS: dict[str, Command] = {
     "runs": Command("bench.cli.runs:list_runs", "what was measured before"),
     "verify": Command("bench.cli.verify:verify", "re-execute a sample of a run: are its records what they say"),
     "results": Command("bench.cli.results:results", "all finished tables as a leaderboard, or for a model's card"),
+    "claims": Command("bench.cli.claims:claims", "each claim of the paper, beside its tables and what was measured"),
+    "calibrate": Command(
+        "bench.cli.calibrate:calibrate", "published numbers, cheapest first: which one is missed, and why"
+    ),
     "probe": Command("bench.cli.probe:probe", "what a pretrained encoder knows: linear and kNN probes"),
 }
 GROUPS: dict[str, dict[str, Command]] = {
