@@ -34,6 +34,7 @@ COMMANDS: dict[str, Command] = {
         "bench.cli.check_model:check_model", "before a night's run: is a model asked as it should be"
     ),
     "export": Command("bench.cli.export:export", "write a model as files that other programs run (ONNX, int8)"),
+    "compare": Command("bench.cli.compare:compare_two", "two runs, models or files of masks, object by object"),
     "runs": Command("bench.cli.runs:list_runs", "what was measured before"),
     "results": Command("bench.cli.results:results", "all finished tables as a leaderboard, or for a model's card"),
     "probe": Command("bench.cli.probe:probe", "what a pretrained encoder knows: linear and kNN probes"),
