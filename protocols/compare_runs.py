@@ -79,9 +79,7 @@ def compare(first: Side, second: Side, source: Instances | None) -> Paired:
     _check(first, second)
     images = first.asked & second.asked
     tables = [_instances(side, source, images) for side in (first, second)]
-    both = tables[0].merge(
-        tables[1].drop(columns=OF_OBJECT), on=KEYS, suffixes=("_first", "_second"), validate="1:1"
-    )
+    both = tables[0].merge(tables[1].drop(columns=OF_OBJECT), on=KEYS, suffixes=("_first", "_second"), validate="1:1")
     if both.empty:
         raise BenchError(f"{first.name} and {second.name} share no instance: compare runs with the same prompts")
     both = both.rename(columns={"value_first": "first", "value_second": "second"})
@@ -99,8 +97,8 @@ def _check(first: Side, second: Side) -> None:
         )
     if first.data_set != second.data_set or first.origin["data"]["sha256"] != second.origin["data"]["sha256"]:
         raise BenchError(
-            f"{first.name} and {second.name} are about different data ({_data(first)} and {_data(second)}): compare two "
-            "of the same"
+            f"{first.name} and {second.name} are about different data ({_data(first)} and {_data(second)}): compare "
+            "two of the same"
         )
 
 
@@ -140,7 +138,7 @@ def _left_out(first: Side, second: Side, tables: list[pd.DataFrame], both: pd.Da
 def _instances(side: Side, source: Instances | None, images: frozenset[int]) -> pd.DataFrame:
     """Return `KEYS`, `OF_OBJECT` and value; of masks also counts, those of the mask that reached it."""
     records = side.records
-    if "counts" in records and "annotation_id" not in records or not len(records):
+    if ("counts" in records and "annotation_id" not in records) or not len(records):
         if source is None:
             raise BenchError(
                 f"the annotations that {side.name} is about are not here: set BENCH_DATA, or give --data "
@@ -203,7 +201,7 @@ def _best_overlap(counts: list[str], truth: dict[str, object], size: tuple[int, 
 def _headline(
     first: Side, second: Side, source: Instances | None, images: frozenset[int], both: pd.DataFrame
 ) -> dict[str, Interval]:
-    """Return the table's own paired comparison over what both have."""
+    """Return the table's own paired comparison over what both have, of the columns that have a number there."""
     table = table_of(first)
     common = pd.MultiIndex.from_frame(both[KEYS])
     scores = []
@@ -214,7 +212,7 @@ def _headline(
             records = with_prompts(records)[keys.isin(common)]
         ids = tuple(sorted(images))
         scores.append(table.score(CellRun(records, "", 0, ids, {}), _data_set(side, source)))
-    return dict(table.compare(*scores))
+    return {key: one for key, one in table.compare(*scores).items() if not np.isnan(one.value)}
 
 
 def _data_set(side: Side, source: Instances | None) -> DataSet:
@@ -249,9 +247,9 @@ def slices(paired: Paired, categories: dict[int, str]) -> list[Slice]:
 
 
 def _slice(by: str, group: str, rows: pd.DataFrame) -> Slice:
-    values = [rows[name].to_numpy(dtype=np.float64) for name in ("first", "second")]
-    interval = paired_mean_interval(*values, rows["image_id"].to_numpy())
-    return Slice(by, group, float(values[0].mean()), float(values[1].mean()), interval)
+    first, second = (rows[name].to_numpy(dtype=np.float64) for name in ("first", "second"))
+    interval = paired_mean_interval(first, second, rows["image_id"].to_numpy())
+    return Slice(by, group, float(first.mean()), float(second.mean()), interval)
 
 
 def changed_most(paired: Paired, top: int) -> pd.DataFrame:

@@ -85,12 +85,12 @@ def open_source(found: Sequence[StoredRun | Path], own: OwnData | None, data_roo
     wanted = {str(run.identity["data"]["sha256"]) for run in runs}
     name = about(runs[0].identity)[2] if runs else DATA_SETS[0]
     if own is not None:
-        source = open_own(own)
-        if wanted and wanted != {source.sha256}:
+        given = open_own(own)
+        if wanted and wanted != {given.sha256}:
             raise BenchError(
                 f"{own.annotations} is not what {runs[0].folder} was asked about: name the annotation file of that run"
             )
-        return source
+        return given
     table = tables.find(about(runs[0].identity)[0] if runs else OF_FILES)
     for root in (data_root, table.micro_root):
         source = _opened(name, root() if callable(root) else root)
@@ -182,8 +182,10 @@ def _form(source: Instances) -> str:
 
 def axes_of(identity: Mapping[str, Any]) -> Axes:
     """Return the choices that a run's identity holds; those that it does not hold are the paper's."""
-    given = {name: value for name, value in dict(identity.get("axes", {})).items() if name in NAMES}
-    return replace(PAPER, **{name: tuple(v) if isinstance(v, list) else v for name, v in given.items()})
+    given: dict[str, Any] = {name: value for name, value in identity.get("axes", {}).items() if name in NAMES}
+    if "columns" in given and given["columns"] is not None:
+        given["columns"] = tuple(given["columns"])  # JSON has lists
+    return replace(PAPER, **given)
 
 
 def table_of(side: Side) -> ModuleType:

@@ -88,7 +88,7 @@ def _exact(points: Sequence[Point], ranks: Sequence[int | None]) -> np.ndarray:
 
 
 def _order(ranks: Sequence[int | None], rng: np.random.Generator) -> list[int]:
-    """Draw one of the orders, each as likely: any order, in which the places of ranked changes are then taken by rank."""
+    """Draw one of the orders, each as likely: any order whatever, in which ranked changes then swap places by rank."""
     order = [int(change) for change in rng.permutation(len(ranks))]
     ranked = iter(sorted((one for one in order if ranks[one] is not None), key=lambda one: ranks[one] or 0))
     return [change if ranks[change] is None else next(ranked) for change in order]

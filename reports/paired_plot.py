@@ -52,9 +52,9 @@ def draw_paired(instances: pd.DataFrame, first: str, second: str, theme: Theme =
 
 
 def _differences(axes: Axes, values: np.ndarray, label: str, theme: Theme) -> None:
-    _, _, bars = axes.hist(values, bins=np.arange(-100, 100 + BIN, BIN), color=theme.measured, rwidth=0.9)
-    for bar in bars:  # type: ignore[union-attr]
-        bar.set_gid("differences")
+    edges = [float(edge) for edge in range(-100, 100 + BIN, BIN)]
+    counts, _ = np.histogram(values, edges)
+    axes.bar(edges[:-1], counts, 0.9 * BIN, align="edge", color=theme.measured, gid="differences")
     axes.set_yscale("symlog", linthresh=1)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))

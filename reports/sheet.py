@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib.style
 import numpy as np
@@ -78,7 +79,7 @@ def _draw(place: Sequence[Axes], line: Shown, first: str, second: str, theme: Th
         axes.set_yticks([])
         axes.grid(False)
         if picture is None:
-            style = {"ha": "center", "va": "center", "color": theme.muted, "style": "italic"}
+            style: dict[str, Any] = {"ha": "center", "va": "center", "color": theme.muted, "style": "italic"}
             axes.text(0.5, 0.5, "mask not known", transform=axes.transAxes, fontsize=6, gid="reason", **style)
 
 
@@ -96,7 +97,8 @@ def _window(line: Shown) -> tuple[slice, slice]:
         found.append((int(inside[0]), int(inside[-1]) + 1))
     room = round(MARGIN * max(last - first for first, last in found))
     return tuple(  # type: ignore[return-value]
-        _widened(first - room, last + room, side) for (first, last), side in zip(found, line.photo.shape[:2], strict=True)
+        _widened(first - room, last + room, side)
+        for (first, last), side in zip(found, line.photo.shape[:2], strict=True)
     )
 
 

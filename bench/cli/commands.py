@@ -35,6 +35,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "export": Command("bench.cli.export:export", "write a model as files that other programs run (ONNX, int8)"),
     "compare": Command("bench.cli.compare:compare_two", "two runs, models or files of masks, object by object"),
+    "explain": Command("bench.cli.explain:explain_number", "which choice of the protocol moved a number"),
     "runs": Command("bench.cli.runs:list_runs", "what was measured before"),
     "results": Command("bench.cli.results:results", "all finished tables as a leaderboard, or for a model's card"),
     "probe": Command("bench.cli.probe:probe", "what a pretrained encoder knows: linear and kNN probes"),

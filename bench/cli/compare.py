@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,7 +17,7 @@ from rich.text import Text
 from bench import paths
 from bench.cli.as_json import AsJson, print_json
 from bench.cli.run import OUT
-from bench.data import Annotation, Instances, read_rgb
+from bench.data import Annotation, ImageInfo, Instances, read_rgb
 from bench.data.own import own_data
 from bench.metrics.interval import Interval
 from bench.progress import notice, progress
@@ -86,7 +86,8 @@ def compare_two(
     own = None if data is None else own_data(data)
     found = [find_side(name, table, on) for name in (first, second)]
     source = open_source(found, own, paths.data_root())
-    paired = compare(*(open_side(one, source) for one in found), source)
+    one, other = (open_side(side, source) for side in found)
+    paired = compare(one, other, source)
     parts = slices(paired, {} if source is None else source.categories)
     most = _named(changed_most(paired, top), source)
     files = _write(paired, most, source, out, device if pictures else None)
@@ -185,7 +186,7 @@ def _difference(one: Interval, *, percent: bool = True) -> tuple[str, str]:
     return wording.signed(one.value, percent), wording.bracket(one.low, one.high, percent, sign=True)
 
 
-def _prompt(instance: dict[str, Any]) -> str:
+def _prompt(instance: Mapping[Any, Any]) -> str:
     return instance["prompt"] + (f" #{instance['repeat']}" if instance["repeat"] else "")
 
 
@@ -223,6 +224,7 @@ def _shown(paired: Paired, most: pd.DataFrame, source: Instances, device: str) -
                 photo = read_rgb(info.path, size=(info.height, info.width))
             except BenchError as unreadable:
                 notice(f"not shown: {unreadable}")
+                advance(1)
                 continue
             objects = {one.id: one for one in source.annotations(info.id, with_empty=True)}
             annotation = objects[instance["annotation_id"]]
@@ -237,7 +239,9 @@ def _shown(paired: Paired, most: pd.DataFrame, source: Instances, device: str) -
             advance(1)
 
 
-def _masks_of_records(instance: dict[str, Any], photo: np.ndarray, info: Any, annotation: Annotation) -> dict[str, Any]:
+def _masks_of_records(
+    instance: Mapping[Any, Any], photo: np.ndarray, info: ImageInfo, annotation: Annotation
+) -> dict[str, Any]:
     """Return the masks that records hold; an empty one where there was none of the object's category."""
     empty = np.zeros((info.height, info.width), bool)
     size = [info.height, info.width]
@@ -250,7 +254,9 @@ def _masks_asked_again(paired: Paired, source: Instances, device: str) -> Any:
     """Return what asks both models again; what cannot be asked again is said, and shown without masks."""
     models = [_model_of(side, device) for side in (paired.first, paired.second)]
 
-    def answers(instance: dict[str, Any], photo: np.ndarray, info: Any, annotation: Annotation) -> dict[str, Any]:
+    def answers(
+        instance: Mapping[Any, Any], photo: np.ndarray, info: ImageInfo, annotation: Annotation
+    ) -> dict[str, Any]:
         from protocols.asked_again import ask_again  # torch takes seconds to import
 
         found: dict[str, Any] = {"first": None, "second": None}
