@@ -12,11 +12,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bench import paths
 from bench.cli.as_json import AsJson, print_json
 from bench.cli.run import boxes_of, checkpoints_of, embedding_folder, run_settings
 from bench.data.catalog import INSTANCE_SETS
 from bench.data.own import own_data
 from bench.metrics.interval import Interval
+from bench.store import RunStore
 from models.errors import BenchError, printable
 from protocols import tables
 from protocols.chosen import called
@@ -33,11 +35,15 @@ from protocols.explain import (
     shown_change,
 )
 from protocols.explain_run import measure, subject_of
+from protocols.plan import Plan, Subject
 from protocols.settings import Scale, Settings
 from protocols.shares import shares
 from protocols.table import data_set_of
 from reports import wording
 from reports.write import plain
+
+EXPLAINED = "explained"
+"""Folder within that of the runs: protocols on the way are nobody's result, so `TABLE/MODEL` must not find them."""
 
 
 def explain_number(
@@ -95,16 +101,18 @@ def explain_number(
         run_settings(limit, device),
         scale=scale,
         models=(model,),
+        store=RunStore(paths.runs_root() / EXPLAINED),
         checkpoints=checkpoints_of(checkpoint),
         embeddings=embedding_folder(embeddings),
         data=None if data is None else own_data(data),
         boxes=boxes_of(boxes, data),
     )
+    world, subject = subject_of(module, settings)
     number = None
     start = read_protocol(first, module)
     if second.partition(":")[0] == PUBLISHED:
         column = column_of(module, column, start, start)
-        number = _published(module, column, second.partition(":")[2], settings)
+        number = _published(module, column, second.partition(":")[2], subject, world, settings)
         second = number.protocol
     end = read_protocol(second, module)
     column = column_of(module, column, start, end)
@@ -128,9 +136,10 @@ def unexplained(result: Explanation) -> bool:
     return rest is not None and (rest.low > 0 or rest.high < 0)
 
 
-def _published(table: ModuleType, column: str, protocol: str, settings: Settings) -> PublishedNumber:
+def _published(
+    table: ModuleType, column: str, protocol: str, subject: Subject, plan: Plan, settings: Settings
+) -> PublishedNumber:
     """Return the published number of the model, if what is measured here is what it is about."""
-    plan, subject = subject_of(table, settings)
     if plan.scale != "paper" or settings.data is not None:
         raise BenchError(
             f"nothing was published of {subject.model} on these data, and no micro number is comparable with a "

@@ -14,6 +14,8 @@ from bench.cli.compare import compare_two
 from bench.cli.explain import explain_number, unexplained
 from bench.data.catalog import BOX_SETS
 from bench.metrics.interval import Interval
+from bench.store import list_runs
+from bench.store.stored import about
 from models.errors import BenchError
 from protocols import table4, table5
 from protocols.compared_sides import axes_of
@@ -126,6 +128,7 @@ def test_a_number_is_explained(root, capsys):
     first = next(line for line in printed.splitlines() if "->" in line and "choice" not in line)
     assert first.split()[:4] == ["mask_pick", "predicted_iou", "->", "single"]
     assert "nothing is left that no choice explains" in printed
+    assert {about(run.identity)[1] for run in list_runs()} == {"small", "large"}  # its runs are kept apart
 
 
 def test_shares_add_up_in_json(root, capsys):
