@@ -21,6 +21,7 @@ from models.errors import BenchError, unknown_name
 from models.plugins import load as load_plugin
 from models.plugins import plugins
 from protocols.axes import Axes
+from protocols.comparisons import Sampled
 from protocols.data_set import DataSet
 from protocols.measured import Measured
 from protocols.paper import add_paper_table
@@ -106,6 +107,9 @@ class Table(Protocol):
     """Why there is no full-size model of a row, where no card says it."""
     over_trainings: Callable[[Sequence[Scores], Sequence[Scores], str], RandomEffectsMean]
     """(first, second, column) -> difference over trainings of two rows; of tables that compare `over_seeds`."""
+    resampled: Callable[[Scores, Sequence[int]], Mapping[str, Sampled]]
+    """(scores, ids of the images that were asked) -> each column with its bootstrap samples, drawn alike for all runs
+    about these images; of tables whose choices `bench explain` can weigh."""
     CONTROLS: Sequence[str]
     """Micro models that the paper has no row for, measured beside its rows; usually none."""
     TRAINED_WITH: str

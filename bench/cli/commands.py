@@ -34,6 +34,8 @@ COMMANDS: dict[str, Command] = {
         "bench.cli.check_model:check_model", "before a night's run: is a model asked as it should be"
     ),
     "export": Command("bench.cli.export:export", "write a model as files that other programs run (ONNX, int8)"),
+    "compare": Command("bench.cli.compare:compare_two", "two runs, models or files of masks, object by object"),
+    "explain": Command("bench.cli.explain:explain_number", "which choice of the protocol moved a number"),
     "runs": Command("bench.cli.runs:list_runs", "what was measured before"),
     "verify": Command("bench.cli.verify:verify", "re-execute a sample of a run: are its records what they say"),
     "results": Command("bench.cli.results:results", "all finished tables as a leaderboard, or for a model's card"),
