@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 import tyro
 from rich.console import Console
@@ -37,15 +38,14 @@ WORLD = 40
 WARM_UP = 8
 """Images that are asked about before the clock runs."""
 Clock = Literal["wall", "cpu"]
+CLOCKS: tuple[Clock, ...] = ("wall", "cpu")
 
 
 class Measured(NamedTuple):
     """What a table took over some images, in a process of its own."""
 
-    wall: dict[str, float]
-    """Seconds on the clock, by step: ask, score."""
-    cpu: dict[str, float]
-    """Seconds of all cores together."""
+    seconds: dict[str, np.ndarray]
+    """Of `CLOCKS`, float64 [2], by step: ask, score."""
     peak_gb: float
     """The most memory the process held, libraries included; 0 where the system does not say."""
 
@@ -111,26 +111,54 @@ def _alone(*arguments: Any) -> Measured:
 
 def _measure(name: str, model: str, count: int, world: Path, store: Path) -> Measured:
     """Ask a model for a table over the first images, and score it."""
+    modules, cpu = [tables.find(name)], torch.device("cpu")
     settings = Settings(
-        store=RunStore(store / "warm-up"),
+        store=RunStore(store / "measured"),
         progress=images_progress,
         scale="micro",
         models=(model,),
-        limit=WARM_UP,
+        limit=count,
         data=OwnData("coco", world / COCO_FILE, world / "coco" / "val2017"),
         say=lambda line: None,
     )
-    modules = [tables.find(name)]
-    make_tables(modules, settings)
-    settings = Settings(**{**_fields(settings), "limit": count, "store": RunStore(store / "measured")})
-    forget_peak(torch.device("cpu"))
-    times = [_now()]
+    make_tables(modules, replace(settings, store=RunStore(store / "warm-up"), limit=WARM_UP))
+    forget_peak(cpu)
+    started = _now()
     ask_tables(modules, settings)
-    times.append(_now())
-    make_tables(modules, settings)  # the records are there
-    times.append(_now())
-    wall, cpu = (
-        {step: later[clock] - earlier[clock] for step, earlier, later in zip(("ask", "score"), times, times[1:])}
-        for clock in (0, 1)
-    )
-    return Measured(wall, cpu, peak(torch.device("cpu")) / 2**30)
+    asked = _now()
+    make_tables(modules, settings)  # of the records, which are there
+    return Measured({"ask": asked - started, "score": _now() - asked}, peak(cpu) / 2**30)
+
+
+def _now() -> np.ndarray:
+    """Return the time in seconds, by the clock and of all cores together, float64 [2]."""
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+def _figures(name: str, images: int, measured: Sequence[Measured]) -> dict[str, Any]:
+    """Return medians as plain values."""
+    figures: dict[str, Any] = {"table": name, "images": images}
+    for step in measured[0].seconds:
+        middle = np.median([one.seconds[step] for one in measured], axis=0)
+        figures[step] = {clock: 1e3 * seconds / images for clock, seconds in zip(CLOCKS, middle.tolist(), strict=True)}
+    return figures | {"peak_gb": float(np.median([one.peak_gb for one in measured]))}
+
+
+def _show(figures: Sequence[dict[str, Any]], model: str, clock: Clock) -> None:
+    unit = "ms" if clock == "wall" else "ms of a core"
+    shown = Table(title=f"{model}: {unit} an image, {torch.get_num_threads()} threads", box=None)
+    for heading in ("table", "images", "ask", "score", "both", "peak GB"):
+        shown.add_column(heading, justify="left" if heading == "table" else "right")
+    for few, many in zip(figures[::2], figures[1::2], strict=True):
+        rows = [(one["ask"][clock], one["score"][clock], one["peak_gb"]) for one in (few, many)]
+        for one, (ask, score, memory) in zip((few, many), rows, strict=True):
+            values = (f"{ask:.1f}", f"{score:.1f}", f"{ask + score:.1f}", f"{memory:.2f}")
+            shown.add_row(one["table"], f"{one['images']:,}", *values)
+        (ask, score, memory), (asks, scores, memories) = rows
+        ratios = (asks / ask, scores / score, (asks + scores) / (ask + score), memories / memory)
+        shown.add_row("", "ratio", *(f"{ratio:.2f}" for ratio in ratios))
+    Console().print(shown)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

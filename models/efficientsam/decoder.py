@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from models.attention import pieces, prompts_at_once
 from models.efficientsam.transformer import Mlp, TwoWayTransformer
+from models.parallel import in_parallel, workers_on
 from models.sam.mask_decoder import MASKS
 from models.sam.transformer import ImageSide
-from models.parallel import in_parallel, workers_on
 
 _MULTIMASK = 3
 """Masks of an ambiguous answer; a token before them gives the single mask."""

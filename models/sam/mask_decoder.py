@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.attention import pieces, prompts_at_once
+from models.parallel import in_parallel, workers_on
 from models.sam.layers import ChannelNorm
 from models.sam.transformer import ImageSide, TwoWayTransformer
-from models.parallel import in_parallel, workers_on
 
 MASKS = {True: slice(1, None), False: slice(0, 1), None: slice(None)}
 """Which masks `multimask` asks for."""

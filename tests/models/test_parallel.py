@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from models import attention, upscaling, zoo
 from models.efficientsam import decoder as efficientsam
 from models.engines.ladder import products, put_on
+from models.parallel import MOST, in_parallel, parts, workers_on
 from models.sam import mask_decoder as sam
 from models.segmenter import Prompts
-from models.parallel import MOST, in_parallel, parts, workers_on
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (151, 200, 3), dtype=np.uint8)
 CORNERS = np.random.default_rng(1).uniform(0, 150, (7, 2, 2))
