@@ -115,7 +115,8 @@ def faults(session: nox.Session) -> None:
 def benchmarks(session: nox.Session) -> None:
     """Time what this project claims to be faster at, as ratios against the reference in the same run (half an hour).
 
-    Nothing else should run meanwhile. Writes benchmarks/results/NAME.json; names of benchmarks after --.
+    Nothing else should run meanwhile. Writes benchmarks/results/NAME.json and the figures of docs/performance.md; names
+    of benchmarks after --.
     """
     interpreter = python(session)
     folder = ROOT / "benchmarks"
@@ -123,6 +124,7 @@ def benchmarks(session: nox.Session) -> None:
     names = session.posargs or [path.stem for path in commands]
     for name in names:
         session.run(interpreter, str(folder / f"{name}.py"), "--out", str(folder / "results" / f"{name}.json"))
+    session.run(interpreter, str(folder / "report.py"))
 
 
 @shared()

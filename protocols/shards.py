@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -15,6 +15,7 @@ import pandas as pd
 from bench.data import ImageInfo, read_rgb
 from bench.data.contents import Contents, Progress, digest
 from bench.processes import this_process
+from bench.read_ahead import read_ahead
 from bench.store import RunStore
 from models.errors import BenchError, MissingData, UnsupportedPrompt
 from protocols.scores import CellRun, Refused
@@ -214,13 +215,20 @@ def records_of(
     """
     types = {**types, SKIPPED: "str"}
     rows: list[Mapping[str, object]] = []
-    for info in images:
-        try:
-            photo = read_rgb(info.path, size=(info.height, info.width))
-        except BenchError as unreadable:
-            blank = {name: "" if kind == "str" else 0 for name, kind in types.items()}
-            rows.append({**blank, "image_id": info.id, SKIPPED: str(unreadable)})
-        else:
-            rows += [{**row, SKIPPED: ""} for row in ask(info, photo)]
-        advance(1)
+    with closing(read_ahead(_photo, images)) as photos:
+        for info, photo in zip(images, photos, strict=True):
+            if isinstance(photo, BenchError):
+                blank = {name: "" if kind == "str" else 0 for name, kind in types.items()}
+                rows.append({**blank, "image_id": info.id, SKIPPED: str(photo)})
+            else:
+                rows += [{**row, SKIPPED: ""} for row in ask(info, photo)]
+            advance(1)
     return pd.DataFrame(rows, columns=list(types)).astype(types)
+
+
+def _photo(info: ImageInfo) -> np.ndarray | BenchError:
+    """Read an image, or return why it cannot be read."""
+    try:
+        return read_rgb(info.path, size=(info.height, info.width))
+    except BenchError as unreadable:
+        return unreadable
