@@ -104,6 +104,12 @@ def tests(session: nox.Session) -> None:
 
 
 @shared()
+def regression(session: nox.Session) -> None:
+    """Make the micro tables and compare them with what is expected of them (minutes); options of `bench regression`."""
+    session.run(python(session), "-m", "bench", "regression", *session.posargs)
+
+
+@shared()
 def faults(session: nox.Session) -> None:
     """Plant more than a thousand seeded faults in runs, caches, data, weights and trainings (minutes)."""
     interpreter = python(session)

@@ -49,7 +49,7 @@ def make_tables(tables: Sequence[ModuleType], settings: Settings) -> list[TableR
     prepared = ask_tables(tables, settings)
     if not this_process().is_first:
         return None
-    return [_assemble(one, one.settings) for one in prepared]
+    return [assemble(one, one.settings) for one in prepared]
 
 
 def ask_tables(tables: Sequence[ModuleType], settings: Settings) -> list[Prepared]:
@@ -132,8 +132,13 @@ def _own_columns(table: ModuleType, columns: Sequence[Column], own: OwnData, pre
     return tuple(replace(column, group=own.name, apart="") for column in found)
 
 
-def _assemble(prepared: Prepared, settings: Settings) -> TableResult:
-    """Score what was asked and fill the table."""
+def assemble(prepared: Prepared, settings: Settings) -> TableResult:
+    """Score what was asked and fill the table.
+
+    Args:
+        prepared: a table whose models have been asked, see `ask_tables`.
+        settings: those of this table.
+    """
     question, columns = prepared.question, prepared.columns
     table, plan, data = question.table, question.plan, question.data
     found: dict[str, Measured] = {}
