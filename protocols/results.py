@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
 
 Status = Literal[
     "measured",
@@ -182,3 +184,23 @@ class TableResult:
         plain["x"] = tuple(plain.get("x", ()))
         plain.update({key: tuple(kind(**entry) for entry in data[key]) for key, kind in kinds.items()})
         return cls(**plain)
+
+
+class Tile(NamedTuple):
+    """One picture among others."""
+
+    label: str
+    """What it shows: input, truth, or the row of the model whose answer it is."""
+    image: np.ndarray
+    """uint8 [H, W, 3] RGB."""
+    words: str = ""
+    """What is known of it, such as its IoU."""
+    iou: float | None = None
+    """With the truth, 0..1; None where there is none."""
+
+
+class Strip(NamedTuple):
+    """Pictures of one thing, side by side."""
+
+    title: str
+    tiles: tuple[Tile, ...]
