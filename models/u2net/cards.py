@@ -16,7 +16,7 @@ from models.u2net.network import U2Net, u2netp
 
 ROW = "U2-Net"
 """Their row in table `salient`."""
-MICRO_SIDE = 128
+MICRO_SIDE = 64
 """Of the micro network's input, px."""
 _DRIVE = "https://drive.usercontent.google.com/download?confirm=t&id="
 
