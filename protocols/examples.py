@@ -188,7 +188,9 @@ class _Sheet:
 
     def __init__(self, key: str, caption: str, objects: Sequence[Object], axes: Axes) -> None:
         self.key, self.caption = key, caption
-        self.scenes = [Scene(read_rgb(one.info.path), truths_of(one.info, [one.annotation], axes), one) for one in objects]
+        self.scenes = [
+            Scene(read_rgb(one.info.path), truths_of(one.info, [one.annotation], axes), one) for one in objects
+        ]
         self.tiles = [[scene.truth()] for scene in self.scenes]
         self.rows: list[dict[str, Any]] = []
         self.changed = 0

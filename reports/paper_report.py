@@ -90,7 +90,10 @@ def _numbers(results: Iterable[TableResult]) -> Iterator[Numbers]:
 def _coverage(found: Sequence[Numbers], left_out: Sequence[str]) -> Section:
     head = ("", "scale", "paper's numbers", "measured", "agree", "differ", "not compared", "not measured")
     places = [wording.place(one.result) if _measured(one) else "nothing measured" for one in found]
-    rows = [(one.result.title, place, *map(str, _row(coverage.count([one])))) for one, place in zip(found, places, strict=True)]
+    rows = [
+        (one.result.title, place, *map(str, _row(coverage.count([one]))))
+        for one, place in zip(found, places, strict=True)
+    ]
     total = ("all", "", *map(str, _row(coverage.count(found))))
     words = (
         "A number of the paper agrees if it lies within our 95 % interval, as far as its rounding tells, and differs if it "
@@ -208,9 +211,7 @@ def _provenance(found: Sequence[Numbers]) -> Section:
     rows = tuple((one.key, *facts_of(one.result)) for one in found if one.result.provenance)
     caption = "What each table rests on; the whole record is in report.json."
     versions = _together(
-        (f"{name} {version}", one.key)
-        for one in found
-        for name, version in versions_of(one.result).items()
+        (f"{name} {version}", one.key) for one in found for name, version in versions_of(one.result).items()
     )
     everywhere = ", ".join(one.key for one in found if one.result.provenance)
     said = tuple(("everywhere" if names == everywhere else names, words) for names, words in _merged(versions))

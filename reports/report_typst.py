@@ -66,7 +66,12 @@ def to_typst(document: Document) -> str:
     """Return the source of a report; files of its pictures are figures/KEY.svg and figures/KEY-ROW-TILE.jpg."""
     title = f"#title-block({literal(document.title)}, {literal(document.byline)})"
     abstract = f"#abstract({array(map(literal, document.abstract))})"
-    parts = [TEMPLATE.read_text(encoding="utf-8"), f"#set document(title: {literal(document.title)}, date: none)", title, abstract]
+    parts = [
+        TEMPLATE.read_text(encoding="utf-8"),
+        f"#set document(title: {literal(document.title)}, date: none)",
+        title,
+        abstract,
+    ]
     floating = True
     for level, section in sections_of(document):
         if level == 1 and floating == _is_plates(section):
@@ -167,7 +172,9 @@ def _numbers(block: Numbers, floating: str) -> Iterator[str]:
     found = matrix(result)
     if found.pairs:
         yield _differences(result, found, word, floating)
-    notes = [f"{wording.MARKS[gap.status]}: {gap.where}: {gap.why or wording.LEGEND[gap.status]}" for gap in gaps(frame)]
+    notes = [
+        f"{wording.MARKS[gap.status]}: {gap.where}: {gap.why or wording.LEGEND[gap.status]}" for gap in gaps(frame)
+    ]
     notes += [f"{letter}: {note}" if letter else note for letter, note in wording.notes(result)]
     if notes:
         yield f"#notes({array(map(literal, notes))})"
@@ -195,7 +202,9 @@ def _beside(result: TableResult, block: Numbers, word: str, caption: str, floati
     rows = []
     for row in result.rows:
         cells = table[row.label]
-        entries = [entry for cell in cells for entry in (_paper(cell), _measured(cell), _difference(cell))[: len(under)]]
+        entries = [
+            entry for cell in cells for entry in (_paper(cell), _measured(cell), _difference(cell))[: len(under)]
+        ]
         status = literal(row_status(cells, word), LONGEST_ENTRY)
         rows.append(array((_label(row.label, letters.get(row.note, "")), *entries, f"small-text({status})")))
     heads = _heads(result, result.columns, len(under), (result.row_head,))

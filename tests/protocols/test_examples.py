@@ -45,7 +45,9 @@ def test_ious_shown_are_those_of_the_table_s_records(made):
             run = result.provenance["runs"][f"{row} on coco"]
             stored = _records(records, run)
             for fact in sheet.data[sheet.data["row"] == row].to_dict("records"):
-                recorded = stored[(stored["annotation_id"] == fact["annotation_id"]) & (stored["prompt"] == fact["prompt"])]
+                recorded = stored[
+                    (stored["annotation_id"] == fact["annotation_id"]) & (stored["prompt"] == fact["prompt"])
+                ]
                 assert recorded["iou"].tolist() == pytest.approx([fact["iou"]])
 
 
