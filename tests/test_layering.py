@@ -35,6 +35,8 @@ SCORING = (
     "bench.data",
     "reports",
     "protocols.results",
+    "protocols.claims",
+    "protocols.calibration",
     "protocols.paper",
     "protocols.scores",
     "protocols.table2",
