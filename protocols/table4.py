@@ -25,6 +25,7 @@ from protocols.results import Column, Comparison
 from protocols.saved_predictions import Recordings, read_recordings
 from protocols.scores import CellRun, Scores
 from protocols.settings import Settings
+from protocols.watched import Number, Watched
 
 __all__ = ["TAKES", "WORLDS", "micro_root", "open_data"]
 
@@ -70,6 +71,12 @@ COMPARED = (
 )
 EXACT = True
 IMAGES_A_SHARD = 16
+WATCHED = Watched(
+    what="prompts",
+    key=("image_id", "annotation_id", "prompt", "repeat"),
+    values=(Number("iou", 0.002, "IoU"),),
+    column="prompt",
+)
 LIMITED = "the first {:,} images of each data set"
 
 

@@ -30,6 +30,7 @@ from protocols.prompts.jittered_boxes import jittered_detections
 from protocols.results import Column, Comparison
 from protocols.scores import CellRun, Scores
 from protocols.settings import Settings
+from protocols.watched import Mask, Watched
 
 __all__ = ["WORLDS", "micro_root"]
 
@@ -61,6 +62,13 @@ COMPARED = (
 )
 EXACT = True
 IMAGES_A_SHARD = 16
+WATCHED = Watched(
+    what="detections",
+    key=("image_id", "detection_id"),
+    values=(Mask("height", "width", moved=0.01),),
+    best=8,
+    best_by="detector_score",
+)
 LIMITED = "the first {:,} images of each data set"
 _COPIED_FASTSAM = (
     "the paper copied this row from the FastSAM paper; boxes snap to the border before they crop masks, as in its code"

@@ -29,6 +29,7 @@ from protocols.plan import Plan
 from protocols.results import Column, Comparison, TableResult
 from protocols.scores import CellRun, Scores
 from protocols.settings import Settings
+from protocols.watched import Watched
 
 GROUP = "efficientsam_bench.tables"
 """Entry-point group of third-party tables."""
@@ -118,6 +119,8 @@ class Table(Protocol):
     """What Hugging Face model cards call the task; usually mask-generation."""
     METRIC: str
     """What they call the metric, of tables with one alone; usually columns are metrics."""
+    WATCHED: Watched | None
+    """What of its records `bench regression` compares one by one; usually nothing."""
     note: Callable[[str], str]
     """(row) -> what a reader must know of the paper's row."""
     saved: Callable[[DataSet, Settings], Mapping[str, Any]]
@@ -126,6 +129,8 @@ class Table(Protocol):
     """How rows are compared, in words."""
     count_prompts: Callable[[InstanceSet, Axes], int]
     """(published set, axes) -> how many prompts a model is asked about it, to estimate the time; usually none."""
+    pictures: Callable[[Measured], Mapping[str, bytes]]
+    """PNGs that are written beside the table, by what follows its name in theirs; usually none."""
     make: Callable[[ModuleType, Settings], TableResult | None]
     """Makes a table in a way of its own: from records of trainings, or by timing models."""
     state: Callable[[], str]
