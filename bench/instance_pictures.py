@@ -62,7 +62,7 @@ def _window(masks: Sequence[np.ndarray], size: tuple[int, ...]) -> tuple[slice, 
 
 
 def _widened(first: int, last: int, side: int) -> slice:
-    """Return a stretch of at least `SMALLEST` px, as far as the photo has them."""
-    lacking = max(0, SMALLEST - (last - first))
-    first, last = first - lacking // 2, last + lacking - lacking // 2
-    return slice(max(0, first), min(side, last))
+    """Return a stretch of at least `SMALLEST` px around another one, moved into the photo and no longer than it."""
+    length = min(side, max(SMALLEST, last - first))
+    start = min(max(0, (first + last - length) // 2), side - length)
+    return slice(start, start + length)

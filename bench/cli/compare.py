@@ -205,9 +205,8 @@ def _write(paired: Paired, most: pd.DataFrame, source: Instances | None, out: Pa
     }
     if device is not None and source is None:
         notice("no picture sheet: the photos are not here, set BENCH_DATA or give --data")
-    elif device is not None and source is not None:
-        if shown := list(_pictures(paired, most.head(PICTURES), source, names, device)):
-            contents[f"{stem}-sheet.png"] = sheet(shown)
+    elif device and source and (shown := list(_pictures(paired, most.head(PICTURES), source, names, device))):
+        contents[f"{stem}-sheet.png"] = sheet(shown)
     out.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
         write_whole(out / name, content, variable="--out")
@@ -272,8 +271,8 @@ def _masks_asked_again(paired: Paired, source: Instances, device: str) -> Any:
             if asked is None or abs(asked.iou - instance[which]) > SAME:
                 notice(f"{side.name} answers object {annotation.id} otherwise than its record says: no mask is shown")
                 continue
-            prompt = _prompts(asked.prompts.points[0], asked.prompts.labels[0])
-            found = replace(found, **{which: asked.mask}, **prompt)
+            known: dict[str, Any] = {which: asked.mask, **_prompts(asked.prompts.points[0], asked.prompts.labels[0])}
+            found = replace(found, **known)
         return found
 
     return answers
