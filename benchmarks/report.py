@@ -31,7 +31,7 @@ def _section(path: Path) -> str:
     script, *options = made["argv"][1:]
     given = [one for one, before in zip(options, ["", *options], strict=False) if "--out" not in (one, before)]
     command = " ".join([f"python benchmarks/{Path(script).name}", *given])
-    tables = "\n".join(f"\n{title}{_table(rows)}" for title, rows in _lists("", content["figures"]))
+    tables = "".join(f"\n{title}{_table(rows)}" for title, rows in _lists("", content["figures"]))
     return f"\n### {path.stem}\n\n`{command}` on {made['date'][:10]}: {', '.join(where)}.\n{tables}"
 
 
