@@ -135,7 +135,7 @@ def lint(session: nox.Session) -> None:
 
 @shared()
 def docs(session: nox.Session) -> None:
-    """Build the site of docs/ into site/, strictly: a broken link or a page outside the navigation fails. No network."""
+    """Build the site of docs/ into site/, strictly: a broken link or a page not in mkdocs.yml fails. No network."""
     session.env["NO_MKDOCS_2_WARNING"] = "1"  # Material's notice about another generator
     session.run(python(session), "-m", "mkdocs", "build", "--strict", *session.posargs)
 

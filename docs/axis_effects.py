@@ -152,8 +152,8 @@ def page(effects: pd.DataFrame, command: str, model: str) -> str:
     """Return the table as Markdown: a row a change, a column a prompt, differences in percent."""
     lines = [
         f"<!-- generated: {command} -->",
-        f"mIoU of `{model}` on {effects['images'].max()} images of COCO's layout of the dead leaves: what the choice adds "
-        "to the value before it, in points, with 95 % intervals over the same images. Made by",
+        f"mIoU of `{model}` on {effects['images'].max()} images of COCO's layout of the dead leaves: what the choice "
+        "adds to the value before it, in points, with 95 % intervals over the same images. Made by",
         "",
         f"```sh\n{command}\n```",
         "",

@@ -90,7 +90,11 @@ def test_licence_and_notices_come_with_it_and_its_version_is_the_project_s(wheel
 
 def test_nothing_under_agpl_is_packed(sdist: Path, wheel: Path) -> None:
     apart = {path.stem for path in (packaged.PACKAGED / "agpl").glob("*.safetensors")}
-    assert apart == packaged.AGPL == {card.name for card in cards.CARDS if "AGPL" in card.licence and card.scale == "micro"}
+    assert (
+        apart
+        == packaged.AGPL
+        == {card.name for card in cards.CARDS if "AGPL" in card.licence and card.scale == "micro"}
+    )
     for archive in (sdist, wheel):
         assert not [name for name in names_in(archive) if "agpl" in name or Path(name).stem in apart]
 
@@ -100,7 +104,9 @@ def test_weights_under_agpl_have_their_licence_beside_them_and_are_told_of() -> 
     assert "GNU AFFERO GENERAL PUBLIC LICENSE" in text
     notices = (ROOT / "THIRD_PARTY_NOTICES.md").read_text()
     assert all(f"`models/weights/agpl/{name}.safetensors`" in notices for name in packaged.AGPL)
-    assert not [path for path in packaged.PACKAGED.glob("*.json") if json.loads(path.read_text())["model"] in packaged.AGPL]
+    assert not [
+        path for path in packaged.PACKAGED.glob("*.json") if json.loads(path.read_text())["model"] in packaged.AGPL
+    ]
 
 
 def test_notices_tell_the_licence_of_every_published_checkpoint_of_the_zoo() -> None:
@@ -134,7 +140,9 @@ def test_an_installed_wheel_lists_and_measures_outside_the_checkout(site: Path, 
     assert listed.returncode == 0, listed.stderr
     assert "table4" in listed.stdout
     assert "fastsam-micro" in listed.stdout
-    run = python("-m", "bench", "run", "table4", "--scale", "micro", "--models", "efficientsam-ti-micro", "--limit", "1")
+    run = python(
+        "-m", "bench", "run", "table4", "--scale", "micro", "--models", "efficientsam-ti-micro", "--limit", "1"
+    )
     assert run.returncode == 0, run.stderr
     made = json.loads((tmp_path / "reports/out/table4.json").read_text())
     assert [cell["measured"] for cell in made["cells"] if cell["row"] == "EfficientSAM-Ti" and cell["measured"]]
