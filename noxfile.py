@@ -104,6 +104,12 @@ def tests(session: nox.Session) -> None:
 
 
 @shared()
+def regression(session: nox.Session) -> None:
+    """Make the micro tables and compare them with what is expected of them (minutes); options of `bench regression`."""
+    session.run(python(session), "-m", "bench", "regression", *session.posargs)
+
+
+@shared()
 def faults(session: nox.Session) -> None:
     """Plant more than a thousand seeded faults in runs, caches, data, weights and trainings (minutes)."""
     interpreter = python(session)
@@ -115,7 +121,8 @@ def faults(session: nox.Session) -> None:
 def benchmarks(session: nox.Session) -> None:
     """Time what this project claims to be faster at, as ratios against the reference in the same run (half an hour).
 
-    Nothing else should run meanwhile. Writes benchmarks/results/NAME.json; names of benchmarks after --.
+    Nothing else should run meanwhile. Writes benchmarks/results/NAME.json and the figures of docs/performance.md; names
+    of benchmarks after --.
     """
     interpreter = python(session)
     folder = ROOT / "benchmarks"
@@ -123,6 +130,7 @@ def benchmarks(session: nox.Session) -> None:
     names = session.posargs or [path.stem for path in commands]
     for name in names:
         session.run(interpreter, str(folder / f"{name}.py"), "--out", str(folder / "results" / f"{name}.json"))
+    session.run(interpreter, str(folder / "report.py"))
 
 
 @shared()

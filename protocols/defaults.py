@@ -20,6 +20,7 @@ EXACT = False
 TRAINED_WITH = ""
 TASK = "mask-generation"
 METRIC = ""
+WATCHED = None
 
 
 def note(label: str) -> str:

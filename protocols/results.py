@@ -18,6 +18,9 @@ Status = Literal[
     "not requested",
 ]
 
+Level = Literal["mean", "records"]
+"""What the regression gate compares: the number of a cell, or the records behind it."""
+
 OVER_IMAGES = "paired over the same images"
 """How rows are compared, usually."""
 OPTIONAL = frozenset({"interval", "pairing", "row_head", "x", "against", "own"})
@@ -89,6 +92,30 @@ class Comparison:
     verdict: str
     """'same order', 'opposite order', 'not decided' (the interval holds 0), 'not measured' or 'not claimed'; details
     may follow in brackets, e.g. 'not decided (p = 0.31)'."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A comparison of the regression gate: of what a table gave with what is expected of it."""
+
+    table: str
+    row: str
+    column: str
+    """Key of the table's column; of records that belong to all columns of a data set, the data set."""
+    level: Level
+    difference: float
+    """Of means: found - expected. Of records: the share that moved, 0..1."""
+    tolerance: float
+    why: str
+    """Where the tolerance comes from."""
+    expected: float | None = None
+    """Of means."""
+    found: float | None = None
+    percent: bool = True
+    """Whether the column's numbers are printed x 100."""
+    said: str = ""
+    """More about it in words."""
+    drifted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ def gather(folders: Sequence[Path]) -> tuple[list[Entry], list[str]]:
     left_out: list[str] = []
     for path in _files(folders):
         try:
-            entries = list(_entries(_read(path), path))
+            entries = list(_entries(read_report(path), path))
         except BenchError as error:
             left_out.append(f"{path} is left out: {error}")
             continue
@@ -114,7 +114,7 @@ def _is_json(path: Path) -> bool:
     return path.suffix == ".json" and path.is_file()
 
 
-def _read(path: Path) -> TableResult:
+def read_report(path: Path) -> TableResult:
     """Read one report.
 
     Raises:

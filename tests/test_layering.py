@@ -35,6 +35,8 @@ SCORING = (
     "bench.data",
     "reports",
     "protocols.results",
+    "protocols.compare_runs",
+    "protocols.explain",
     "protocols.paper",
     "protocols.scores",
     "protocols.table2",
