@@ -75,6 +75,16 @@ for _table, _title in _tables().items():
 
 
 @shared()
+def report(session: nox.Session) -> None:
+    """Make the paper again: tables that are missing at micro scale (minutes), then HTML, PDF and LaTeX.
+
+    Options of `bench report` after --; with --runs A B it is made of these alone.
+    """
+    made = [] if "--runs" in session.posargs else ["--make-missing"]
+    session.run(python(session), "-m", "bench", "report", *made, *session.posargs)
+
+
+@shared()
 def train_micro(session: nox.Session) -> None:
     """Train the committed micro models again, two at a time on two cores (over two hours); goes on after a kill."""
     session.run(python(session), "-m", "bench", "train", "--all", "micro", *session.posargs)

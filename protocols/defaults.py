@@ -38,6 +38,11 @@ def saved(data: Any, settings: Any) -> Mapping[str, Any]:
     return {}
 
 
+def pictures(measured: Any) -> Mapping[str, bytes]:
+    """Return PNGs that go with the table: none."""
+    return {}
+
+
 def count_prompts(published: Any, axes: Any) -> int:
     """Return how many prompts models are asked about a published set: none."""
     return 0

@@ -172,6 +172,7 @@ def assemble(prepared: Prepared, settings: Settings) -> TableResult:
         command=settings.command,
         provenance={**settings.provenance, **_facts(question, settings)},
         pairing=of(table, "pairing")(next(iter(found.values()))),
+        pictures={name: png for one in found.values() for name, png in of(table, "pictures")(one).items()},
     )
     return result if settings.data is None else of_own_data(result, settings.data.name, settings.models)
 

@@ -129,6 +129,8 @@ class Table(Protocol):
     """How rows are compared, in words."""
     count_prompts: Callable[[InstanceSet, Axes], int]
     """(published set, axes) -> how many prompts a model is asked about it, to estimate the time; usually none."""
+    pictures: Callable[[Measured], Mapping[str, bytes]]
+    """PNGs that are written beside the table, by what follows its name in theirs; usually none."""
     make: Callable[[ModuleType, Settings], TableResult | None]
     """Makes a table in a way of its own: from records of trainings, or by timing models."""
     state: Callable[[], str]

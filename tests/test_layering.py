@@ -47,6 +47,7 @@ SCORING = (
     "protocols.table6",
     "protocols.table7",
     "protocols.ablations",
+    "protocols.salient",
     "protocols.figure7",
     "protocols.tables",
     "protocols.plan",

@@ -41,6 +41,7 @@ COMMANDS: dict[str, Command] = {
     "regression": Command(
         "bench.cli.regression:regression", "do the micro tables, or a run of yours, still give what they gave"
     ),
+    "report": Command("bench.cli.report:report", "all finished tables as one paper: HTML, PDF, LaTeX, Markdown"),
     "results": Command("bench.cli.results:results", "all finished tables as a leaderboard, or for a model's card"),
     "claims": Command("bench.cli.claims:claims", "each claim of the paper, beside its tables and what was measured"),
     "calibrate": Command(

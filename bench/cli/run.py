@@ -260,7 +260,9 @@ def _report(result: TableResult, out: Path) -> None:
     except BenchError as error:
         kept = f" (what was measured is kept in {runs_root()})" if "limit" in tables.find(result.name).TAKES else ""
         raise BenchError(f"{error}; the same command, with --out FOLDER, makes it again{kept}") from error
-    say(f"wrote {files[0].with_suffix('')}.{{{','.join(f.suffix[1:] for f in files)}}}")
+    forms = [file.suffix[1:] for file in files if file.stem == result.stem]
+    pictures = [f", {file}" for file in files if file.stem != result.stem]
+    say(f"wrote {files[0].with_suffix('')}.{{{','.join(forms)}}}{''.join(pictures)}")
 
 
 def _train(modules: Sequence[ModuleType]) -> None:
