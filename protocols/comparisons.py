@@ -44,6 +44,10 @@ class Sampled(NamedTuple):
     draws: np.ndarray
     """float64 [B]; NaN where a sample has no such object."""
     images: int
+    lopsided: bool = False
+    """Whether draws lie off to one side of the value, as those of AP do (`bench.metrics.interval.centred_interval`)."""
+    n: int = 0
+    """How many prompts or detections it rests on."""
 
 
 def pairs(table: ModuleType, measured: Measured) -> list[tuple[str, str]]:

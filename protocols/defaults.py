@@ -20,6 +20,7 @@ EXACT = False
 TRAINED_WITH = ""
 TASK = "mask-generation"
 METRIC = ""
+WATCHED = None
 
 
 def note(label: str) -> str:
@@ -34,6 +35,11 @@ def has_column(key: str, axes: Any) -> bool:
 
 def saved(data: Any, settings: Any) -> Mapping[str, Any]:
     """Return predictions that were saved when models were trained: none."""
+    return {}
+
+
+def pictures(measured: Any) -> Mapping[str, bytes]:
+    """Return PNGs that go with the table: none."""
     return {}
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
 
 Status = Literal[
     "measured",
@@ -17,6 +20,9 @@ Status = Literal[
     "not supported",
     "not requested",
 ]
+
+Level = Literal["mean", "records"]
+"""What the regression gate compares: the number of a cell, or the records behind it."""
 
 OVER_IMAGES = "paired over the same images"
 """How rows are compared, usually."""
@@ -92,6 +98,30 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """A comparison of the regression gate: of what a table gave with what is expected of it."""
+
+    table: str
+    row: str
+    column: str
+    """Key of the table's column; of records that belong to all columns of a data set, the data set."""
+    level: Level
+    difference: float
+    """Of means: found - expected. Of records: the share that moved, 0..1."""
+    tolerance: float
+    why: str
+    """Where the tolerance comes from."""
+    expected: float | None = None
+    """Of means."""
+    found: float | None = None
+    percent: bool = True
+    """Whether the column's numbers are printed x 100."""
+    said: str = ""
+    """More about it in words."""
+    drifted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class TableResult:
     """Everything a report says about one table."""
 
@@ -126,6 +156,8 @@ class TableResult:
     """Key of the column that the others are drawn against, for results that are trade-offs."""
     own: str = ""
     """Name of data of the user's own, of which no paper has numbers; empty for others."""
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
+    """PNGs that are written beside the table, by what follows its name in theirs; no part of its plain form."""
 
     @property
     def stem(self) -> str:
@@ -142,7 +174,8 @@ class TableResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return the plain form that JSON holds; what is as in most tables is left out."""
-        plain = asdict(self)
+        plain = asdict(replace(self, pictures={}))
+        del plain["pictures"]
         usual = {f.name: f.default for f in fields(self) if f.name in OPTIONAL}
         return {name: value for name, value in plain.items() if name not in usual or value != usual[name]}
 
@@ -155,3 +188,23 @@ class TableResult:
         plain["x"] = tuple(plain.get("x", ()))
         plain.update({key: tuple(kind(**entry) for entry in data[key]) for key, kind in kinds.items()})
         return cls(**plain)
+
+
+class Tile(NamedTuple):
+    """One picture among others."""
+
+    label: str
+    """What it shows: input, truth, or the row of the model whose answer it is."""
+    image: np.ndarray
+    """uint8 [H, W, 3] RGB."""
+    words: str = ""
+    """What is known of it, such as its IoU."""
+    iou: float | None = None
+    """With the truth, 0..1; None where there is none."""
+
+
+class Strip(NamedTuple):
+    """Pictures of one thing, side by side."""
+
+    title: str
+    tiles: tuple[Tile, ...]

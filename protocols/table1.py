@@ -26,6 +26,7 @@ from protocols.saved_predictions import Recordings, read_recordings
 from protocols.scores import CellRun, Scores
 from protocols.settings import Settings
 from protocols.shards import SKIPPED, ImageSet
+from protocols.watched import Label, Watched
 
 __all__ = ["micro_root"]
 
@@ -64,6 +65,9 @@ COMPARED = (
     ("MAE-Ti", CONTROLS[0]),
 )
 LIMITED = "{:,} images, evenly spread over the classes"
+WATCHED = Watched(
+    what="images", key=("image_id",), values=(Label("answer1", "class"), Label("correct", "right or wrong"))
+)
 IMAGES_A_SHARD = 100
 IMAGES_AT_ONCE = 25
 """Photos in a forward pass; few, since photos of any size are held."""

@@ -27,6 +27,7 @@ from protocols.saved_predictions import Recordings, read_recordings
 from protocols.scores import CellRun, Scores
 from protocols.settings import Settings
 from protocols.shards import asked_about, records_of
+from protocols.watched import Mask, Number, Watched
 
 __all__ = ["micro_root"]
 
@@ -57,6 +58,17 @@ COMPARED = (
 LIMITED = "the first {:,} images"
 EXACT = True
 IMAGES_A_SHARD = 16
+WATCHED = Watched(
+    what="detections",
+    key=("image_id", "category_id"),
+    values=(
+        Mask("image_height", "image_width", moved=0.01),
+        Number("score", 0.005, "score"),
+        *(Number(side, 0.25, "box, px") for side in ("x", "y", "width", "height")),
+    ),
+    ranked_by="score",
+    best=8,
+)
 REPLICATES = 500
 """Bootstrap replicates of AP."""
 RECORD_TYPES = {

@@ -26,6 +26,7 @@ from protocols.saved_predictions import Recordings, read_recordings
 from protocols.scores import CellRun, Scores
 from protocols.settings import Settings
 from protocols.shards import SKIPPED, ImageSet
+from protocols.watched import Overlap, Watched
 
 __all__ = ["micro_root"]
 
@@ -56,6 +57,9 @@ COMPARED = (
 )
 LIMITED = "{:,} images, evenly spread"
 IMAGES_A_SHARD = 50
+WATCHED = Watched(
+    what="classes of images", key=("image_id", "class"), values=(Overlap("intersection", "union", moved=0.002),)
+)
 NO_CLASS = -1
 """Class of the one record of a photo that has none: skipped, or nothing labelled."""
 RECORD_TYPES = {"image_id": "int64", "file": "str", "class": "int64", "intersection": "int64", "union": "int64"}

@@ -21,6 +21,7 @@ from models.errors import BenchError, unknown_name
 from models.plugins import load as load_plugin
 from models.plugins import plugins
 from protocols.axes import Axes
+from protocols.comparisons import Sampled
 from protocols.data_set import DataSet
 from protocols.measured import Measured
 from protocols.paper import add_paper_table
@@ -28,6 +29,7 @@ from protocols.plan import Plan
 from protocols.results import Column, Comparison, TableResult
 from protocols.scores import CellRun, Scores
 from protocols.settings import Settings
+from protocols.watched import Watched
 
 GROUP = "efficientsam_bench.tables"
 """Entry-point group of third-party tables."""
@@ -106,6 +108,9 @@ class Table(Protocol):
     """Why there is no full-size model of a row, where no card says it."""
     over_trainings: Callable[[Sequence[Scores], Sequence[Scores], str], RandomEffectsMean]
     """(first, second, column) -> difference over trainings of two rows; of tables that compare `over_seeds`."""
+    resampled: Callable[[Scores, Sequence[int]], Mapping[str, Sampled]]
+    """(scores, ids of the images that were asked) -> each column with its bootstrap samples, drawn alike for all runs
+    about these images; of tables whose choices `bench explain` can weigh."""
     CONTROLS: Sequence[str]
     """Micro models that the paper has no row for, measured beside its rows; usually none."""
     TRAINED_WITH: str
@@ -114,6 +119,8 @@ class Table(Protocol):
     """What Hugging Face model cards call the task; usually mask-generation."""
     METRIC: str
     """What they call the metric, of tables with one alone; usually columns are metrics."""
+    WATCHED: Watched | None
+    """What of its records `bench regression` compares one by one; usually nothing."""
     note: Callable[[str], str]
     """(row) -> what a reader must know of the paper's row."""
     saved: Callable[[DataSet, Settings], Mapping[str, Any]]
@@ -122,6 +129,8 @@ class Table(Protocol):
     """How rows are compared, in words."""
     count_prompts: Callable[[InstanceSet, Axes], int]
     """(published set, axes) -> how many prompts a model is asked about it, to estimate the time; usually none."""
+    pictures: Callable[[Measured], Mapping[str, bytes]]
+    """PNGs that are written beside the table, by what follows its name in theirs; usually none."""
     make: Callable[[ModuleType, Settings], TableResult | None]
     """Makes a table in a way of its own: from records of trainings, or by timing models."""
     state: Callable[[], str]

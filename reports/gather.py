@@ -7,15 +7,33 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from models.errors import BenchError, printable
-from protocols.results import Cell, Column, Row, TableResult
+from protocols.results import Cell, Column, Row, Status, TableResult
 from reports.wording import group_name, place, tame
 
 MOST_BYTES = 64 * 2**20
 """A larger file is no report: those of this project's tables have some 100 kB."""
 NOT_RECORDED = "not recorded"
+_WORDS = (
+    "key",
+    "label",
+    "group",
+    "apart",
+    "kind",
+    "note",
+    "row",
+    "column",
+    "status",
+    "why",
+    "first",
+    "second",
+    "verdict",
+)
+_WORDS_OF_ALL = ("name", "title", "scale", "world", "preset", "command", "interval", "pairing", "row_head", "own")
+_NUMBERS = ("paper", "measured", "low", "high")
+STATUSES = get_args(Status)
 
 
 class Entry(NamedTuple):
@@ -84,7 +102,7 @@ def gather(folders: Sequence[Path]) -> tuple[list[Entry], list[str]]:
     """
     found: dict[tuple[object, ...], Entry] = {}
     left_out: list[str] = []
-    for path in _files(folders):
+    for path in result_files(folders):
         try:
             entries = list(_entries(read_report(path), path))
         except BenchError as error:
@@ -100,7 +118,12 @@ def gather(folders: Sequence[Path]) -> tuple[list[Entry], list[str]]:
     return list(found.values()), left_out
 
 
-def _files(folders: Sequence[Path]) -> list[Path]:
+def result_files(folders: Sequence[Path]) -> list[Path]:
+    """Return the JSON files of some folders, which may hold results.
+
+    Raises:
+        BenchError: if a folder is not there or cannot be read.
+    """
     for folder in folders:
         if not folder.is_dir():
             raise BenchError(f"there is no folder of reports '{folder}': `bench run table4` writes to reports/out")
@@ -115,7 +138,7 @@ def _is_json(path: Path) -> bool:
 
 
 def read_report(path: Path) -> TableResult:
-    """Read one report.
+    """Read one result that `bench run` wrote; every text in it is printable.
 
     Raises:
         BenchError: if it is damaged, of another version or no report.
@@ -123,13 +146,37 @@ def read_report(path: Path) -> TableResult:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise BenchError("it is too large for a report of `bench run`")
-        return tame(TableResult.from_json(json.loads(path.read_text(encoding="utf-8"))))
+        return _checked(tame(TableResult.from_json(json.loads(path.read_text(encoding="utf-8")))))
     except OSError as error:
         raise BenchError(f"it cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
         raise BenchError("it is damaged, no whole JSON: run the command that made it again") from error
     except (TypeError, KeyError, AttributeError) as error:
         raise _other_version(error) from error
+
+
+def _checked(result: TableResult) -> TableResult:
+    """Return a result whose numbers are numbers and whose words are words.
+
+    Raises:
+        TypeError: if a field holds what it cannot.
+    """
+    parts = (*result.columns, *result.rows, *result.cells, *result.comparisons)
+    words = [*(getattr(part, name) for part in parts for name in _WORDS if hasattr(part, name)), *result.footnotes]
+    for word in (*words, *(getattr(result, name) for name in _WORDS_OF_ALL)):
+        _text(word)
+    for cell in result.cells:
+        _number(cell.n)
+    for number in (getattr(part, name) for part in (*result.cells, *result.comparisons) for name in _NUMBERS):
+        if number is not None:
+            _number(number)
+    for place in result.x:
+        _number(place)
+    if any(cell.status not in STATUSES for cell in result.cells):
+        raise TypeError("a status that it does not know")
+    if not isinstance(result.provenance, Mapping):
+        raise TypeError("a provenance without names")
+    return result
 
 
 def _other_version(error: Exception) -> BenchError:
@@ -256,6 +303,31 @@ def _version(facts: Mapping[str, Any]) -> str:
     version = str(_mapping(facts, "versions").get("efficientsam-bench", NOT_RECORDED))
     commit = str(_mapping(facts, "git").get("commit", ""))
     return f"{version} ({commit[:12]})" if commit else version
+
+
+def facts_of(result: TableResult) -> tuple[str, str, str, str, str]:
+    """Return on what a result rests, in words: version and commit, date, engine, machine, data."""
+    facts = result.provenance
+    data = [
+        f"{name}: {one.get('images', '?')} images, sha256 {str(one.get('sha256', NOT_RECORDED))[:12]}"
+        for name, one in _mapping(facts, "data").items()
+        if isinstance(one, Mapping)
+    ]
+    device = next(
+        (str(one.get("device", "")) for one in _mapping(facts, "models").values() if isinstance(one, Mapping)), ""
+    )
+    return (
+        _version(facts),
+        str(facts.get("date") or NOT_RECORDED),
+        _engine(facts),
+        _hardware(_mapping(facts, "hardware"), device),
+        "; ".join(data),
+    )
+
+
+def versions_of(result: TableResult) -> Mapping[str, Any]:
+    """Return the versions of packages that a result was made with."""
+    return _mapping(result.provenance, "versions")
 
 
 def of_model(entries: Iterable[Entry], name: str) -> list[Entry]:

@@ -34,7 +34,14 @@ COMMANDS: dict[str, Command] = {
         "bench.cli.check_model:check_model", "before a night's run: is a model asked as it should be"
     ),
     "export": Command("bench.cli.export:export", "write a model as files that other programs run (ONNX, int8)"),
+    "compare": Command("bench.cli.compare:compare_two", "two runs, models or files of masks, object by object"),
+    "explain": Command("bench.cli.explain:explain_number", "which choice of the protocol moved a number"),
     "runs": Command("bench.cli.runs:list_runs", "what was measured before"),
+    "verify": Command("bench.cli.verify:verify", "re-execute a sample of a run: are its records what they say"),
+    "regression": Command(
+        "bench.cli.regression:regression", "do the micro tables, or a run of yours, still give what they gave"
+    ),
+    "report": Command("bench.cli.report:report", "all finished tables as one paper: HTML, PDF, LaTeX, Markdown"),
     "results": Command("bench.cli.results:results", "all finished tables as a leaderboard, or for a model's card"),
     "claims": Command("bench.cli.claims:claims", "each claim of the paper, beside its tables and what was measured"),
     "calibrate": Command(
@@ -43,6 +50,10 @@ COMMANDS: dict[str, Command] = {
     "probe": Command("bench.cli.probe:probe", "what a pretrained encoder knows: linear and kNN probes"),
 }
 GROUPS: dict[str, dict[str, Command]] = {
+    "regression": {
+        "update": Command("bench.cli.regression:update", "expect from now on what the tables give, and say why"),
+        "measure": Command("bench.cli.regression:measure", "measure again what tolerances follow from"),
+    },
     "weights": {
         "list": Command("bench.cli.weights:list_weights", "every model with its checkpoint, and whether it is here"),
         "fetch": Command("bench.cli.weights:fetch_weights", "download published checkpoints and check them"),
@@ -70,11 +81,13 @@ def dispatch(arguments: list[str]) -> None:
         SystemExit: 2 for arguments that the command does not take.
     """
     if not arguments or arguments[0] in HELP:
-        print(_help("bench", DESCRIPTION, {**COMMANDS, **{name: _about(name) for name in GROUPS}}))
+        print(
+            _help("bench", DESCRIPTION, {**COMMANDS, **{name: _about(name) for name in GROUPS if name not in COMMANDS}})
+        )
         return
     verb, *rest = arguments
     group = GROUPS.get(verb)
-    if group is None:
+    if group is None or (verb in COMMANDS and (not rest or rest[0] not in group)):
         _call(_named(verb, COMMANDS, GROUPS), f"bench {verb}", rest)
     elif not rest or rest[0] in HELP:
         print(_help(f"bench {verb}", _about(verb).what, group))

@@ -152,7 +152,8 @@ def _state(table: ModuleType, here: set[str]) -> str:
 
 def _models() -> Iterator[Entry]:
     """Yield a line for each model that weights exist for."""
-    seen = set()
+    seen: set[str] = set()
+    listed: set[str] = set()  # a registry may hold another's models beside its own
     for name in tables.names():
         with suppress(BenchError):
             table = tables.find(name)
@@ -162,10 +163,12 @@ def _models() -> Iterator[Entry]:
             registry = registry_of(table)
             of_tables = [other for other in map(_found, tables.names()) if getattr(other, "CARDS", "") == table.CARDS]
             group = f"{table.MODELS}s ({', '.join(other.NAME for other in of_tables)})"
-            for card in registry.cards():
+            own = [card for card in registry.cards() if card.name not in listed]
+            listed |= {card.name for card in own}
+            for card in own:
                 if card.released and card.scale != "any":
                     yield _entry(group, card, partial(_available, registry))
-            for bound in [card for card in registry.cards() if card.scale == "any"]:
+            for bound in [card for card in own if card.scale == "any"]:
                 yield Entry(group, bound.name, "", here=True)
 
 
