@@ -96,9 +96,9 @@ def _coverage(found: Sequence[Numbers], left_out: Sequence[str]) -> Section:
     ]
     total = ("all", "", *map(str, _row(coverage.count(found))))
     words = (
-        "A number of the paper agrees if it lies within our 95 % interval, as far as its rounding tells, and differs if it "
-        "lies outside. It is not compared where data, models or choices are others than the paper's, or where ours has no "
-        "interval. Numbers that the paper prints twice, in a table and in a figure, count twice."
+        "A number of the paper agrees if it lies within our 95 % interval, as far as its rounding tells, and differs "
+        "if it lies outside. It is not compared where data, models or choices are others than the paper's, or where "
+        "ours has no interval. Numbers that the paper prints twice, in a table and in a figure, count twice."
     )
     caption = "Coverage: the paper's numbers by what became of them."
     blocks: list[Block] = [Words(words), Grid("coverage", caption, head, (*rows, total), frozenset(range(2, 8)))]
@@ -126,8 +126,8 @@ def _methods(found: Sequence[Numbers], inputs: Inputs) -> Section:
             "Intervals and comparisons",
             (
                 Words(
-                    "Numbers are in percent where the paper's are; an interval is printed as ± its wider side, and both "
-                    "its ends are in the files of numbers."
+                    "Numbers are in percent where the paper's are; an interval is printed as ± its wider side, and "
+                    "both its ends are in the files of numbers."
                 ),
                 Terms(tuple((names, f"cells: {words}") for names, words in intervals)),
                 Terms(tuple((names, f"differences: {words}") for names, words in pairings)),
@@ -198,9 +198,10 @@ def plot_of(one: Numbers) -> Plot:
     word = wording.measured_word(result)
     ours = sum(not math.isnan(value) for value in one.frame["measured"])
     caption = f"{result.title} ({wording.setting(result)}): {word}, {result.interval}. {wording.caution(result)}"
+    beside = " beside the numbers of the paper" if wording.has_paper(result) else ""
     alt = (
-        f"{result.title}: {ours} measured numbers of {len(result.rows)} rows and {len(result.columns)} columns"
-        f"{' beside the numbers of the paper' if wording.has_paper(result) else ''}; the same numbers are in {one.key}.csv"
+        f"{result.title}: {ours} measured numbers of {len(result.rows)} rows and {len(result.columns)} columns{beside}"
+        f"; the same numbers are in {one.key}.csv"
     )
     return Plot(one.key, caption.strip(), alt, drawing.svg, drawing.png, drawing.pdf, inert_csv(one.frame))
 

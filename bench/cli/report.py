@@ -26,9 +26,9 @@ from protocols.snapshots import EXPECTED, Snapshot, read_snapshot
 from protocols.snapshots import cells_of as cells_of_results
 from protocols.tolerances import read_tolerances
 from reports.document import Grid, Section, Sheet, Words
-from reports.gather import read_report, result_files
 from reports.paper_report import Choice, Inputs, build
 from reports.report_files import write_document
+from reports.result_files import read_report, result_files
 from reports.spreadsheet import inert_csv
 from reports.write import check_folder, write_report
 

@@ -1,4 +1,4 @@
-"""Pictures of answers are chosen by rule: the same objects for every model, and the worst records whatever they show."""
+"""Pictures of answers are chosen by rule: the same objects for every model, and the worst records."""
 
 from dataclasses import replace
 

@@ -33,7 +33,7 @@ def browser() -> Iterator[Any]:
 def page(
     request: pytest.FixtureRequest, browser: Any, table4: TableResult, micro5: TableResult, tmp_path: Path
 ) -> Iterator[Any]:
-    """The report of two tables and a sheet, open; what the console says is in `page.said`, what is loaded in `loaded`."""
+    """The report of two tables and a sheet, open; `said` is what the console says, `loaded` all addresses."""
     write_document(document(table4, micro5, examples=(sheet(),)), [table4], tmp_path, pdf=False)
     context = browser.new_context(color_scheme=request.param)
     opened = context.new_page()
