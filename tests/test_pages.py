@@ -40,7 +40,7 @@ def known_models() -> set[str]:
 
 
 DATA = {*INSTANCE_SETS, *BOX_SETS, *FOLDER_SETS}
-WHAT = {"tables": "table", "models": "model", "model": "model", "detector": "model"}
+WHAT = {"table": "table", "tables": "table", "models": "model", "model": "model", "detector": "model"}
 """What is named by a parameter; `names` and `name` mean another thing for each command."""
 NAMED = {"run": "table", "weights": "model", "data": "data set", "train": "training"}
 
