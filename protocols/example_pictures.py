@@ -17,8 +17,8 @@ from protocols.prompts.sequences import clicked
 from protocols.prompts.truths import Truths, boxes_of, ious
 from protocols.results import Tile
 
-POINTS_PER_SIDE = 16
-"""Of the grid that everything is asked with."""
+GRID: dict[str, Any] = {"points_per_side": 16, "pred_iou_thresh": 0.5, "stability_score_thresh": 0.6}
+"""How everything is asked, our choice: fewer points than SAM's 32, and thresholds that small models pass too."""
 
 
 class Object(NamedTuple):
@@ -90,7 +90,7 @@ def everything_in(row: str, model: Any, photo: np.ndarray) -> tuple[Tile, int]:
     from models.everything.segment import Settings, segment_everything
 
     try:
-        found = segment_everything(model, photo, Settings(POINTS_PER_SIDE))
+        found = segment_everything(model, photo, Settings(**GRID))
     except BenchError as error:
         return Tile(row, photo, f"cannot: {error}"), 0
     ordered = sorted(range(len(found)), key=lambda index: -found[index]["area"])

@@ -20,7 +20,7 @@ from models.errors import BenchError
 from protocols import table4
 from protocols.axes import Axes
 from protocols.data_set import DataSet
-from protocols.example_pictures import POINTS_PER_SIDE, Object, Scene, everything_in
+from protocols.example_pictures import GRID, Object, Scene, everything_in
 from protocols.methods import axes_of
 from protocols.plan import Subject, registry_of
 from protocols.prompts.truths import truths_of
@@ -128,13 +128,15 @@ def _examples(asked: _Asked, images: Sequence[ImageInfo]) -> Iterator[_Sheet]:
 def _failures(asked: _Asked) -> Iterator[_Sheet]:
     rows = [one.row for one in asked.subjects if one.row in JUDGED] or [one.row for one in asked.subjects][:1]
     for prompt, words in PROMPTS.items():
-        objects = [one for row in rows for one in _lowest(asked, row, prompt)]
-        if objects:
+        for row in rows:
             caption = (
-                f"Failures with {words}: the {WORST} lowest IoUs of all records of {' and of '.join(rows)} in Table 4 on "
-                f"{asked.data.label}, none left out; equal ones in the order of annotations."
+                f"Failures of {row} with {words}: the {WORST} lowest IoUs of all its records in Table 4 on "
+                f"{asked.data.label}, none left out; equal ones in the order of annotations. Beside them the others' "
+                "answers to the same prompt."
             )
-            yield _Sheet(f"failures-{prompt}", caption, objects, asked.data.chosen)
+            key = f"failures-{prompt}-{rows.index(row) + 1}"
+            if objects := list(_lowest(asked, row, prompt)):
+                yield _Sheet(key, caption, objects, asked.data.chosen)
 
 
 def _first_images(data: DataSet) -> Iterator[ImageInfo]:
@@ -186,7 +188,9 @@ class _Sheet:
 
     def __init__(self, key: str, caption: str, objects: Sequence[Object], axes: Axes) -> None:
         self.key, self.caption = key, caption
-        self.scenes = [Scene(read_rgb(one.info.path), truths_of(one.info, [one.annotation], axes), one) for one in objects]
+        self.scenes = [
+            Scene(read_rgb(one.info.path), truths_of(one.info, [one.annotation], axes), one) for one in objects
+        ]
         self.tiles = [[scene.truth()] for scene in self.scenes]
         self.rows: list[dict[str, Any]] = []
         self.changed = 0
@@ -226,10 +230,10 @@ class _Everything:
 
     def finished(self) -> Pictures:
         """Return what was found."""
+        asked = ", ".join(f"{name} {value}" for name, value in GRID.items())
         caption = (
-            f"Everything, from a grid of {POINTS_PER_SIDE} x {POINTS_PER_SIDE} points with the settings of SAM's "
-            f"automatic mask generator; FastSAM finds all in one pass. The first {len(self.images)} images that have an "
-            "object."
+            f"Everything, as SAM's automatic mask generator finds it ({asked}; others as published, and FastSAM finds all "
+            f"in one pass). The first {len(self.images)} images that have an object."
         )
         strips = (Strip(f"image {info.id}", tuple(tiles)) for info, tiles in zip(self.images, self.tiles, strict=True))
         return Pictures("examples-everything", caption, tuple(strips), pd.DataFrame(self.rows))

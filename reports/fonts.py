@@ -50,7 +50,9 @@ def _rule(face: str, letters: str) -> str:
 
 def _subset(path: Path, letters: str) -> bytes:
     """Return a font as WOFF with some letters alone, the same bytes on every run."""
-    options = subset.Options(flavor="woff", layout_features=["kern", "liga"], notdef_outline=True, recalc_timestamp=False)
+    options = subset.Options(
+        flavor="woff", layout_features=["kern", "liga"], notdef_outline=True, recalc_timestamp=False
+    )
     options.drop_tables += ["FFTM"]
     with TTFont(path, recalcTimestamp=False) as font:
         cutter = subset.Subsetter(options)

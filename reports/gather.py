@@ -16,7 +16,21 @@ from reports.wording import group_name, place, tame
 MOST_BYTES = 64 * 2**20
 """A larger file is no report: those of this project's tables have some 100 kB."""
 NOT_RECORDED = "not recorded"
-_WORDS = ("key", "label", "group", "apart", "kind", "note", "row", "column", "status", "why", "first", "second", "verdict")
+_WORDS = (
+    "key",
+    "label",
+    "group",
+    "apart",
+    "kind",
+    "note",
+    "row",
+    "column",
+    "status",
+    "why",
+    "first",
+    "second",
+    "verdict",
+)
 _WORDS_OF_ALL = ("name", "title", "scale", "world", "preset", "command", "interval", "pairing", "row_head", "own")
 _NUMBERS = ("paper", "measured", "low", "high")
 STATUSES = get_args(Status)
@@ -299,7 +313,9 @@ def facts_of(result: TableResult) -> tuple[str, str, str, str, str]:
         for name, one in _mapping(facts, "data").items()
         if isinstance(one, Mapping)
     ]
-    device = next((str(one.get("device", "")) for one in _mapping(facts, "models").values() if isinstance(one, Mapping)), "")
+    device = next(
+        (str(one.get("device", "")) for one in _mapping(facts, "models").values() if isinstance(one, Mapping)), ""
+    )
     return (
         _version(facts),
         str(facts.get("date") or NOT_RECORDED),

@@ -66,12 +66,12 @@ def build(inputs: Inputs) -> Document:
         _coverage(found, inputs.left_out),
         _methods(found, inputs),
         _tables([one for one in found if one.result.name not in NOT_TABLES]),
+        *inputs.extra,
+        _provenance(found),
         _figures([one for one in found if one.result.name in NOT_TABLES]),
         _drawn("ablations", "Ablations, drawn", [one for one in found if one.result.name in ABLATIONS]),
         Section("examples", "Answers side by side", tuple(inputs.examples)),
         Section("failures", "The worst answers", tuple(inputs.failures)),
-        *inputs.extra,
-        _provenance(found),
         _drawn("drawn", "The other tables, drawn", [one for one in found if one.result.name not in drawn]),
     ]
     sections = tuple(part for part in parts if part.blocks or part.parts)
@@ -90,7 +90,10 @@ def _numbers(results: Iterable[TableResult]) -> Iterator[Numbers]:
 def _coverage(found: Sequence[Numbers], left_out: Sequence[str]) -> Section:
     head = ("", "scale", "paper's numbers", "measured", "agree", "differ", "not compared", "not measured")
     places = [wording.place(one.result) if _measured(one) else "nothing measured" for one in found]
-    rows = [(one.result.title, place, *map(str, _row(coverage.count([one])))) for one, place in zip(found, places, strict=True)]
+    rows = [
+        (one.result.title, place, *map(str, _row(coverage.count([one]))))
+        for one, place in zip(found, places, strict=True)
+    ]
     total = ("all", "", *map(str, _row(coverage.count(found))))
     words = (
         "A number of the paper agrees if it lies within our 95 % interval, as far as its rounding tells, and differs if it "
@@ -194,7 +197,7 @@ def plot_of(one: Numbers) -> Plot:
     drawing = printed(result, one.frame)
     word = wording.measured_word(result)
     ours = sum(not math.isnan(value) for value in one.frame["measured"])
-    caption = f"{result.title} ({wording.setting(result)}): {word}, with the {result.interval}. {wording.caution(result)}"
+    caption = f"{result.title} ({wording.setting(result)}): {word}, {result.interval}. {wording.caution(result)}"
     alt = (
         f"{result.title}: {ours} measured numbers of {len(result.rows)} rows and {len(result.columns)} columns"
         f"{' beside the numbers of the paper' if wording.has_paper(result) else ''}; the same numbers are in {one.key}.csv"
@@ -208,9 +211,7 @@ def _provenance(found: Sequence[Numbers]) -> Section:
     rows = tuple((one.key, *facts_of(one.result)) for one in found if one.result.provenance)
     caption = "What each table rests on; the whole record is in report.json."
     versions = _together(
-        (f"{name} {version}", one.key)
-        for one in found
-        for name, version in versions_of(one.result).items()
+        (f"{name} {version}", one.key) for one in found for name, version in versions_of(one.result).items()
     )
     everywhere = ", ".join(one.key for one in found if one.result.provenance)
     said = tuple(("everywhere" if names == everywhere else names, words) for names, words in _merged(versions))

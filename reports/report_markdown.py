@@ -47,7 +47,9 @@ def _block(block: Block) -> Iterator[str]:
     elif isinstance(block, Terms):
         yield "\n".join(f"- **{_entry(name)}**: {_shown(said)}" for name, said in block.pairs)
     elif isinstance(block, Grid):
-        yield pipe_table([_entry(name) for name in block.head], [[_entry(entry) for entry in row] for row in block.rows])
+        yield pipe_table(
+            [_entry(name) for name in block.head], [[_entry(entry) for entry in row] for row in block.rows]
+        )
     elif isinstance(block, Numbers):
         yield from tables_of(block.result, block.frame)
     elif isinstance(block, Plot):

@@ -29,6 +29,8 @@ LONGEST_ENTRY = 160
 """Characters of an entry of a table."""
 UNBROKEN = 20
 """Characters without a blank after which a line may break."""
+TALLEST = 1.05
+"""Height over width of a drawing that fills the width of the text."""
 BESIDE = 2
 """Most columns of a table whose paper's and measured numbers stand side by side, a method a line."""
 
@@ -64,11 +66,25 @@ def to_typst(document: Document) -> str:
     """Return the source of a report; files of its pictures are figures/KEY.svg and figures/KEY-ROW-TILE.jpg."""
     title = f"#title-block({literal(document.title)}, {literal(document.byline)})"
     abstract = f"#abstract({array(map(literal, document.abstract))})"
-    parts = [TEMPLATE.read_text(encoding="utf-8"), f"#set document(title: {literal(document.title)}, date: none)", title, abstract]
+    parts = [
+        TEMPLATE.read_text(encoding="utf-8"),
+        f"#set document(title: {literal(document.title)}, date: none)",
+        title,
+        abstract,
+    ]
+    floating = True
     for level, section in sections_of(document):
+        if level == 1 and floating == _is_plates(section):
+            floating = not floating
+            parts.append(f"#set page(columns: {2 if floating else 1})")
         parts.append(f"#heading(level: {level}, {literal(section.title, LONGEST_ENTRY)})")
-        parts += [part for block in section.blocks for part in _block(block)]
+        parts += [part for block in section.blocks for part in _block(block, "true" if floating else "false")]
     return "\n".join(parts) + "\n"
+
+
+def _is_plates(section: Section) -> bool:
+    """Return whether a section holds pictures: those stand on pages of one column, where they are said."""
+    return any(isinstance(block, Plot | Sheet) for block in section.blocks) or any(map(_is_plates, section.parts))
 
 
 def to_pdf(source: str, figures: Mapping[str, bytes]) -> bytes:
@@ -98,7 +114,7 @@ def to_pdf(source: str, figures: Mapping[str, bytes]) -> bytes:
     return made
 
 
-def _block(block: Block) -> Iterator[str]:
+def _block(block: Block, floating: str) -> Iterator[str]:
     if isinstance(block, Words):
         yield f"#{'caution' if block.caution else 'words'}({literal(block.text)})"
     elif isinstance(block, Command):
@@ -106,22 +122,30 @@ def _block(block: Block) -> Iterator[str]:
     elif isinstance(block, Terms):
         yield f"#terms-list({array(array(map(literal, pair)) for pair in block.pairs)})"
     elif isinstance(block, Grid):
-        yield _grid(block)
+        yield _grid(block, floating)
     elif isinstance(block, Plot):
-        yield f"#drawing({quoted(f'figures/{block.key}.svg')}, {literal(block.alt)}, {literal(block.caption)})"
+        file, width = quoted(f"figures/{block.key}.svg"), f"{100 * _width(block.svg):.0f}%"
+        yield f"#drawing({file}, {literal(block.alt)}, {literal(block.caption)}, width: {width}, floating: {floating})"
     elif isinstance(block, Sheet):
-        yield _sheet(block)
+        yield _sheet(block, floating)
     else:
-        yield from _numbers(block)
+        yield from _numbers(block, floating)
 
 
-def _grid(grid: Grid) -> str:
+def _width(svg: bytes) -> float:
+    """Return which share of the text's width a drawing may have, so that a tall one fits on a page."""
+    box = re.search(rb'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    tall = float(box[2]) / float(box[1]) if box else 1.0
+    return min(1.0, TALLEST / tall)
+
+
+def _grid(grid: Grid, floating: str) -> str:
     align = array("right" if i in grid.numeric else "left" for i in range(len(grid.head)))
     rows = array(array(literal(entry, 2 * LONGEST_ENTRY) for entry in row) for row in grid.rows)
-    return f"#plain-table({literal(grid.caption)}, {align}, {array(map(literal, grid.head))}, {rows})"
+    return f"#plain-table({literal(grid.caption)}, {align}, {array(map(literal, grid.head))}, {rows}, floating: {floating})"
 
 
-def _sheet(sheet: Sheet) -> str:
+def _sheet(sheet: Sheet, floating: str) -> str:
     strips = array(
         "(title: {}, tiles: {})".format(
             literal(strip.title, LONGEST_ENTRY),
@@ -133,22 +157,24 @@ def _sheet(sheet: Sheet) -> str:
         )
         for i, strip in enumerate(sheet.strips)
     )
-    return f"#sheet({literal(sheet.caption)}, {strips})"
+    return f"#sheet({literal(sheet.caption)}, {strips}, floating: {floating})"
 
 
-def _numbers(block: Numbers) -> Iterator[str]:
+def _numbers(block: Numbers, floating: str) -> Iterator[str]:
     """Yield the table, its differences, and in the text what stands below it."""
     result, frame = block.result, block.frame
     word = wording.measured_word(result)
     layout = _beside if len(result.columns) <= BESIDE else _stacked
-    caption = f"{wording.setting(result).capitalize()}; {word}: with the wider side of the {result.interval}; bold: best of its column."
+    caption = f"{wording.setting(result).capitalize()}. {word}, ± the wider side of: {result.interval}. Bold: best of its column."
     if frame["outside"].any():
         caption += f" {wording.OUTSIDE}: the paper's number lies outside that interval."
-    yield layout(result, block, word, caption)
+    yield layout(result, block, word, caption, floating)
     found = matrix(result)
     if found.pairs:
-        yield _differences(result, found, word)
-    notes = [f"{wording.MARKS[gap.status]}: {gap.where}: {gap.why or wording.LEGEND[gap.status]}" for gap in gaps(frame)]
+        yield _differences(result, found, word, floating)
+    notes = [
+        f"{wording.MARKS[gap.status]}: {gap.where}: {gap.why or wording.LEGEND[gap.status]}" for gap in gaps(frame)
+    ]
     notes += [f"{letter}: {note}" if letter else note for letter, note in wording.notes(result)]
     if notes:
         yield f"#notes({array(map(literal, notes))})"
@@ -169,25 +195,28 @@ def _label(row: str, letter: str) -> str:
     return f"row-label({literal(wording.short_name(row))}, {literal(letter)})"
 
 
-def _beside(result: TableResult, block: Numbers, word: str, caption: str) -> str:
+def _beside(result: TableResult, block: Numbers, word: str, caption: str, floating: str) -> str:
     """Return a table of few columns: paper, measured, difference side by side, a method a line."""
     letters, table = wording.note_letters(result.rows), by_row(block.frame)
+    under = ["paper", word, "diff."] if block.frame["difference"].notna().any() else ["paper", word]
     rows = []
     for row in result.rows:
         cells = table[row.label]
-        entries = [entry for cell in cells for entry in (_paper(cell), _measured(cell), _difference(cell))]
+        entries = [
+            entry for cell in cells for entry in (_paper(cell), _measured(cell), _difference(cell))[: len(under)]
+        ]
         status = literal(row_status(cells, word), LONGEST_ENTRY)
         rows.append(array((_label(row.label, letters.get(row.note, "")), *entries, f"small-text({status})")))
-    heads = _heads(result, result.columns, 3, (result.row_head,))
-    under = array(map(literal, ("paper", word, "diff.")))
+    heads = _heads(result, result.columns, len(under), (result.row_head,))
     wide = "true" if len(result.columns) > 1 else "false"
     title = literal(result.title, LONGEST_ENTRY)
     return (
-        f"#numbers-table({title}, {literal(caption)}, {heads}, under: {under}, rules: (), wide: {wide}, {array(rows)})"
+        f"#numbers-table({title}, {literal(caption)}, {heads}, under: {array(map(literal, under))}, rules: (), wide: {wide}, "
+        f"floating: {floating}, {array(rows)})"
     )
 
 
-def _stacked(result: TableResult, block: Numbers, word: str, caption: str) -> str:
+def _stacked(result: TableResult, block: Numbers, word: str, caption: str, floating: str) -> str:
     """Return a table of many columns: lines of paper, measured and difference for each method."""
     letters, table = wording.note_letters(result.rows), by_row(block.frame)
     rows, rules = [], []
@@ -206,7 +235,7 @@ def _stacked(result: TableResult, block: Numbers, word: str, caption: str) -> st
     title = literal(result.title, LONGEST_ENTRY)
     return (
         f"#numbers-table({title}, {literal(caption)}, {heads}, under: (), rules: {array(rules[:-1])}, wide: true, "
-        f"{array(rows)})"
+        f"floating: {floating}, {array(rows)})"
     )
 
 
@@ -230,7 +259,7 @@ def _difference(cell: Line) -> str:
     return _value(wording.signed(cell.difference, cell.percent), wording.OUTSIDE if cell.outside else "")
 
 
-def _differences(result: TableResult, found: Matrix, word: str) -> str:
+def _differences(result: TableResult, found: Matrix, word: str, floating: str) -> str:
     """Return the paired differences: lines of paper, measured and verdict for each pair."""
     rows, rules = [], []
     for pair in found.pairs:
@@ -239,12 +268,10 @@ def _differences(result: TableResult, found: Matrix, word: str) -> str:
             word: [_value(cell.measured, cell.margin) if cell else "[]" for cell in pair.differences],
             "order": [f"mark({literal(_verdict(cell))})" if cell else "[]" for cell in pair.differences],
         }
-        name = f"{wording.short_name(pair.first)} − {wording.short_name(pair.second)}"
-        label = f"row-label({literal(name)}, \"\")"
-        for line, entries in lines.items():
-            if any(entry != "[]" for entry in entries):
-                rows.append(array((label, f"small-text({literal(line)})", *entries)))
-                label = "[]"
+        labels = [_label(pair.first, ""), f"[#h(0.8em)− #{_label(pair.second, '')}]", "[]"]
+        shown = {line: entries for line, entries in lines.items() if any(entry != "[]" for entry in entries)}
+        for label, (line, entries) in zip(labels, shown.items(), strict=False):
+            rows.append(array((label, f"small-text({literal(line)})", *entries)))
         rules.append(str(len(rows)))
     caption = f"Differences, first − second, {result.pairing} ({wording.place(result)}); ± the wider side of the 95 % interval."
     heads = _heads(result, found.columns, 1, ("first − second", ""))
@@ -252,7 +279,7 @@ def _differences(result: TableResult, found: Matrix, word: str) -> str:
     title = literal(f"{result.title}: orders", LONGEST_ENTRY)
     return (
         f"#numbers-table({title}, {literal(caption)}, {heads}, under: (), rules: {array(rules[:-1])}, wide: {wide}, "
-        f"status: false, {array(rows)})"
+        f"status: false, floating: {floating}, {array(rows)})"
     )
 
 

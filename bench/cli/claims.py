@@ -95,23 +95,24 @@ def _print(verdicts: Sequence[Verdict]) -> None:
     console = Console()
     table = Table(*HEADS, box=None, pad_edge=False)
     for one in verdicts:
-        cells = [Text(printable(cell)) for cell in _cells(one)]
+        cells = [Text(printable(cell)) for cell in cells_of(one)]
         cells[3].stylize(STYLES.get(one.tables.agreement, ""))
         cells[4].stylize(STYLES.get(one.outcome, ""))
         table.add_row(*cells)
     console.print(table)
-    for line in _summary(verdicts):
+    for line in summary(verdicts):
         console.print(Text(line), highlight=False)
 
 
 def to_markdown(verdicts: Sequence[Verdict]) -> str:
     """Return the ledger as a Markdown table with what it assumes."""
     lines = [f"| {' | '.join(HEADS)} |", f"|{' --- |' * len(HEADS)}"]
-    lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in _cells(one))} |" for one in verdicts]
-    return "\n".join([*lines, "", *(f"{line}\n" for line in _summary(verdicts))]).rstrip()
+    lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells_of(one))} |" for one in verdicts]
+    return "\n".join([*lines, "", *(f"{line}\n" for line in summary(verdicts))]).rstrip()
 
 
-def _cells(one: Verdict) -> list[str]:
+def cells_of(one: Verdict) -> list[str]:
+    """Return a claim as a line below `HEADS`."""
     tables = one.tables.words if one.tables.agreement == "another number" else one.tables.agreement
     if one.tables.agreement == "agrees within rounding":
         tables += f" ({one.tables.words})"
@@ -131,7 +132,8 @@ def _number(finding: Finding) -> str:
     return f"{finding.measured:{sign}.1f}{ends}"
 
 
-def _summary(verdicts: Sequence[Verdict]) -> list[str]:
+def summary(verdicts: Sequence[Verdict]) -> list[str]:
+    """Return how many claims came out how, and what that assumes."""
     tables = Counter(one.tables.agreement for one in verdicts)
     here = Counter(one.outcome for one in verdicts)
     lines = [

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import tyro
 
+from bench.cli.claims import HEADS, cells_of, summary
 from bench.cli.run import OUT, make, run_settings
 from bench.processes import this_process
 from bench.progress import notice, progress
@@ -17,9 +18,14 @@ from bench.provenance import provenance
 from bench.store.stored import find_run
 from models.errors import BenchError
 from protocols import tables
+from protocols.claims import judge
 from protocols.methods import in_order, not_made, sources, used_axes
+from protocols.regression import compare
 from protocols.results import TableResult
-from reports.document import Section, Sheet
+from protocols.snapshots import EXPECTED, Snapshot, read_snapshot
+from protocols.snapshots import cells_of as cells_of_results
+from protocols.tolerances import read_tolerances
+from reports.document import Grid, Section, Sheet, Words
 from reports.gather import read_report, result_files
 from reports.paper_report import Choice, Inputs, build
 from reports.report_files import write_document
@@ -183,18 +189,48 @@ def _inputs(shown: Sequence[TableResult], left_out: Sequence[str], pictures: boo
         examples=tuple(sheets),
         failures=tuple(failures),
         left_out=tuple([*left_out, *missing]),
-        extra=tuple(_extra()),
+        extra=(_claims(made), *_gate(made)),
         byline=f"efficientsam-bench {version}{commit}, {facts['date'][:10]}",
     )
 
 
-def _extra() -> Iterator[Section]:
-    yield from ()
+def _claims(made: Sequence[TableResult]) -> Section:
+    """Return the claims of the paper's text, each beside its tables and what was measured."""
+    verdicts = judge(made)
+    rows = tuple(tuple(cells_of(one)) for one in verdicts)
+    grid = Grid("claims", "Claims of the paper's text, one by one.", HEADS, rows)
+    return Section("claims", "Claims of the text", (*map(Words, summary(verdicts)), grid))
 
 
-def _pictures(
-    made: Sequence[TableResult], device: str
-) -> tuple[Sequence[Sheet], Sequence[Sheet], list[str]]:
+def _gate(made: Sequence[TableResult]) -> Iterator[Section]:
+    """Yield how far cells are from what is expected of them, for tables of which something is."""
+    expected = read_snapshot(EXPECTED)
+    whole = [one for one in made if one.scale == "micro" and not one.own and not _is_limited(one)]
+    compared = [one for one in whole if one.name in expected.tables]
+    if not compared:
+        return
+    findings = compare(expected, Snapshot(cells_of_results(compared)), read_tolerances())
+    drifted = [one for one in findings if one.drifted]
+    names = ", ".join(one.name for one in compared)
+    said = (
+        f"{len(findings)} numbers of {names} were compared with what is expected of them (`bench regression`, "
+        f"expectations of {str(expected.made_with.get('date', 'unknown date'))[:10]}): {len(drifted)} drifted."
+    )
+    rows = tuple(
+        (one.table, one.row, one.column, f"{one.difference:+.4f}", f"{one.tolerance:.4f}", one.why) for one in drifted
+    )
+    head = ("table", "row", "column", "found - expected", "tolerance", "from")
+    grids = (
+        [Grid("drifted", "Numbers that drifted, 0..1 where percent.", head, rows, frozenset({3, 4}))] if rows else []
+    )
+    yield Section("gate", "Regression gate", (Words(said), *grids))
+
+
+def _is_limited(result: TableResult) -> bool:
+    return any(note.startswith("limited run") for note in result.footnotes)
+
+
+def _pictures(made: Sequence[TableResult], device: str) -> tuple[Sequence[Sheet], Sequence[Sheet], list[str]]:
     """Return sheets of answers, and why some are not shown."""
     from protocols.examples import pictures  # which needs torch
 

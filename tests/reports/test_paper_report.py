@@ -37,7 +37,7 @@ SVG = (
 )
 LONG = "n" * 10_000
 HOSTILE = {
-    "markup": "<script>alert(1)</script>\" onload=\"x' <b>&amp;",
+    "markup": '<script>alert(1)</script>" onload="x\' <b>&amp;',
     "typst": '#panic("typst") $x$ *b* _i_ `c` @label <label> \\u{41} "]) #eval("1")',
     "latex": r"\input{/etc/passwd} \end{tabular} 100% $ & # _ ^ ~ {",
     "markdown": "| [x](javascript:alert(1)) ![y](http://z) `c` **b** \n\n# h",
@@ -150,7 +150,9 @@ class TestHostileNames:
         assert parser.errors == []
         assert len(list(page.iter("script"))) == 1
         assert {key for element in page.iter() for key in element.attrib if str(key).startswith("on")} == set()
-        addresses = [v for element in page.iter() for key, v in element.attrib.items() if key in ("src", "href", "srcset")]
+        addresses = [
+            v for element in page.iter() for key, v in element.attrib.items() if key in ("src", "href", "srcset")
+        ]
         assert all(one.startswith(("data:", "#")) for one in addresses)
         ids = [element.attrib["id"] for element in page.iter() if "id" in element.attrib]
         assert len(ids) == len(set(ids))
@@ -193,7 +195,9 @@ class TestHostileNames:
         write_document(made, [tame(with_name(table4, name))], tmp_path, pdf=False)
         for path in tmp_path.rglob("*.csv"):
             for row in csv.reader(io.StringIO(path.read_text(encoding="utf-8"))):
-                assert not [cell for cell in row if cell[:1] in ("=", "+", "@") or (cell[:1] == "-" and not _number(cell))]
+                assert not [
+                    cell for cell in row if cell[:1] in ("=", "+", "@") or (cell[:1] == "-" and not _number(cell))
+                ]
         whole = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
         assert whole["results"][0]["title"] == tame(name)
         assert {path.parent.resolve() for path in tmp_path.rglob("*.*")} <= {
@@ -304,7 +308,10 @@ def test_markdown_fits_into_a_comment_and_says_what_it_leaves_out(table4: TableR
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"cells": [{"row": "SAM", "column": "coco_box", "status": "measured", "measured": "high"}]}, "no report of this"),
+        (
+            {"cells": [{"row": "SAM", "column": "coco_box", "status": "measured", "measured": "high"}]},
+            "no report of this",
+        ),
         ({"cells": [{"row": "SAM", "column": "coco_box", "state": "measured"}]}, "no report of this"),
         ({"cells": [{"row": "SAM", "column": "coco_box", "status": "guessed"}]}, "no report of this"),
         ({"title": 5}, "no report of this"),
