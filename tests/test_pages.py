@@ -55,7 +55,8 @@ def unknown(arguments: list[str]) -> list[str]:
         if what:
             names = [name for name in ([value] if isinstance(value, str) else value or ()) if name]
             wrong += [name for name in names if name not in known[what] and not is_spec(name) and ":" not in name]
-    wrong += [entry for entry in given.get("checkpoint") or () if entry.partition("=")[0] not in known["model"]]
+    if isinstance(given.get("checkpoint"), tuple):
+        wrong += [entry for entry in given["checkpoint"] if entry.partition("=")[0] not in known["model"]]
     read_axes(given.get("axis") or ())
     return wrong if given.get("preset", "paper") in PRESETS else [*wrong, given["preset"]]
 
