@@ -152,6 +152,13 @@ def lint(session: nox.Session) -> None:
 
 
 @shared()
+def docs(session: nox.Session) -> None:
+    """Build the site of docs/ into site/, strictly: a broken link or a page not in mkdocs.yml fails. No network."""
+    session.env["NO_MKDOCS_2_WARNING"] = "1"  # Material's notice about another generator
+    session.run(python(session), "-m", "mkdocs", "build", "--strict", *session.posargs)
+
+
+@shared()
 def types(session: nox.Session) -> None:
     """Check types with mypy, strictly."""
     session.run(python(session), "-m", "mypy")

@@ -23,13 +23,16 @@ def _section(path: Path) -> str:
     """Return the tables of one benchmark and how they were made."""
     content = json.loads(path.read_text(encoding="utf-8"))
     made = content["made_with"]
-    hardware, threads = made["hardware"], made["threads"]["torch"]
-    where = f"{hardware['cpu']}, {hardware['usable_cores']} cores, {threads} threads, torch {made['versions']['torch']}"
+    hardware = made["hardware"]
+    where = [hardware["cpu"], f"{hardware['usable_cores']} cores"]
+    if threads := made["threads"].get("torch"):  # not of benchmarks that import no torch
+        where.append(f"{threads} threads")
+    where.append(f"torch {made['versions']['torch']}")
     script, *options = made["argv"][1:]
     given = [one for one, before in zip(options, ["", *options], strict=False) if "--out" not in (one, before)]
     command = " ".join([f"python benchmarks/{Path(script).name}", *given])
-    tables = "\n".join(f"\n{title}{_table(rows)}" for title, rows in _lists("", content["figures"]))
-    return f"\n### {path.stem}\n\n`{command}` on {made['date'][:10]}: {where}.\n{tables}"
+    tables = "".join(f"\n{title}{_table(rows)}" for title, rows in _lists("", content["figures"]))
+    return f"\n### {path.stem}\n\n`{command}` on {made['date'][:10]}: {', '.join(where)}.\n{tables}"
 
 
 def _lists(title: str, found: Any) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,7 @@ from bench.cli.as_json import AsJson, print_json
 from bench.cli.run import OUT
 from bench.data import Annotation, ImageInfo, Instances, read_rgb
 from bench.data.own import own_data
+from bench.instance_pictures import Answers, pictures_of
 from bench.metrics.interval import Interval
 from bench.progress import notice, progress
 from bench.store.disk import write_whole
@@ -28,7 +30,7 @@ from protocols.compare_runs import Paired, Slice, changed_most, compare, slices,
 from protocols.compared_sides import Side, find_side, open_side, open_source, table_of
 from reports import wording
 from reports.paired_plot import paired_picture
-from reports.sheet import Shown, sheet
+from reports.sheet import Picture, sheet
 from reports.write import check_folder, plain
 
 PICTURES = 6
@@ -203,18 +205,18 @@ def _write(paired: Paired, most: pd.DataFrame, source: Instances | None, out: Pa
     }
     if device is not None and source is None:
         notice("no picture sheet: the photos are not here, set BENCH_DATA or give --data")
-    elif device is not None and source is not None:
-        shown = list(_shown(paired, most.head(PICTURES), source, device))
-        if shown:
-            contents[f"{stem}-sheet.png"] = sheet(shown, *names)
+    elif device and source and (shown := list(_pictures(paired, most.head(PICTURES), source, names, device))):
+        contents[f"{stem}-sheet.png"] = sheet(shown)
     out.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
         write_whole(out / name, content, variable="--out")
     return [out / name for name in contents]
 
 
-def _shown(paired: Paired, most: pd.DataFrame, source: Instances, device: str) -> Iterator[Shown]:
-    """Yield what the sheet shows of some instances."""
+def _pictures(
+    paired: Paired, most: pd.DataFrame, source: Instances, names: tuple[str, str], device: str
+) -> Iterator[list[Picture]]:
+    """Yield the line of the sheet of each instance: prompt, truth, A's mask, B's mask."""
     infos = {info.id: info for info in source.images}
     answers = _masks_of_records if "counts_first" in most else _masks_asked_again(paired, source, device)
     with progress("pictures", total=len(most), unit="instances") as advance:
@@ -228,38 +230,37 @@ def _shown(paired: Paired, most: pd.DataFrame, source: Instances, device: str) -
                 continue
             objects = {one.id: one for one in source.annotations(info.id, with_empty=True)}
             annotation = objects[instance["annotation_id"]]
-            title = f"{instance['image']} {annotation.id}, {instance['category']}, {_prompt(instance)}"
-            yield Shown(
-                title=printable(title),
-                photo=photo,
-                truth=annotation.mask(info.height, info.width),
-                iou=(instance["first"], instance["second"]),
-                **answers(instance, photo, info, annotation),
-            )
+            words = [
+                f"{instance['image']} {annotation.id}, {instance['category']}, {_prompt(instance)}",
+                "truth",
+                f"{wording.short_name(names[0])} {wording.number(instance['first'])}",
+                f"{wording.short_name(names[1])} {wording.number(instance['second'])}",
+            ]
+            truth = annotation.mask(info.height, info.width)
+            pictures = pictures_of(photo, truth, answers(instance, photo, info, annotation))
+            yield list(zip(map(printable, words), pictures, strict=True))
             advance(1)
 
 
 def _masks_of_records(
     instance: Mapping[Any, Any], photo: np.ndarray, info: ImageInfo, annotation: Annotation
-) -> dict[str, Any]:
+) -> Answers:
     """Return the masks that records hold; an empty one where there was none of the object's category."""
     empty = np.zeros((info.height, info.width), bool)
     size = [info.height, info.width]
     texts = (instance["counts_first"], instance["counts_second"])
     masks = [decode({"size": size, "counts": text}) if text else empty for text in texts]
-    return {"first": masks[0], "second": masks[1]}
+    return Answers(first=masks[0], second=masks[1])
 
 
 def _masks_asked_again(paired: Paired, source: Instances, device: str) -> Any:
     """Return what asks both models again; what cannot be asked again is said, and shown without masks."""
     models = [_model_of(side, device) for side in (paired.first, paired.second)]
 
-    def answers(
-        instance: Mapping[Any, Any], photo: np.ndarray, info: ImageInfo, annotation: Annotation
-    ) -> dict[str, Any]:
+    def answers(instance: Mapping[Any, Any], photo: np.ndarray, info: ImageInfo, annotation: Annotation) -> Answers:
         from protocols.asked_again import ask_again  # torch takes seconds to import
 
-        found: dict[str, Any] = {"first": None, "second": None}
+        found = Answers()
         for which, side, model in zip(("first", "second"), (paired.first, paired.second), models, strict=True):
             if model is None:
                 continue
@@ -270,8 +271,8 @@ def _masks_asked_again(paired: Paired, source: Instances, device: str) -> Any:
             if asked is None or abs(asked.iou - instance[which]) > SAME:
                 notice(f"{side.name} answers object {annotation.id} otherwise than its record says: no mask is shown")
                 continue
-            found[which] = asked.mask
-            found |= _prompts(asked.prompts.points[0], asked.prompts.labels[0])
+            known: dict[str, Any] = {which: asked.mask, **_prompts(asked.prompts.points[0], asked.prompts.labels[0])}
+            found = replace(found, **known)
         return found
 
     return answers

@@ -18,7 +18,7 @@ from bench.provenance import provenance
 from bench.store.stored import find_run
 from models.errors import BenchError
 from protocols import tables
-from protocols.claims import judge
+from protocols.claim_verdicts import judge
 from protocols.methods import in_order, not_made, sources, used_axes
 from protocols.regression import compare
 from protocols.results import TableResult

@@ -33,33 +33,46 @@ def of_rows(expected: Snapshot, found: Snapshot) -> Snapshot:
     return Snapshot(cells, records, expected.made_with)
 
 
-def gate(names: Sequence[str], how: Settings, *, means: bool = True) -> list[Finding]:
-    """Compare some tables with what is committed; of limited ones, and without means, records alone."""
+def gate(names: Sequence[str], how: Settings, expected: Snapshot | None = None) -> list[Finding]:
+    """Compare what some tables give with what is expected, by default with what is committed.
+
+    Of limited tables records alone are compared.
+    """
+    found, images = taken(names, how)
+    return compare(of_rows(expected or read_snapshot(), found), found, read_tolerances(), images=images)
+
+
+def taken(names: Sequence[str], how: Settings) -> tuple[Snapshot, dict[tuple[str, str], Sequence[int]] | None]:
+    """Return what some tables give, of rows that models are asked for; and their images, if they are limited."""
     prepared = ask_gated(names, how)
-    records, images = records_of(prepared), None
-    cells = pd.DataFrame({"table": list(records), "row": ""})
-    if means and how.limit is None:
-        results = [replace(assemble(p, p.settings), name=name_of(p.question.table, p.settings)) for p in prepared]
-        cells = cells_of(results)
-        cells = cells[cells["row"].isin({row for kept in records.values() for row in kept["row"]})]
-    else:
-        images = images_of(prepared)
-    found = Snapshot(cells, records, made_with(prepared, how))
-    return compare(of_rows(read_snapshot(), found), found, read_tolerances(), images=images)
+    records = records_of(prepared)
+    if how.limit is not None:
+        cells = pd.DataFrame({"table": list(records), "row": ""})
+        return Snapshot(cells, records, made_with(prepared, how)), images_of(prepared)
+    results = [replace(assemble(p, p.settings), name=name_of(p.question.table, p.settings)) for p in prepared]
+    cells = cells_of(results)
+    cells = cells[cells["row"].isin({row for kept in records.values() for row in kept["row"]})]
+    return Snapshot(cells, records, made_with(prepared, how)), None
 
 
-def against(mutant: Mutant, store: Path, *, limit: int | None, means: bool = True) -> list[Finding]:
+def against(mutant: Mutant, store: Path, *, limit: int | None) -> list[Finding]:
     """Plant a fault and return what the gate says of the tables and models that it concerns.
 
     Args:
         mutant: the fault.
         store: an empty folder.
         limit: images of each data set; None for all.
-        means: whether means are compared too.
     """
-    how = settings(store, scale="micro", models=mutant.models, limit=limit)
     with pytest.MonkeyPatch.context() as patch:
         for table in (table2, table5):
             patch.setattr(table, "REPLICATES", 2)  # nobody looks at intervals here
+        expected = None
+        if mutant.probe is not None:
+            mutant.probe(patch)
+            expected, _ = taken(mutant.tables, _settings(mutant, store / "clean", limit))
         mutant.plant(patch)
-        return gate(mutant.tables, how, means=means)
+        return gate(mutant.tables, _settings(mutant, store / "planted", limit), expected)
+
+
+def _settings(mutant: Mutant, store: Path, limit: int | None) -> Settings:
+    return settings(store, scale="micro", models=mutant.models, limit=limit)

@@ -15,6 +15,9 @@ from protocols.results import Column
 from tests.protocols.fakes import settings
 from tests.protocols.test_table import ONE, maker
 
+WITHOUT_NUMBERS = ("clicks", "click_curves", "everything", "robustness", "salient")
+"""Tables of which the paper has none."""
+
 
 @pytest.fixture
 def made(tmp_path, monkeypatch):
@@ -112,7 +115,7 @@ def test_a_table_that_was_not_made_has_the_papers_numbers_and_the_command():
         result = not_made(tables.find(name))
         assert {cell.status for cell in result.cells} == {"not requested"}
         assert all(f"bench run {name}" in cell.why for cell in result.cells)
-        assert any(cell.paper is not None for cell in result.cells) or name in ("robustness", "clicks", "click_curves")
+        assert any(cell.paper is not None for cell in result.cells) or name in WITHOUT_NUMBERS
     assert isinstance(result.columns[0], Column)
     assert [one.name for one in in_order([not_made(tables.find(n)) for n in ("figure1", "table8", "table2")])] == [
         "table2", "table8", "figure1",

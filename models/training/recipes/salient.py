@@ -1,6 +1,6 @@
 """Salient object detection with U²-Net (section 4.3 takes its maps): table `salient`.
 
-bench train u2netp-micro    not trained yet
+bench train u2netp-micro    1,932 s at the lowest priority on a shared core: S-measure 86.5, mIoU 73.5 (seed 0)
 """
 
 from __future__ import annotations

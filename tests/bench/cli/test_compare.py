@@ -13,6 +13,7 @@ from PIL import Image
 from bench.cli.compare import compare_two
 from bench.cli.explain import explain_number, unexplained
 from bench.data.catalog import BOX_SETS
+from bench.instance_pictures import Answers, pictures_of
 from bench.metrics.interval import Interval
 from bench.store import list_runs
 from bench.store.stored import about
@@ -21,7 +22,7 @@ from protocols import table4, table5
 from protocols.compared_sides import axes_of
 from protocols.run import run_model
 from reports.paired_plot import BIN, draw_paired
-from reports.sheet import Shown, sheet
+from reports.sheet import sheet
 from tests.protocols.fakes import DiscModel, FakeCard, FakeRegistry, disc, settings, using, write_coco
 
 SIZE = (64, 72)
@@ -98,13 +99,23 @@ def test_the_plot_shows_every_instance():
     assert points.get_offsets().tolist() == (100 * np.stack([values[::-1], values], 1)).tolist()
 
 
-def test_the_sheet_shows_an_instance_of_which_a_mask_is_not_known():
-    mask = disc(20, 20, 9, SIZE)
+def test_the_pictures_of_an_instance_show_the_same_part_of_the_photo():
+    truth, photo = disc(20, 20, 9, SIZE), np.full((*SIZE, 3), 90, np.uint8)
+    asked, *masks, unknown = pictures_of(photo, truth, Answers(first=truth, clicks=((20, 20, 1),)))
+    assert unknown is None
+    assert {picture.shape for picture in (asked, *masks)} == {(64, 64, 3)}  # 18 px, with room, and 64 at least
+    assert (asked != 90).any()
+    covered = [(picture != 90).any(-1).sum() for picture in masks]
+    assert covered == [truth.sum()] * 2
+
+
+def test_a_sheet_has_a_place_for_a_mask_that_is_not_known():
     photo = np.full((*SIZE, 3), 90, np.uint8)
-    line = Shown(title="one", photo=photo, truth=mask, first=mask, second=None, iou=(1.0, 0.5), clicks=((20, 20, 1),))
-    whole = np.asarray(Image.open(io.BytesIO(sheet([line], "a", "b"))).convert("RGB"))
-    assert (whole == 90).all(-1).any()  # the photo
-    assert ((whole[..., 2] > 150) & (whole[..., 0] < 120)).any()  # A's mask is blue
+    whole = [np.asarray(Image.open(io.BytesIO(sheet([[("a", photo), ("b", one)]])))) for one in (photo, None)]
+    shown = [(picture[..., :3] == 90).all(-1) for picture in whole]
+    half = shown[0].shape[1] // 2
+    assert shown[0][:, half:].sum() > 10_000 > shown[1][:, half:].sum()
+    assert shown[1][:, :half].sum() > 10_000
 
 
 def write_boxes(root):
