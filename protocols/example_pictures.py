@@ -17,9 +17,6 @@ from protocols.prompts.sequences import clicked
 from protocols.prompts.truths import Truths, boxes_of, ious
 from protocols.results import Tile
 
-GRID: dict[str, Any] = {"points_per_side": 16, "pred_iou_thresh": 0.5, "stability_score_thresh": 0.6}
-"""How everything is asked, our choice: fewer points than SAM's 32, and thresholds that small models pass too."""
-
 
 class Object(NamedTuple):
     """What models are asked about in one strip."""
@@ -84,13 +81,13 @@ class Scene(NamedTuple):
         return Tile(row, picture, f"IoU {100 * iou:.1f}", iou), {**facts, **said}
 
 
-def everything_in(row: str, model: Any, photo: np.ndarray) -> tuple[Tile, int]:
-    """Return everything that a model finds in a photo, and how many masks that is."""
+def everything_in(row: str, model: Any, photo: np.ndarray, asked: Mapping[str, Any]) -> tuple[Tile, int]:
+    """Return everything that a model finds in a photo, asked with some settings, and how many masks that is."""
     from models.annotations import decode  # which needs torch
     from models.everything.segment import Settings, segment_everything
 
     try:
-        found = segment_everything(model, photo, Settings(**GRID))
+        found = segment_everything(model, photo, Settings(**asked))
     except BenchError as error:
         return Tile(row, photo, f"cannot: {error}"), 0
     ordered = sorted(range(len(found)), key=lambda index: -found[index]["area"])

@@ -6,7 +6,7 @@ of a row's records, whatever they look like.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -20,7 +20,8 @@ from models.errors import BenchError
 from protocols import table4
 from protocols.axes import Axes
 from protocols.data_set import DataSet
-from protocols.example_pictures import GRID, Object, Scene, everything_in
+from protocols.everything import GENERATOR
+from protocols.example_pictures import Object, Scene, everything_in
 from protocols.methods import axes_of
 from protocols.plan import Subject, registry_of
 from protocols.prompts.truths import truths_of
@@ -65,6 +66,8 @@ class _Asked:
     data: DataSet
     subjects: tuple[Subject, ...]
     settings: Settings
+    everything: Mapping[str, Any]
+    """How everything is asked, as table `everything` asks it."""
 
 
 def opened(result: TableResult, settings: Settings) -> _Asked:
@@ -90,7 +93,7 @@ def opened(result: TableResult, settings: Settings) -> _Asked:
     subjects = [one for one in question.plan.subjects if kinds.get(one.row, "bound") != "bound"]
     first = {row: place for place, row in enumerate(FIRST_ROWS)}
     subjects.sort(key=lambda one: first.get(one.row, len(first)))
-    return _Asked(result, data, tuple(subjects), settings)
+    return _Asked(result, data, tuple(subjects), settings, GENERATOR[question.plan.data_scale])
 
 
 def pictures(result: TableResult, settings: Settings) -> Sheets:
@@ -107,7 +110,7 @@ def pictures(result: TableResult, settings: Settings) -> Sheets:
     except BenchError as error:
         failures, why = [], f"the worst answers are not shown, since {error}"
     sheets = [*examples, *failures]
-    everything = _Everything([Tile("input", read_rgb(info.path)) for info in images], images)
+    everything = _Everything(images, asked.everything)
     for subject, predictor in _models(asked):
         for sheet in sheets:
             sheet.ask(subject, predictor, asked.data.chosen)
@@ -215,22 +218,23 @@ class _Sheet:
 class _Everything:
     """Strips of everything that models find in some images."""
 
-    def __init__(self, photos: Sequence[Tile], images: Sequence[ImageInfo]) -> None:
-        self.photos, self.images = photos, images
-        self.tiles = [[photo] for photo in photos]
+    def __init__(self, images: Sequence[ImageInfo], asked: Mapping[str, Any]) -> None:
+        self.images, self.asked = images, asked
+        self.photos = [read_rgb(info.path) for info in images]
+        self.tiles = [[Tile("input", photo)] for photo in self.photos]
         self.rows: list[dict[str, Any]] = []
 
     def ask(self, subject: Subject, predictor: Any) -> None:
         """Let a model find everything in each."""
         model = getattr(predictor, "model", predictor)
         for info, photo, tiles in zip(self.images, self.photos, self.tiles, strict=True):
-            tile, count = everything_in(subject.row, model, photo.image)
+            tile, count = everything_in(subject.row, model, photo, self.asked)
             tiles.append(tile)
             self.rows.append({"image_id": info.id, "row": subject.row, "model": subject.model, "masks": count})
 
     def finished(self) -> Pictures:
         """Return what was found."""
-        asked = ", ".join(f"{name} {value}" for name, value in GRID.items())
+        asked = ", ".join(f"{name} {value}" for name, value in self.asked.items())
         caption = (
             f"Everything, as SAM's automatic mask generator finds it ({asked}; others as published, and FastSAM finds "
             f"all in one pass). The first {len(self.images)} images that have an object."
