@@ -32,7 +32,7 @@ FIRST_ROWS = ("SAM", "EfficientSAM-Ti", "EfficientSAM-S")
 """Rows that stand left; the others follow in the order of the table."""
 JUDGED = ("EfficientSAM-Ti", "EfficientSAM-S")
 """Rows whose worst answers are shown."""
-IMAGES, WORST = 3, 3
+IMAGES, WORST = 4, 4
 """Images of a sheet, and answers of a row."""
 SAME = 1e-4
 """An IoU that is farther than this from its record is not the same answer."""

@@ -22,6 +22,8 @@ NOT_TABLES = ("figure1", "figure7", "click_curves")
 """Results that are drawn first, with their numbers in a table below; of others the table comes first."""
 ABLATIONS = ("table6", "table7", "ablations")
 
+OURS = ("coverage", "reasons", "provenance", "claims", "drifted")
+"""Names of files of tables that are not the paper's."""
 LONGEST_KEY = 60
 """Characters of the name of a table's files."""
 
@@ -66,8 +68,8 @@ def build(inputs: Inputs) -> Document:
         _coverage(found, inputs.left_out),
         _methods(found, inputs),
         _tables([one for one in found if one.result.name not in NOT_TABLES]),
-        *inputs.extra,
         _provenance(found),
+        *inputs.extra,
         _figures([one for one in found if one.result.name in NOT_TABLES]),
         _drawn("ablations", "Ablations, drawn", [one for one in found if one.result.name in ABLATIONS]),
         Section("examples", "Answers side by side", tuple(inputs.examples)),
@@ -83,6 +85,7 @@ def _numbers(results: Iterable[TableResult]) -> Iterator[Numbers]:
     seen: Counter[str] = Counter()
     for result in results:
         stem = re.sub(r"[^A-Za-z0-9_-]+", "-", result.stem)[:LONGEST_KEY].strip("-") or "table"
+        stem = f"{stem}-table" if stem in OURS else stem
         seen[stem] += 1
         yield Numbers(stem if seen[stem] == 1 else f"{stem}-{seen[stem]}", result, to_frame(result))
 
@@ -159,7 +162,9 @@ def _measured(one: Numbers) -> bool:
 
 
 def _tables(found: Sequence[Numbers]) -> Section:
-    return Section("tables", "Tables", (), tuple(Section(one.key, one.result.title, _table(one)) for one in found))
+    return Section(
+        "tables", "Tables", (), tuple(Section(f"of-{one.key}", one.result.title, _table(one)) for one in found)
+    )
 
 
 def _table(one: Numbers) -> tuple[Block, ...]:
@@ -181,7 +186,8 @@ def _again(one: Numbers) -> tuple[Block, ...]:
 
 def _figures(found: Sequence[Numbers]) -> Section:
     parts = tuple(
-        Section(one.key, one.result.title, (*([plot_of(one)] if _measured(one) else []), *_table(one))) for one in found
+        Section(f"of-{one.key}", one.result.title, (*([plot_of(one)] if _measured(one) else []), *_table(one)))
+        for one in found
     )
     return Section("figures", "Figures", (), parts)
 

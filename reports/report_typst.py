@@ -31,6 +31,8 @@ UNBROKEN = 20
 """Characters without a blank after which a line may break."""
 TALLEST = 1.05
 """Height over width of a drawing that fills the width of the text."""
+LONG = 30
+"""Rows of a table of text that floats no more."""
 BESIDE = 2
 """Most columns of a table whose paper's and measured numbers stand side by side, a method a line."""
 
@@ -83,8 +85,10 @@ def to_typst(document: Document) -> str:
 
 
 def _is_plates(section: Section) -> bool:
-    """Return whether a section holds pictures: those stand on pages of one column, where they are said."""
-    return any(isinstance(block, Plot | Sheet) for block in section.blocks) or any(map(_is_plates, section.parts))
+    """Return whether a section stands on pages of one column: if it holds pictures or a long table of text."""
+    long = (isinstance(block, Grid) and len(block.rows) > LONG for block in section.blocks)
+    pictures = (isinstance(block, Plot | Sheet) for block in section.blocks)
+    return any(pictures) or any(long) or any(map(_is_plates, section.parts))
 
 
 def to_pdf(source: str, figures: Mapping[str, bytes]) -> bytes:

@@ -67,7 +67,7 @@ def read_report(path: Path) -> TableResult:
         raise BenchError(f"it cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
         raise BenchError("it is damaged, no whole JSON: run the command that made it again") from error
-    except (TypeError, KeyError, AttributeError) as error:
+    except (TypeError, KeyError, AttributeError, OverflowError) as error:
         raise other_version(error) from error
 
 

@@ -189,7 +189,7 @@ def _inputs(shown: Sequence[TableResult], left_out: Sequence[str], pictures: boo
         examples=tuple(sheets),
         failures=tuple(failures),
         left_out=tuple([*left_out, *missing]),
-        extra=(_claims(made), *_gate(made)),
+        extra=(*_gate(made), _claims(made)),
         byline=f"efficientsam-bench {version}{commit}, {facts['date'][:10]}",
     )
 

@@ -57,14 +57,14 @@ def test_the_page_does_all_it_promises(page: Any) -> None:
 
 def _values(page: Any, column: int) -> list[str]:
     return page.eval_on_selector_all(  # type: ignore[no-any-return]
-        "#table4 table.cells:not(.pairs) tbody tr", f"rows => rows.map(row => row.cells[{column}].dataset.sort)"
+        "#of-table4 table.cells:not(.pairs) tbody tr", f"rows => rows.map(row => row.cells[{column}].dataset.sort)"
     )
 
 
 def _sorts(page: Any) -> None:
     """A heading's button sorts by our numbers, the largest first, then the smallest; what has none stays last."""
     before = _values(page, 1)
-    heading = page.locator("#table4 table.cells:not(.pairs) th[aria-sort]").first
+    heading = page.locator("#of-table4 table.cells:not(.pairs) th[aria-sort]").first
     for order, reverse in (("descending", True), ("ascending", False)):
         heading.locator("button").focus()
         page.keyboard.press("Enter")
