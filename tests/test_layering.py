@@ -35,7 +35,7 @@ SCORING = (
     "bench.data",
     "reports",
     "protocols.results",
-    "protocols.claims",
+    "protocols.claim_verdicts",
     "protocols.calibration",
     "protocols.compare_runs",
     "protocols.explain",
