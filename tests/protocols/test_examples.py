@@ -1,4 +1,4 @@
-"""Pictures of answers are chosen by rule: the same objects for every model, and the worst records whatever they show."""
+"""Pictures of answers are chosen by rule: the same objects for every model, and the worst records."""
 
 from dataclasses import replace
 
@@ -69,7 +69,7 @@ def test_failures_are_the_lowest_ious_of_the_records_and_no_others(made):
         prompt = sheet.key.split("-")[1]
         counted = stored[(stored["prompt"] == prompt) & ~stored["iscrowd"]]
         shown = sheet.data[sheet.data["row"] == "EfficientSAM-Ti"]["iou"]
-        assert sorted(shown) == pytest.approx(sorted(counted["iou"])[:3])
+        assert sorted(shown) == pytest.approx(sorted(counted["iou"])[:4])
         assert "none left out" in sheet.caption
         assert "any more" not in sheet.caption
 
