@@ -37,7 +37,7 @@ class Gallery:
     """One or two."""
     instances: pd.DataFrame
     """In order of images: annotation_id, prompt, ..., size, and first, predicted_iou_first, counts_first, of two sides
-    also second, ...; of detections also `x`, `y`, `width` and `height` of their boxes where they are known."""
+    also second, ...; of detections also the columns of `protocols.gallery_detections.BOX`."""
     headline: dict[str, Interval]
     """Of two sides the table's own comparison, by the key of its column: A - B."""
     notes: tuple[str, ...]
@@ -190,9 +190,8 @@ def _shown(
     sides = WHICH[: len(gallery.sides)]
     counts = [row.get(f"counts_{which}", "") for which in sides]
     asked = points.get((row["annotation_id"], row["prompt"], row["repeat"]), ())
-    if not np.isnan(row.get("x", np.nan)):
-        left, top, right, bottom = row["x"], row["y"], row["x"] + row["width"], row["y"] + row["height"]
-        asked = ((left, top, 2), (right, bottom, 3))
+    if not np.isnan(row.get("left", np.nan)):
+        asked = ((row["left"], row["top"], 2), (row["right"], row["bottom"], 3))
     if asker is not None and annotation is not None:
         counts, known = asker.answers(row, info, annotation)
         asked = known or asked

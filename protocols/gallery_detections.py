@@ -21,7 +21,8 @@ NOBODY = -1
 """The annotation id of a detection that overlaps no object of its category."""
 SCORES = ("detector_score", "score")
 """Columns of records of masks that hold a detector's score."""
-BOX = ["x", "y", "width", "height"]
+BOX = ["left", "top", "right", "bottom"]
+"""Columns of a detection's box, px."""
 
 
 def detector_boxes(side: Side, roots: Sequence[Path | None]) -> Detections | None:
@@ -54,7 +55,7 @@ def detections_of(side: Side, source: Instances, boxes: Detections | None = None
     Returns:
         image_id, category_id, annotation_id (`NOBODY` where no object is touched), prompt, repeat, area and size of the
         object (else of the detection), first (the IoU, else 0), predicted_iou_first (of what has none, the detector's
-        score), counts_first; where boxes are known `BOX`, px.
+        score), counts_first, and `BOX`, NaN where it is not known.
     """
     records = with_estimates(side).reset_index(drop=True)
     score = next((name for name in SCORES if name in records), None)
@@ -66,9 +67,8 @@ def detections_of(side: Side, source: Instances, boxes: Detections | None = None
         of_image = source.annotations(int(str(image_id)))
         rows = part.index.to_numpy()
         objects[rows], values[rows], areas[rows] = _nearest(part, of_image, source.sizes[int(str(image_id))])
-    if boxes is not None:
-        records = _with_boxes(records, boxes)
-    table = records[["image_id", "category_id", *(BOX if "x" in records else [])]].assign(
+    records = _with_boxes(records, boxes)
+    table = records[["image_id", "category_id", *BOX]].assign(
         annotation_id=objects, prompt=DETECTION, repeat=0, area=areas, first=values
     )
     table["predicted_iou_first"], table["counts_first"] = estimate, records["counts"]
@@ -100,12 +100,16 @@ def _nearest(
     return objects, values, areas
 
 
-def _with_boxes(records: pd.DataFrame, boxes: Detections) -> pd.DataFrame:
-    """Return records with the boxes (`BOX`) of their detections."""
+def _with_boxes(records: pd.DataFrame, boxes: Detections | None) -> pd.DataFrame:
+    """Return records with the boxes (`BOX`) of their detections: their own, those given, or NaN."""
+    if "x" in records:
+        right, bottom = records["x"] + records["width"], records["y"] + records["height"]
+        return records.assign(left=records["x"], top=records["y"], right=right, bottom=bottom)
+    if boxes is None or not len(records):
+        return records.assign(**dict.fromkeys(BOX, np.nan))
     parts = []
     for image_id in records["image_id"].unique():
         found = boxes.for_image(int(image_id))
-        corners = found.boxes_xyxy
-        part = pd.DataFrame(np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1), columns=BOX)
+        part = pd.DataFrame(found.boxes_xyxy, columns=BOX)
         parts.append(part.assign(image_id=int(image_id), detection_id=found.detection_id))
     return records.merge(pd.concat(parts), on=["image_id", "detection_id"], how="left", validate="1:1")

@@ -1,4 +1,4 @@
-"""Instances as a page in pieces: a small index.html, and scripts beside it with numbers (read at once) and masks (as seen).
+"""Instances as a page in pieces: a small index.html, and beside it scripts of numbers, read at once, and of masks.
 
 Pages that are opened as files may load scripts, and nothing else, so that pieces are scripts that call one function
 with plain data: `piece(kind, number, content)`. They are JSON in ASCII, which no text in them can leave.
@@ -27,6 +27,8 @@ PIECES, PHOTOS = "pieces", "photos"
 """Folders beside the page."""
 MARK = '<meta name="generator" content="bench gallery">'
 """Tells our page from others."""
+SCRIPTS = ("gallery_pictures.js", "gallery.js")
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 SIZES = ("small", "medium", "large")
 
 
@@ -145,7 +147,7 @@ def _add(numbers: _Pieces, masks: _Pieces, prompts: dict[str, int], photo: Shown
 def _head(head: Head, numbers: list[int], masks: list[int], prompts: list[str]) -> dict[str, Any]:
     return {
         "sides": [_text(name) for name in head.sides],
-        "estimate": head.estimate,
+        "estimate": _text(head.estimate),
         "categories": {str(key): _text(name) for key, name in head.categories.items()},
         "sizes": SIZES,
         "prompts": [_text(prompt) for prompt in prompts],
@@ -155,7 +157,7 @@ def _head(head: Head, numbers: list[int], masks: list[int], prompts: list[str]) 
 
 
 def _page(head: Head) -> str:
-    script = (TEMPLATES / "gallery.js").read_text(encoding="utf-8")
+    script = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         environment()
@@ -164,8 +166,8 @@ def _page(head: Head) -> str:
             mark=MARK,
             title=_text(head.title),
             sides=[_text(name) for name in head.sides],
-            estimate=head.estimate,
-            facts=[(name, printable(text)) for name, text in head.facts],
+            estimate=_text(head.estimate),
+            facts=[(printable(name), printable(text)) for name, text in head.facts],
             notes=[printable(note) for note in head.notes],
             command=printable(head.command),
             script=script,
@@ -182,7 +184,7 @@ def _text(name: str) -> str:
 
 def _json(value: Any) -> str:
     """Return a value as JSON in ASCII, which is JavaScript too."""
-    return json.dumps(plain(value), separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _ENCODER.encode(plain(value))
 
 
 def _remove_older(folder: Path, kept: set[Path]) -> None:

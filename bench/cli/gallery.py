@@ -69,7 +69,8 @@ def gallery(
     source = open_source(found, own, paths.data_root())
     if source is None:
         raise BenchError(
-            f"the photos that {first} is about are not here: set BENCH_DATA, or give --data coco:ANNOTATIONS.json,IMAGES/"
+            f"the photos that {first} is about are not here: set BENCH_DATA, or give --data "
+            "coco:ANNOTATIONS.json,IMAGES/"
         )
     sides = [open_side(one, source) for one in found]
     shown = gather(sides, source, limit, _boxes(sides[0]))
@@ -150,6 +151,6 @@ def _without_masks(shown: Gallery, asked: int) -> Iterator[str]:
         yield f"records of {shown.sides[0].table} hold no masks: truth and numbers are shown"
     else:
         yield (
-            f"records of table4 hold no masks: models were asked again about {asked:,} of {total:,} instances, --masks N "
-            f"asks about more (by default about all if they are at most {FEW})"
+            f"records of table4 hold no masks: models were asked again about {asked:,} of {total:,} instances, "
+            f"--masks N asks about more (by default about all if they are at most {FEW})"
         )
