@@ -82,7 +82,9 @@ def _of_image(matched: dict[str, Any], caps: Sequence[int]) -> ObjectRecalls:
     """Return the objects of one image, from the engine's entry."""
     counts = ~np.array(matched["gtIgnore"], dtype=bool)
     objects = np.array(matched["gtIds"], dtype=np.int64)[counts]
-    taken_by = np.array(matched["gtMatches"], dtype=np.int64).reshape(THRESHOLDS, -1)[:, counts]  # [T, N] id of the mask
+    taken_by = np.array(matched["gtMatches"], dtype=np.int64).reshape(THRESHOLDS, -1)[
+        :, counts
+    ]  # [T, N] id of the mask
     ranks = {mask: rank for rank, mask in enumerate(matched["dtIds"])} | {0: caps[-1]}  # 0: nobody took it
     rank = np.array([ranks[mask] for mask in taken_by.ravel().tolist()], dtype=np.int64).reshape(taken_by.shape)
     recall = (rank[..., None] < np.array(caps)).mean(0)  # [N, caps]

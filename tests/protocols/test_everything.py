@@ -107,9 +107,7 @@ def test_differences_are_paired_over_the_same_objects_and_images(data: Any) -> N
     found = everything.compare(good, none)
     assert (found["ar100"].value, found["ar100"].low, found["ar100"].high) == (1, 1, 1)
     assert found["masks"].value == pytest.approx(2 / 3)
-    assert found["seconds"].value == pytest.approx(
-        good.intervals["seconds"].value - none.intervals["seconds"].value
-    )
+    assert found["seconds"].value == pytest.approx(good.intervals["seconds"].value - none.intervals["seconds"].value)
 
 
 def test_a_model_that_only_answers_prompts_is_refused_and_bounds_are_no_rows(data: Any) -> None:
