@@ -23,6 +23,7 @@ from protocols.axes import in_effect
 from protocols.chosen import NAMES, shown
 from protocols.compared_sides import Side, table_of
 from protocols.data_set import DataSet
+from protocols.masks_file import PREFIX
 from protocols.scores import CellRun
 from protocols.shards import asked_about
 from protocols.table4 import counted
@@ -34,6 +35,8 @@ SIZES = {"small": 32.0**2, "medium": 96.0**2, "large": np.inf}
 """Size classes and the areas, px, that they end before: COCO's, by the annotation's area."""
 OBJECT = "object"
 """The prompt of an instance that is an object."""
+WITHOUT_ESTIMATE = frozenset({"", "detector", "floor", "ceiling"})
+"""Models whose records hold 1 in place of an estimate of their IoU; a file of masks is called ""."""
 OF_ANSWERS = frozenset({"mask_pick", "refinement", "precision"})
 """Axes that change answers, and neither prompts nor what answers are compared with."""
 
@@ -58,7 +61,8 @@ class Paired:
     first: Side
     second: Side
     instances: pd.DataFrame
-    """`KEYS`, `OF_OBJECT`, size, first, second, difference; of masks also `counts_first`, `counts_second`."""
+    """`KEYS`, `OF_OBJECT`, size, first, second, difference, predicted_iou_first and _second; of masks also counts_first
+    and _second."""
     headline: dict[str, Interval]
     """The table's own comparison, by the key of its column: A - B."""
     notes: tuple[str, ...]
@@ -78,13 +82,13 @@ def compare(first: Side, second: Side, source: Instances | None) -> Paired:
     """
     _check(first, second)
     images = first.asked & second.asked
-    tables = [_instances(side, source, images) for side in (first, second)]
+    tables = [instances_of(side, source, images) for side in (first, second)]
     both = tables[0].merge(tables[1].drop(columns=OF_OBJECT), on=KEYS, suffixes=("_first", "_second"), validate="1:1")
     if both.empty:
         raise BenchError(f"{first.name} and {second.name} share no instance: compare runs with the same prompts")
     both = both.rename(columns={"value_first": "first", "value_second": "second"})
     both["difference"] = both["first"] - both["second"]
-    both["size"] = pd.cut(both["area"], [-np.inf, *SIZES.values()], labels=list(SIZES), right=False).astype(str)
+    both["size"] = size_classes(both["area"])
     notes = (*_notes(first, second), *_left_out(first, second, tables, both))
     return Paired(first, second, both, _headline(first, second, source, images, both), notes)
 
@@ -135,10 +139,23 @@ def _left_out(first: Side, second: Side, tables: list[pd.DataFrame], both: pd.Da
             yield f"{lost:,} of {len(table):,} instances of {side.name} are not compared: {other.name} lacks them"
 
 
-def _instances(side: Side, source: Instances | None, images: frozenset[int]) -> pd.DataFrame:
-    """Return `KEYS`, `OF_OBJECT` and value; of masks also counts, those of the mask that reached it."""
-    records = side.records
-    if ("counts" in records and "annotation_id" not in records) or not len(records):
+def instances_of(side: Side, source: Instances | None, images: frozenset[int]) -> pd.DataFrame:
+    """Return the instances of one side: `KEYS`, `OF_OBJECT`, value, predicted_iou; of masks also counts.
+
+    Args:
+        side: a run or a file of masks.
+        source: what it is about; None where it is not on this machine and records alone suffice.
+        images: those whose instances are meant.
+
+    Returns:
+        value is the IoU, predicted_iou the model's own estimate, NaN where it has none; of masks both are those of the
+        mask that overlaps the object best, and counts are its compressed run lengths.
+
+    Raises:
+        BenchError: if its records hold no IoU and no masks, or masks whose objects are not on this machine.
+    """
+    records = with_estimates(side)
+    if holds_masks(records) or not len(records):
         if source is None:
             raise BenchError(
                 f"the annotations that {side.name} is about are not here: set BENCH_DATA, or give --data "
@@ -147,11 +164,29 @@ def _instances(side: Side, source: Instances | None, images: frozenset[int]) -> 
         return best_overlaps(records, source, images)
     if "iou" not in records or "annotation_id" not in records:
         raise BenchError(
-            f"{side.name}: records of {side.table} hold no IoU of single objects and no masks: compare runs of table4, "
+            f"{side.name}: records of {side.table} hold no IoU of single objects and no masks: take runs of table4, "
             "table5, clicks or robustness"
         )
     records = counted(with_prompts(records), side.axes)
-    return records.loc[records["image_id"].isin(images), [*KEYS, *OF_OBJECT, "iou"]].rename(columns={"iou": "value"})
+    columns = [*KEYS, *OF_OBJECT, "iou", "predicted_iou"]
+    return records.loc[records["image_id"].isin(images), columns].rename(columns={"iou": "value"})
+
+
+def with_estimates(side: Side) -> pd.DataFrame:
+    """Return the records of a side, with NaN as `predicted_iou` where what made them has no estimate of its IoU."""
+    if side.model in WITHOUT_ESTIMATE or side.model.startswith(f"{PREFIX}:") or "predicted_iou" not in side.records:
+        return side.records.assign(predicted_iou=np.nan)
+    return side.records
+
+
+def holds_masks(records: pd.DataFrame) -> bool:
+    """Return whether records are masks of detections, which belong to no object."""
+    return "counts" in records and "annotation_id" not in records
+
+
+def size_classes(areas: pd.Series) -> pd.Series:
+    """Return the names of the size classes (`SIZES`) of areas, px."""
+    return pd.cut(areas, [-np.inf, *SIZES.values()], labels=list(SIZES), right=False).astype(str)
 
 
 def with_prompts(records: pd.DataFrame) -> pd.DataFrame:
@@ -167,7 +202,7 @@ def best_overlaps(records: pd.DataFrame, source: Instances, images: frozenset[in
     """Return for each object but crowds the best IoU that a mask of its category reaches, 0 where there is none.
 
     Args:
-        records: image_id, category_id and counts (compressed RLE) of each mask.
+        records: image_id, category_id, predicted_iou and counts (compressed RLE) of each mask.
         source: the objects.
         images: the images that count.
     """
@@ -178,24 +213,27 @@ def best_overlaps(records: pd.DataFrame, source: Instances, images: frozenset[in
         objects = [one for one in source.annotations(image_id) if not one.iscrowd]
         found = by_image.get(image_id, records.iloc[:0])
         for one in objects:
-            counts = found.loc[found["category_id"] == one.category_id, "counts"].tolist() if len(found) else []
-            value, best = _best_overlap(counts, to_rle(one.segmentation, *size), size)
+            near = found[found["category_id"] == one.category_id] if len(found) else found
             rows.append(
                 {
                     "image_id": image_id, "annotation_id": one.id, "prompt": OBJECT, "repeat": 0,
-                    "category_id": one.category_id, "area": one.area, "iscrowd": False, "value": value, "counts": best,
+                    "category_id": one.category_id, "area": one.area, "iscrowd": False,
+                    **_best_overlap(near, to_rle(one.segmentation, *size), size),
                 }
             )  # fmt: skip
-    return pd.DataFrame(rows, columns=[*KEYS, *OF_OBJECT, "value", "counts"])
+    return pd.DataFrame(rows, columns=[*KEYS, *OF_OBJECT, "value", "predicted_iou", "counts"])
 
 
-def _best_overlap(counts: list[str], truth: dict[str, object], size: tuple[int, int]) -> tuple[float, str]:
-    """Return the best IoU of some masks with an object, and the mask that reaches it; 0 and nothing without masks."""
-    if not counts:
-        return 0.0, ""
+def _best_overlap(records: pd.DataFrame, truth: dict[str, object], size: tuple[int, int]) -> dict[str, object]:
+    """Return what is known of the mask that overlaps an object best: IoU 0 and no mask where there are none."""
+    if not len(records):
+        return {"value": 0.0, "predicted_iou": np.nan, "counts": ""}
+    counts = records["counts"].tolist()
     masks = [{"size": list(size), "counts": text.encode()} for text in counts]
     ious = np.asarray(coco_rle.iou(masks, [truth], [0]))[:, 0]
-    return float(ious.max()), counts[int(ious.argmax())]
+    best = int(ious.argmax())
+    predicted = float(records["predicted_iou"].iloc[best])
+    return {"value": float(ious[best]), "predicted_iou": predicted, "counts": counts[best]}
 
 
 def _headline(

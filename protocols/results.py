@@ -208,3 +208,48 @@ class Strip(NamedTuple):
 
     title: str
     tiles: tuple[Tile, ...]
+
+
+class ShownAnswer(NamedTuple):
+    """What one run answered."""
+
+    iou: float
+    """With the truth, 0..1."""
+    predicted_iou: float | None
+    """The model's own estimate, or a detector's score; None where it has none."""
+    counts: str = ""
+    """The mask as COCO's compressed run lengths; empty where it is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownInstance:
+    """One prompt about an object, one detection or one object of a photo, with one answer a run."""
+
+    object_id: int | None
+    """Of the annotation; None of a detection that overlaps no object of its category."""
+    category_id: int
+    area: float
+    """Of the object, or of a detection that overlaps none, px."""
+    size: str
+    """small, medium or large, as COCO has it."""
+    prompt: str
+    repeat: int
+    points: tuple[tuple[float, float, int], ...]
+    """x, y (px) and label of what was asked, as `models.segmenter.Prompts` has them; empty where it is not known."""
+    truth: str
+    """The object as COCO's compressed run lengths; empty where there is none."""
+    answers: tuple[ShownAnswer, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownPhoto:
+    """A photo and the instances in it."""
+
+    id: int
+    name: str
+    height: int
+    """px, as masks and points have it."""
+    width: int
+    file: str
+    """Of its picture, as a page beside it says; empty where the photo cannot be read."""
+    instances: tuple[ShownInstance, ...]

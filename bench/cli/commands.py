@@ -35,6 +35,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "export": Command("bench.cli.export:export", "write a model as files that other programs run (ONNX, int8)"),
     "compare": Command("bench.cli.compare:compare_two", "two runs, models or files of masks, object by object"),
+    "gallery": Command("bench.cli.gallery:gallery", "look through a run's predictions in a browser, or through two"),
     "explain": Command("bench.cli.explain:explain_number", "which choice of the protocol moved a number"),
     "runs": Command("bench.cli.runs:list_runs", "what was measured before"),
     "verify": Command("bench.cli.verify:verify", "re-execute a sample of a run: are its records what they say"),

@@ -27,7 +27,7 @@ from bench.store.disk import write_whole
 from models.annotations import decode
 from models.errors import BenchError, printable
 from protocols.compare_runs import Paired, Slice, changed_most, compare, slices, tally
-from protocols.compared_sides import Side, find_side, open_side, open_source, table_of
+from protocols.compared_sides import find_side, open_side, open_source, table_of
 from reports import wording
 from reports.paired_plot import paired_picture
 from reports.sheet import Picture, sheet
@@ -35,9 +35,6 @@ from reports.write import check_folder, plain
 
 PICTURES = 6
 """Instances on the picture sheet, at most."""
-SAME = 0.005
-"""Largest difference between a recorded IoU and that of the same prompt asked again at which its mask is shown: asked
-alone, a prompt stands in another batch, which moves floats and so now and then a pixel."""
 
 
 def compare_two(
@@ -255,24 +252,25 @@ def _masks_of_records(
 
 def _masks_asked_again(paired: Paired, source: Instances, device: str) -> Any:
     """Return what asks both models again; what cannot be asked again is said, and shown without masks."""
-    models = [_model_of(side, device) for side in (paired.first, paired.second)]
+    from protocols.asked_again import model_of, recorded_answer  # torch takes seconds to import
+
+    models = [model_of(side, device, notice) for side in (paired.first, paired.second)]
 
     def answers(instance: Mapping[Any, Any], photo: np.ndarray, info: ImageInfo, annotation: Annotation) -> Answers:
-        from protocols.asked_again import ask_again  # torch takes seconds to import
-
         found = Answers()
         for which, side, model in zip(("first", "second"), (paired.first, paired.second), models, strict=True):
             if model is None:
                 continue
-            asked = ask_again(
-                model, side.axes, photo, info, annotation,
-                data_set=side.data_set, prompt=instance["prompt"], repeat=instance["repeat"],
+            asked = recorded_answer(
+                model, side, photo, info, annotation,
+                prompt=instance["prompt"], repeat=instance["repeat"], iou=instance[which], say=notice,
             )  # fmt: skip
-            if asked is None or abs(asked.iou - instance[which]) > SAME:
-                notice(f"{side.name} answers object {annotation.id} otherwise than its record says: no mask is shown")
-                continue
-            known: dict[str, Any] = {which: asked.mask, **_prompts(asked.prompts.points[0], asked.prompts.labels[0])}
-            found = replace(found, **known)
+            if asked is not None:
+                known: dict[str, Any] = {
+                    which: asked.mask,
+                    **_prompts(asked.prompts.points[0], asked.prompts.labels[0]),
+                }
+                found = replace(found, **known)
         return found
 
     return answers
@@ -284,21 +282,3 @@ def _prompts(points: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         return {"boxes_xyxy": (tuple(points[:2].ravel().tolist()),)}
     pairs = zip(points.tolist(), labels.tolist(), strict=True)
     return {"clicks": tuple((x, y, label) for (x, y), label in pairs if label in (0, 1))}
-
-
-def _model_of(side: Side, device: str) -> Any:
-    """Return the model of a run of Table 4; None, with a word, if it is not here or not that of the run."""
-    from protocols import promptable  # torch takes seconds to import
-
-    if side.table != "table4":
-        notice(f"pictures without masks: records of {side.table} hold none")
-        return None
-    try:
-        model = promptable.load(side.model, device=device)
-    except BenchError as error:
-        notice(f"masks of {side.name} are not shown: {error}")
-        return None
-    if model.checkpoint_sha256 != side.origin["model"].get("checkpoint_sha256"):
-        notice(f"masks of {side.name} are not shown: the weights that are here are not those of its run")
-        return None
-    return model
