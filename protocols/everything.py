@@ -63,8 +63,8 @@ GENERATOR: Mapping[str, Mapping[str, Any]] = {
     "paper": {"points_per_side": 32, "pred_iou_thresh": 0.88, "stability_score_thresh": 0.95},
     "micro": {"points_per_side": 16, "pred_iou_thresh": 0.5, "stability_score_thresh": 0.7},
 }
-"""Settings of `models.everything` by scale of the data, for all models alike. Paper: SAM's published defaults. Micro, our
-choice: fewer points for images of 256 px, and thresholds that also small models pass. All others are the defaults."""
+"""Settings of `models.everything` by scale of the data, for all models alike. Paper: SAM's published defaults. Micro,
+our choice: fewer points for images of 256 px, and thresholds that small models pass too. Others are the defaults."""
 IMAGES = {"paper": None, "micro": 24}
 """How many images are asked about without --limit, None for all."""
 
@@ -122,18 +122,19 @@ def _results(masks: pd.DataFrame) -> list[dict[str, Any]]:
 
 def compare(first: Scores, second: Scores) -> dict[str, Interval]:
     """Return the paired difference of each column, first - second, over the same objects and the same images."""
-    objects = [one.basis.objects for one in (first, second)]
-    images = [one.basis.images for one in (first, second)]
-    shared = objects[0].index.intersection(objects[1].index)
-    both = images[0].index.intersection(images[1].index)
-    groups = objects[0].loc[shared, "image_id"].to_numpy()
-    found = {
-        key: paired_mean_interval(*(one.loc[shared, key].to_numpy() for one in objects), groups) for key in RECALLS
-    }
+    one, other = first.basis, second.basis
+    objects = one.objects.index.intersection(other.objects.index)
+    images = one.images.index.intersection(other.images.index)
+    of_object = one.objects.loc[objects, "image_id"].to_numpy()
+    found = {key: _paired(one.objects[key], other.objects[key], objects, of_object) for key in RECALLS}
     return found | {
-        str(key): paired_mean_interval(*(one.loc[both, key].to_numpy() for one in images), both.to_numpy())
-        for key in images[0]
+        str(key): _paired(one.images[key], other.images[key], images, images.to_numpy()) for key in one.images
     }
+
+
+def _paired(first: pd.Series, second: pd.Series, shared: pd.Index, groups: np.ndarray) -> Interval:
+    """Return the paired difference of two columns over the entries that both have."""
+    return paired_mean_interval(first.loc[shared].to_numpy(), second.loc[shared].to_numpy(), groups)
 
 
 def comparisons(measured: Measured) -> Iterator[Comparison]:
@@ -157,16 +158,17 @@ def footnotes(measured: Measured) -> Iterator[str]:
         "FastSAM's are those of its own pass, with its published settings"
     )
     yield (
-        "AR@k: share of the annotated objects that are found, whatever their category, mean over the IoU thresholds .50, "
-        ".55, ..., .95 (COCO's average recall); of an image the k masks of highest predicted IoU count, of FastSAM, "
-        "which predicts none, those of highest confidence"
+        "AR@k: share of the annotated objects that are found, whatever their category, mean over the IoU thresholds "
+        ".50, .55, ..., .95 (COCO's average recall); of an image the k masks of highest predicted IoU count, of "
+        "FastSAM, which predicts none, those of highest confidence"
     )
     counts = [int(of_seed[0].basis.images["masks"].max()) for of_seed in measured.scores.values()]
-    if counts and max(counts) <= CAPS[0]:
-        yield f"no model finds more than {max(counts):,} masks in an image, so all AR are equal"
+    if counts and 0 < max(counts) <= CAPS[0]:
+        yield f"no model finds more than {max(counts):,} masks in an image, so AR@{CAPS[0]} and AR@{CAPS[1]} are equal"
     yield (
         "s/image: wall clock from pixels to run lengths, one image at a time, on the machine and in the run that made "
-        "the records; kept with them and not measured again, so compare only runs of one machine with nothing beside"
+        "the records, after one untimed pass; stored with them and not measured again: compare it only between runs of "
+        "one machine that did nothing else"
     )
     yield "the paper shows pictures and no numbers: data and scores are our choice"
     yield from data_notes(measured.data)

@@ -28,9 +28,9 @@ RECORD_TYPES = {
     "counts": "str",
     "seconds": "float64",
 }
-"""One record for each mask, in the model's order, which `rank` counts from 0; one with the rank `NO_MASK` for an image in
-which nothing was found. `predicted_iou`, `stability`: 0..1, NaN where the model gives none. `area`: px. `counts`: run
-lengths, as in COCO's results. `seconds`: wall clock of the whole image, the same in all its records."""
+"""One record for each mask, in the model's order, which `rank` counts from 0; one with the rank `NO_MASK` for an image
+in which nothing was found. `predicted_iou`, `stability`: 0..1, NaN where the model gives none. `area`: px. `counts`:
+run lengths, as in COCO's results. `seconds`: wall clock of the whole image, the same in all its records."""
 
 
 def ask(model: Any, data: DataSet, images: Sequence[ImageInfo], advance: Callable[[int], None]) -> pd.DataFrame:

@@ -50,6 +50,7 @@ SCORING = (
     "protocols.table7",
     "protocols.ablations",
     "protocols.salient",
+    "protocols.everything",
     "protocols.figure7",
     "protocols.tables",
     "protocols.plan",

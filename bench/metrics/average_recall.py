@@ -1,9 +1,9 @@
 """How many of the annotated objects a model's masks find, whatever their category: COCO's average recall.
 
-Matching is hotcoco's without categories, as pycocotools' with `useCats = 0`: at each IoU threshold every mask of an image,
-best first, takes the free object that it overlaps most. Average recall is the mean over objects of the share of the ten
-thresholds at which an object was taken, so that it can be resampled like any other mean. Equal to pycocotools 2.0.11
-with the same caps, see tests/bench/metrics/test_average_recall.py.
+Matching is hotcoco's without categories, as pycocotools' with `useCats = 0`: at each IoU threshold every mask of an
+image, best first, takes the free object that it overlaps most. Average recall is the mean over objects of the share of
+the ten thresholds at which an object was taken, so that it can be resampled like any other mean. Equal to pycocotools
+2.0.11 with the same caps, see tests/bench/metrics/test_average_recall.py.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ObjectRecalls(NamedTuple):
     annotation_id: np.ndarray
     """int64 [N]."""
     recall: np.ndarray
-    """float64 [N, caps], 0..1: the share of the IoU thresholds .50, .55, ..., .95 at which a mask was matched with it."""
+    """float64 [N, caps], 0..1: share of the IoU thresholds .50, .55, ..., .95 at which a mask was matched with it."""
 
 
 def object_recalls(

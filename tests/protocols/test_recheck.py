@@ -1,6 +1,7 @@
 """A changed record is found as often as is claimed: trials over many seeds, with a computation in place of a model."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -139,3 +140,20 @@ def test_the_same_seed_draws_the_same_images_and_others_do_not():
     assert (Sample(26, 1).draw(IMAGES) == Sample(26, 1).draw(IMAGES)).all()
     assert (Sample(26, 1).draw(IMAGES) != Sample(26, 2).draw(IMAGES)).any()
     assert len(Sample(500, 1).draw(IMAGES)) == len(Sample(3, 1, every=True).draw(IMAGES)) == IMAGES
+
+
+def test_measured_times_are_not_compared(tmp_path):
+    calls = iter(range(10**6))
+
+    def timed(images, advance):
+        return answers(images, advance).assign(seconds=lambda frame: [float(next(calls))] * len(frame))
+
+    asked = PICTURES.part(0, 16)
+    (done,) = run_shards([job(timed, asked)], RunStore(tmp_path), provenance={}, progress=no_bar)
+    run = read_run(tmp_path / done.fingerprint)
+    assert "seconds" in run.records()
+    assert check(run, Sample(every=True), job=job(timed, asked)).outcome == "differs"
+    unlike = replace(job(timed, asked), times=("seconds",))
+    assert check(run, Sample(every=True), job=unlike).outcome == "identical"
+    worse = replace(job(lambda *these: timed(*these).assign(iou=0.0), asked), times=("seconds",))
+    assert check(run, Sample(every=True), job=worse).outcome == "differs"

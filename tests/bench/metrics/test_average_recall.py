@@ -1,4 +1,4 @@
-"""Average recall without categories against pycocotools, on random data sets with crowds, ties and more masks than count."""
+"""Average recall without categories is pycocotools', on random data with crowds, ties and more masks than count."""
 
 import contextlib
 import io
@@ -14,7 +14,7 @@ from models.errors import BenchError
 from tests.bench.metrics.ap_cases import Case, Json, encode, random_case, rectangle
 
 ROUNDING = 1e-12
-"""Ours is a mean over objects of shares, pycocotools' a mean over thresholds of shares: the same sum in another order."""
+"""Ours is a mean over objects of shares, pycocotools' one over thresholds: the same sum in another order."""
 
 
 def official(path: Path, results: list[Json], caps: tuple[int, ...], image_ids: list[int] | None = None) -> np.ndarray:
