@@ -11,6 +11,7 @@ from protocols.results import OVER_IMAGES
 MIXED = False
 ASKED_WITH: tuple[str, ...] | None = None
 SCORED_WITH: tuple[str, ...] = ()
+TIMES: tuple[str, ...] = ()
 USUAL: dict[str, Any] = {}
 MATTERS: dict[str, tuple[str, ...]] = {}
 NEVER_RELEASED: dict[str, str] = {}

@@ -1,7 +1,7 @@
-"""Answers to look at: models side by side on objects chosen by rule, and the worst answers that a table's records hold.
+"""Answers to look at: models side by side on objects chosen by rule, and the worst answers of a table's records.
 
-Nothing is picked by hand. Objects are the first ones that fit a rule that knows no model; failures are the lowest IoUs of
-a row's records, whatever they look like.
+Nothing is picked by hand. Objects are the first ones that fit a rule that knows no model; failures are the lowest IoUs
+of a row's records, whatever they look like.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from protocols.methods import axes_of
 from protocols.plan import Subject, registry_of
 from protocols.prompts.truths import truths_of
 from protocols.results import Strip, TableResult, Tile
-from protocols.settings import Settings
+from protocols.settings import Scale, Settings
 
 DATA_SET = "coco"
 FIRST_ROWS = ("SAM", "EfficientSAM-Ti", "EfficientSAM-S")
 """Rows that stand left; the others follow in the order of the table."""
 JUDGED = ("EfficientSAM-Ti", "EfficientSAM-S")
 """Rows whose worst answers are shown."""
-IMAGES, WORST = 3, 3
+IMAGES, WORST = 4, 4
 """Images of a sheet, and answers of a row."""
 SAME = 1e-4
 """An IoU that is farther than this from its record is not the same answer."""
@@ -80,7 +80,7 @@ def opened(result: TableResult, settings: Settings) -> _Asked:
         raise BenchError("pictures are made from Table 4 on COCO, with the choices it was made with")
     recorded = result.provenance.get("models") or {}
     names = tuple(str(one.get("name")) for row, one in recorded.items() if row in {r.label for r in result.rows})
-    scale = "paper" if result.scale == "paper" else "auto" if result.scale == "mixed" else "micro"
+    scale: Scale = "paper" if result.scale == "paper" else "auto" if result.scale == "mixed" else "micro"
     question = prepare(table4, replace(settings, scale=scale, models=names, axes=axes, preset=result.preset)).question
     data = question.data.get(DATA_SET)
     hashed = (result.provenance.get("data") or {}).get(DATA_SET, {}).get("sha256")
@@ -94,7 +94,7 @@ def opened(result: TableResult, settings: Settings) -> _Asked:
 
 
 def pictures(result: TableResult, settings: Settings) -> Sheets:
-    """Return sheets of answers to a box, a click and to everything, and of the worst answers; each model is loaded once.
+    """Return sheets of answers to a box, a click and to everything, and of the worst; each model is loaded once.
 
     Raises:
         BenchError: as `opened`.
@@ -232,8 +232,8 @@ class _Everything:
         """Return what was found."""
         asked = ", ".join(f"{name} {value}" for name, value in GRID.items())
         caption = (
-            f"Everything, as SAM's automatic mask generator finds it ({asked}; others as published, and FastSAM finds all "
-            f"in one pass). The first {len(self.images)} images that have an object."
+            f"Everything, as SAM's automatic mask generator finds it ({asked}; others as published, and FastSAM finds "
+            f"all in one pass). The first {len(self.images)} images that have an object."
         )
         strips = (Strip(f"image {info.id}", tuple(tiles)) for info, tiles in zip(self.images, self.tiles, strict=True))
         return Pictures("examples-everything", caption, tuple(strips), pd.DataFrame(self.rows))

@@ -39,7 +39,10 @@ def axes_of(result: TableResult) -> Axes | None:
     known = {field.name for field in fields(Axes)}
     if unknown := sorted(set(recorded) - known):
         raise BenchError(f"{result.name} was made with axes that this version does not know ({', '.join(unknown)})")
-    return Axes(**{name: tuple(value) if isinstance(value, list) else value for name, value in recorded.items()})
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in recorded.items()
+    }
+    return Axes(**values)
 
 
 def used_axes(results: Iterable[TableResult]) -> list[UsedAxis]:

@@ -95,7 +95,8 @@ class Recheck:
 def recheck(job: Job[Any], run: StoredRun, sample: Sample, progress: Progress, *, to_the_end: bool = True) -> Recheck:
     """Make the records of some images anew and compare them with the stored ones.
 
-    That every stored record is about an image of the job is seen for all records, whatever the sample.
+    That every stored record is about an image of the job is seen for all records, whatever the sample. Measured times
+    (`Job.times`) are not compared.
 
     Args:
         job: makes the records as today's code, model and data have them.
@@ -120,6 +121,7 @@ def recheck(job: Job[Any], run: StoredRun, sample: Sample, progress: Progress, *
             raise BenchError(f"run {run.folder} has records without the column '{name}': no `bench run` wrote them")
     records.loc[records[SKIPPED] != "", SKIPPED] = LEFT_OUT
     rows = records.groupby("image_id", dropna=False).indices
+    records = records.drop(columns=list(job.times), errors="ignore")
     known = set(asked.ids)
     strangers = [image for image in rows if image not in known]
     found = [Difference(image, 0, {}, "", "a record", "no such image") for image in strangers[:1]]
@@ -155,7 +157,7 @@ def _anew(job: Job[Any], place: int) -> pd.DataFrame:
     """Return the records of one image as the model answers today."""
     records = as_stored(job.make(job.asked.part(place, 1).images, lambda count: None))
     records.loc[records[SKIPPED] != "", SKIPPED] = LEFT_OUT
-    return records
+    return records.drop(columns=list(job.times))
 
 
 def of_todays_files(run: StoredRun, job: Job[Any], progress: Progress) -> tuple[StoredRun, tuple[int, ...]]:

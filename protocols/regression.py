@@ -24,8 +24,6 @@ def compare(
     expected: Snapshot,
     found: Snapshot,
     tolerances: Tolerances,
-    *,
-    images: Mapping[tuple[str, str], Sequence[int]] | None = None,
 ) -> list[Finding]:
     """Compare what tables gave with what is expected of them, means first.
 
@@ -33,12 +31,9 @@ def compare(
         expected: of these tables and perhaps others, which are left out.
         found: what is there now.
         tolerances: of their columns.
-        images: by table and data set, if only some images were asked about: then means are not compared, and records
-            only of these images.
     """
     wanted = expected.only(found.tables)
-    means = [] if images is not None else list(_means(wanted.cells, found.cells, tolerances))
-    return [*means, *_records(wanted, found, tolerances, images)]
+    return [*_means(wanted.cells, found.cells, tolerances), *_records(wanted, found, tolerances)]
 
 
 def _means(expected: pd.DataFrame, found: pd.DataFrame, tolerances: Tolerances) -> Iterator[Finding]:
@@ -79,7 +74,6 @@ def _records(
     expected: Snapshot,
     found: Snapshot,
     tolerances: Tolerances,
-    images: Mapping[tuple[str, str], Sequence[int]] | None,
 ) -> Iterator[Finding]:
     for table in found.tables:
         watched: Watched | None = of(table_of(table), "WATCHED")
@@ -88,8 +82,6 @@ def _records(
         pair = [_by_cell(snapshot.records.get(table), watched) for snapshot in (expected, found)]
         for data, row in dict.fromkeys([*pair[0], *pair[1]]):
             sides = [side.get((data, row), next(iter(pair[1].values())).iloc[:0]) for side in pair]
-            if images is not None:
-                sides = [side[side["image_id"].isin(list(images[table, data]))] for side in sides]
             yield from _moved(table, str(data), str(row), watched, sides, tolerances)
 
 

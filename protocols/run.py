@@ -196,4 +196,5 @@ def job_of(model: Any, table: ModuleType, data: DataSet, settings: Settings) -> 
         make=partial(resolve(table.ASK), model, data),
         at_once=table.IMAGES_A_SHARD,
         description=f"{model.name} on {data.title or data.name}",
+        times=of(table, "TIMES"),
     )

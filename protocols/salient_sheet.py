@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
-from PIL import Image, ImageDraw
 from pycocotools import mask as rle
 
 from bench.overlay import overlay
 from protocols.data_set import spread
 from protocols.measured import Measured
+from protocols.picture_grid import picture_grid
 from protocols.salient_prompts import draw_points, network
 
 PHOTOS = 6
 """Rows, evenly spread over the photos that were asked about, so that nobody chose them."""
-SIDE, GAP, HEADING = 160, 4, 18
-"""Longer side of a picture, space between two, and height of the headings, px."""
 
 
 def sheet(measured: Measured) -> bytes:
@@ -37,7 +33,7 @@ def sheet(measured: Measured) -> bytes:
         masks = [_mask(one[one["image_id"] == image], truth.shape) for one in records.values()]
         pictures = [photo, np.repeat(saliency[..., None], 3, axis=2), overlay(photo, [(0, truth)], clicks=clicks)]
         lines.append([*pictures, *(overlay(photo, [(1, mask)]) for mask in masks)])
-    return _composed(["photo", f"{source.maker.name} map", "truth and points", *records], lines)
+    return picture_grid(["photo", f"{source.maker.name} map", "truth and points", *records], lines)
 
 
 def _mask(records: object, shape: tuple[int, ...]) -> np.ndarray:
@@ -45,19 +41,3 @@ def _mask(records: object, shape: tuple[int, ...]) -> np.ndarray:
     counts = records["mask"].iloc[0]  # type: ignore[index]
     decoded: np.ndarray = rle.decode({"counts": counts, "size": list(shape)})
     return decoded.astype(bool)
-
-
-def _composed(headings: list[str], lines: list[list[np.ndarray]]) -> bytes:
-    """Put pictures uint8 [H, W, 3] into rows and columns under their headings, on white."""
-    step = SIDE + GAP
-    page = Image.new("RGB", (GAP + step * len(headings), HEADING + step * max(1, len(lines))), "white")
-    draw = ImageDraw.Draw(page)
-    for column, heading in enumerate(headings):
-        draw.text((GAP + column * step, 3), heading, fill="black")
-        for row, line in enumerate(lines):
-            picture = Image.fromarray(line[column])
-            picture.thumbnail((SIDE, SIDE))
-            page.paste(picture, (GAP + column * step, HEADING + row * step))
-    file = io.BytesIO()
-    page.save(file, "PNG")
-    return file.getvalue()

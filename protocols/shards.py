@@ -93,6 +93,8 @@ class Job(Generic[T]):
     """Images of a shard; a killed run loses at most one shard."""
     description: str
     """For the progress bar."""
+    times: Sequence[str] = ()
+    """Columns of the records that are never the same twice, since they hold measured times."""
 
     def whole_identity(self) -> dict[str, Any]:
         """Return everything that tells the run from others, the images included."""

@@ -96,6 +96,9 @@ class Table(Protocol):
     changing another one asks nothing again. None, as usually: all of them."""
     SCORED_WITH: Sequence[str]
     """Axes that decide how records are scored."""
+    TIMES: Sequence[str]
+    """Columns, of its records and of the table, that hold measured times: never the same twice, so that `bench verify`,
+    `--adopt` and `bench regression` do not compare them. Usually none."""
     USUAL: Mapping[str, Any]
     """Axes that are not the paper's where the user chose no preset, of tables that the paper does not have."""
     has_column: Callable[[str, Axes], bool]

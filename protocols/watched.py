@@ -6,7 +6,7 @@ whole numbers of a small step, so that the records of all micro tables take a fe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -201,8 +201,3 @@ def moved(watched: Watched, expected: pd.DataFrame, found: pd.DataFrame) -> pd.D
     compared = shared.assign(moved=np.any(beyond, axis=0), lost=False, difference=differences[0])
     lost = both.loc[both["_merge"] != "both", keys].assign(moved=True, lost=True, difference=np.nan)
     return pd.concat([compared, lost], ignore_index=True) if len(lost) else compared
-
-
-def of_images(records: pd.DataFrame, image_ids: Sequence[int]) -> pd.DataFrame:
-    """Return the records of some images."""
-    return records[records["image_id"].isin(list(image_ids))]

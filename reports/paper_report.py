@@ -22,6 +22,8 @@ NOT_TABLES = ("figure1", "figure7", "click_curves")
 """Results that are drawn first, with their numbers in a table below; of others the table comes first."""
 ABLATIONS = ("table6", "table7", "ablations")
 
+OURS = ("coverage", "reasons", "provenance", "claims", "drifted")
+"""Names of files of tables that are not the paper's."""
 LONGEST_KEY = 60
 """Characters of the name of a table's files."""
 
@@ -66,8 +68,8 @@ def build(inputs: Inputs) -> Document:
         _coverage(found, inputs.left_out),
         _methods(found, inputs),
         _tables([one for one in found if one.result.name not in NOT_TABLES]),
-        *inputs.extra,
         _provenance(found),
+        *inputs.extra,
         _figures([one for one in found if one.result.name in NOT_TABLES]),
         _drawn("ablations", "Ablations, drawn", [one for one in found if one.result.name in ABLATIONS]),
         Section("examples", "Answers side by side", tuple(inputs.examples)),
@@ -83,6 +85,7 @@ def _numbers(results: Iterable[TableResult]) -> Iterator[Numbers]:
     seen: Counter[str] = Counter()
     for result in results:
         stem = re.sub(r"[^A-Za-z0-9_-]+", "-", result.stem)[:LONGEST_KEY].strip("-") or "table"
+        stem = f"{stem}-table" if stem in OURS else stem
         seen[stem] += 1
         yield Numbers(stem if seen[stem] == 1 else f"{stem}-{seen[stem]}", result, to_frame(result))
 
@@ -96,9 +99,9 @@ def _coverage(found: Sequence[Numbers], left_out: Sequence[str]) -> Section:
     ]
     total = ("all", "", *map(str, _row(coverage.count(found))))
     words = (
-        "A number of the paper agrees if it lies within our 95 % interval, as far as its rounding tells, and differs if it "
-        "lies outside. It is not compared where data, models or choices are others than the paper's, or where ours has no "
-        "interval. Numbers that the paper prints twice, in a table and in a figure, count twice."
+        "A number of the paper agrees if it lies within our 95 % interval, as far as its rounding tells, and differs "
+        "if it lies outside. It is not compared where data, models or choices are others than the paper's, or where "
+        "ours has no interval. Numbers that the paper prints twice, in a table and in a figure, count twice."
     )
     caption = "Coverage: the paper's numbers by what became of them."
     blocks: list[Block] = [Words(words), Grid("coverage", caption, head, (*rows, total), frozenset(range(2, 8)))]
@@ -126,8 +129,8 @@ def _methods(found: Sequence[Numbers], inputs: Inputs) -> Section:
             "Intervals and comparisons",
             (
                 Words(
-                    "Numbers are in percent where the paper's are; an interval is printed as ± its wider side, and both "
-                    "its ends are in the files of numbers."
+                    "Numbers are in percent where the paper's are; an interval is printed as ± its wider side, and "
+                    "both its ends are in the files of numbers."
                 ),
                 Terms(tuple((names, f"cells: {words}") for names, words in intervals)),
                 Terms(tuple((names, f"differences: {words}") for names, words in pairings)),
@@ -159,7 +162,9 @@ def _measured(one: Numbers) -> bool:
 
 
 def _tables(found: Sequence[Numbers]) -> Section:
-    return Section("tables", "Tables", (), tuple(Section(one.key, one.result.title, _table(one)) for one in found))
+    return Section(
+        "tables", "Tables", (), tuple(Section(f"of-{one.key}", one.result.title, _table(one)) for one in found)
+    )
 
 
 def _table(one: Numbers) -> tuple[Block, ...]:
@@ -181,7 +186,8 @@ def _again(one: Numbers) -> tuple[Block, ...]:
 
 def _figures(found: Sequence[Numbers]) -> Section:
     parts = tuple(
-        Section(one.key, one.result.title, (*([plot_of(one)] if _measured(one) else []), *_table(one))) for one in found
+        Section(f"of-{one.key}", one.result.title, (*([plot_of(one)] if _measured(one) else []), *_table(one)))
+        for one in found
     )
     return Section("figures", "Figures", (), parts)
 
@@ -198,9 +204,10 @@ def plot_of(one: Numbers) -> Plot:
     word = wording.measured_word(result)
     ours = sum(not math.isnan(value) for value in one.frame["measured"])
     caption = f"{result.title} ({wording.setting(result)}): {word}, {result.interval}. {wording.caution(result)}"
+    beside = " beside the numbers of the paper" if wording.has_paper(result) else ""
     alt = (
-        f"{result.title}: {ours} measured numbers of {len(result.rows)} rows and {len(result.columns)} columns"
-        f"{' beside the numbers of the paper' if wording.has_paper(result) else ''}; the same numbers are in {one.key}.csv"
+        f"{result.title}: {ours} measured numbers of {len(result.rows)} rows and {len(result.columns)} columns{beside}"
+        f"; the same numbers are in {one.key}.csv"
     )
     return Plot(one.key, caption.strip(), alt, drawing.svg, drawing.png, drawing.pdf, inert_csv(one.frame))
 

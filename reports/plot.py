@@ -45,7 +45,7 @@ CHARACTERS = 120
 PRINTED_WIDTH = 6.0
 """Inches of a figure whose font is `SERIF`, which runs narrower; it is printed at the width of the text."""
 SERIF = ("STIXGeneral", "DejaVu Sans")
-"""Fonts of figures in a paper, and of their text: Times' look, and for letters that it lacks another. matplotlib has the
+"""Fonts of figures in a paper, and of its text: Times' look, and another for letters that it lacks. matplotlib has the
 files of both."""
 
 LIGHT = Theme("#0072B2", "#B34700", "#1b1f24", "#6b7280", "#e3e6ea", "#ffffff")

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from reports.document import Document, Plot, Sheet, blocks_of
 from reports.fonts import FALLBACK, face_rules

@@ -60,8 +60,8 @@ def _block(block: Block) -> Iterator[str]:
 
 def _sheet(sheet: Sheet) -> str:
     """Return what is known of each picture; pictures themselves are files beside the report."""
-    lines = [
-        f"- {_entry(strip.title)}: {', '.join(f'{_entry(tile.label)} {_entry(tile.words)}'.strip() for tile in strip.tiles)}"
-        for strip in sheet.strips
-    ]
+    lines = []
+    for strip in sheet.strips:
+        tiles = (f"{_entry(tile.label)} {_entry(tile.words)}".strip() for tile in strip.tiles)
+        lines.append(f"- {_entry(strip.title)}: {', '.join(tiles)}")
     return "\n\n".join([_shown(sheet.caption), "\n".join(lines)])

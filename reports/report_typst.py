@@ -19,8 +19,8 @@ from reports import wording
 from reports.comparisons import Difference, Matrix, matrix
 from reports.coverage import row_status
 from reports.dataframe import Line, by_row, gaps
-from reports.fonts import folder as fonts
 from reports.document import Block, Command, Document, Grid, Numbers, Plot, Section, Sheet, Terms, Words, sections_of
+from reports.fonts import folder as fonts
 
 TEMPLATE = Path(__file__).parent / "templates" / "report.typ"
 LONGEST_WORDS = 1200
@@ -31,6 +31,8 @@ UNBROKEN = 20
 """Characters without a blank after which a line may break."""
 TALLEST = 1.05
 """Height over width of a drawing that fills the width of the text."""
+LONG = 30
+"""Rows of a table of text that floats no more."""
 BESIDE = 2
 """Most columns of a table whose paper's and measured numbers stand side by side, a method a line."""
 
@@ -83,8 +85,10 @@ def to_typst(document: Document) -> str:
 
 
 def _is_plates(section: Section) -> bool:
-    """Return whether a section holds pictures: those stand on pages of one column, where they are said."""
-    return any(isinstance(block, Plot | Sheet) for block in section.blocks) or any(map(_is_plates, section.parts))
+    """Return whether a section stands on pages of one column: if it holds pictures or a long table of text."""
+    long = (isinstance(block, Grid) and len(block.rows) > LONG for block in section.blocks)
+    pictures = (isinstance(block, Plot | Sheet) for block in section.blocks)
+    return any(pictures) or any(long) or any(map(_is_plates, section.parts))
 
 
 def to_pdf(source: str, figures: Mapping[str, bytes]) -> bytes:
@@ -142,22 +146,20 @@ def _width(svg: bytes) -> float:
 def _grid(grid: Grid, floating: str) -> str:
     align = array("right" if i in grid.numeric else "left" for i in range(len(grid.head)))
     rows = array(array(literal(entry, 2 * LONGEST_ENTRY) for entry in row) for row in grid.rows)
-    return f"#plain-table({literal(grid.caption)}, {align}, {array(map(literal, grid.head))}, {rows}, floating: {floating})"
+    head = array(map(literal, grid.head))
+    return f"#plain-table({literal(grid.caption)}, {align}, {head}, {rows}, floating: {floating})"
 
 
 def _sheet(sheet: Sheet, floating: str) -> str:
-    strips = array(
-        "(title: {}, tiles: {})".format(
-            literal(strip.title, LONGEST_ENTRY),
-            array(
-                f"(file: {quoted(f'figures/{sheet.key}-{i}-{j}.jpg')}, label: {literal(wording.short_name(tile.label))}, "
-                f"words: {literal(tile.words, LONGEST_ENTRY)})"
-                for j, tile in enumerate(strip.tiles)
-            ),
+    strips = []
+    for i, strip in enumerate(sheet.strips):
+        tiles = (
+            f"(file: {quoted(f'figures/{sheet.key}-{i}-{j}.jpg')}, label: {literal(wording.short_name(tile.label))}, "
+            f"words: {literal(tile.words, LONGEST_ENTRY)})"
+            for j, tile in enumerate(strip.tiles)
         )
-        for i, strip in enumerate(sheet.strips)
-    )
-    return f"#sheet({literal(sheet.caption)}, {strips}, floating: {floating})"
+        strips.append(f"(title: {literal(strip.title, LONGEST_ENTRY)}, tiles: {array(tiles)})")
+    return f"#sheet({literal(sheet.caption)}, {array(strips)}, floating: {floating})"
 
 
 def _numbers(block: Numbers, floating: str) -> Iterator[str]:
@@ -165,7 +167,8 @@ def _numbers(block: Numbers, floating: str) -> Iterator[str]:
     result, frame = block.result, block.frame
     word = wording.measured_word(result)
     layout = _beside if len(result.columns) <= BESIDE else _stacked
-    caption = f"{wording.setting(result).capitalize()}. {word}, ± the wider side of: {result.interval}. Bold: best of its column."
+    caption = f"{wording.setting(result).capitalize()}. {word}, ± the wider side of: {result.interval}. "
+    caption += "Bold: best of its column."
     if frame["outside"].any():
         caption += f" {wording.OUTSIDE}: the paper's number lies outside that interval."
     yield layout(result, block, word, caption, floating)
@@ -207,11 +210,11 @@ def _beside(result: TableResult, block: Numbers, word: str, caption: str, floati
         ]
         status = literal(row_status(cells, word), LONGEST_ENTRY)
         rows.append(array((_label(row.label, letters.get(row.note, "")), *entries, f"small-text({status})")))
-    heads = _heads(result, result.columns, len(under), (result.row_head,))
+    heads = f"{_heads(result, result.columns, len(under), (result.row_head,))}, under: {array(map(literal, under))}"
     wide = "true" if len(result.columns) > 1 else "false"
     title = literal(result.title, LONGEST_ENTRY)
     return (
-        f"#numbers-table({title}, {literal(caption)}, {heads}, under: {array(map(literal, under))}, rules: (), wide: {wide}, "
+        f"#numbers-table({title}, {literal(caption)}, {heads}, rules: (), wide: {wide}, "
         f"floating: {floating}, {array(rows)})"
     )
 
@@ -273,7 +276,8 @@ def _differences(result: TableResult, found: Matrix, word: str, floating: str) -
         for label, (line, entries) in zip(labels, shown.items(), strict=False):
             rows.append(array((label, f"small-text({literal(line)})", *entries)))
         rules.append(str(len(rows)))
-    caption = f"Differences, first − second, {result.pairing} ({wording.place(result)}); ± the wider side of the 95 % interval."
+    caption = f"Differences, first − second, {result.pairing} ({wording.place(result)}); ± the wider side of the "
+    caption += "95 % interval."
     heads = _heads(result, found.columns, 1, ("first − second", ""))
     wide = "true" if len(found.columns) > 1 else "false"
     title = literal(f"{result.title}: orders", LONGEST_ENTRY)

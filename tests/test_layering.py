@@ -35,6 +35,8 @@ SCORING = (
     "bench.data",
     "reports",
     "protocols.results",
+    "protocols.claim_verdicts",
+    "protocols.calibration",
     "protocols.compare_runs",
     "protocols.explain",
     "protocols.paper",

@@ -40,7 +40,7 @@ def known_models() -> set[str]:
 
 
 DATA = {*INSTANCE_SETS, *BOX_SETS, *FOLDER_SETS}
-WHAT = {"tables": "table", "models": "model", "model": "model", "detector": "model"}
+WHAT = {"table": "table", "tables": "table", "models": "model", "model": "model", "detector": "model"}
 """What is named by a parameter; `names` and `name` mean another thing for each command."""
 NAMED = {"run": "table", "weights": "model", "data": "data set", "train": "training"}
 
@@ -52,10 +52,11 @@ def unknown(arguments: list[str]) -> list[str]:
     wrong = []
     for parameter, value in given.items():
         what = NAMED.get(arguments[0]) if parameter in ("names", "name") else WHAT.get(parameter)
-        names = [name for name in ([value] if isinstance(value, str) else value or ()) if name]
         if what:
+            names = [name for name in ([value] if isinstance(value, str) else value or ()) if name]
             wrong += [name for name in names if name not in known[what] and not is_spec(name) and ":" not in name]
-    wrong += [entry for entry in given.get("checkpoint") or () if entry.partition("=")[0] not in known["model"]]
+    if isinstance(given.get("checkpoint"), tuple):
+        wrong += [entry for entry in given["checkpoint"] if entry.partition("=")[0] not in known["model"]]
     read_axes(given.get("axis") or ())
     return wrong if given.get("preset", "paper") in PRESETS else [*wrong, given["preset"]]
 
@@ -120,14 +121,12 @@ def cheap(arguments: list[str]) -> list[str]:
     """Return the same command at micro scale about one image."""
     if arguments[0] != "run":
         return arguments
-    given = parse(arguments)
-    takes = [tables.find(name).TAKES for name in given["names"]]
-    own = "data" in given
-    return [
-        *arguments,
-        *(["--scale", "micro"] if "scale" not in given and not own and all("scale" in of for of in takes) else []),
-        *(["--limit", "1"] if "limit" not in given and all("limit" in of for of in takes) else []),
-    ]
+    takes = [tables.find(name).TAKES for name in parse(arguments)["names"]]
+    settings = {"scale": "micro", "limit": "1"}
+    if "--data" in arguments:
+        del settings["scale"]
+    missing = [name for name in settings if f"--{name}" not in arguments and all(name in of for of in takes)]
+    return [*arguments, *(word for name in missing for word in (f"--{name}", settings[name]))]
 
 
 @pytest.mark.slow

@@ -16,9 +16,9 @@ from bench.cli.as_json import AsJson, print_json
 from bench.cli.run import OUT
 from bench.progress import notice
 from models.errors import BenchError, printable
-from protocols.claims import ASSUMED, Finding, Outcome, Verdict, judge
+from protocols.claim_verdicts import ASSUMED, Finding, Outcome, Verdict, judge
 from protocols.results import TableResult
-from reports.gather import read_report
+from reports.result_files import read_report
 
 HEADS = ("claim", "section", "the text", "the paper's tables", "here", "measured")
 STYLES = {"contradicted": "red", "holds": "green", "another number": "red"}

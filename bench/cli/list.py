@@ -25,6 +25,7 @@ from bench.data import open_instances
 from bench.data.catalog import BOX_SETS, FOLDER_SETS, INSTANCE_SETS
 from models import checkpoints, row_cards, zoo
 from models.errors import BenchError, printable, refused
+from models.packaged import packaged_weights
 from models.specs import PREFIXES
 from models.vitdet import cascades
 from protocols import tables
@@ -214,9 +215,10 @@ def _way_to_get(card: Any) -> str:
     requires = getattr(card, "requires", None)
     if requires is not None and importlib.util.find_spec(requires[0]) is None:
         return f'pip install "{requires[1]}"'
-    folder = row_cards.PACKAGED if card.scale == "micro" else checkpoints.weights_root()
     with suppress(OSError):
-        if card.filename and os.path.lexists(folder / card.filename):
+        file = card.filename or ""
+        path = packaged_weights(card.name) if card.scale == "micro" else checkpoints.weights_root() / file
+        if file and os.path.lexists(path):
             return ""
     if card.scale == "micro":
         return f"python -m bench train {card.name}"

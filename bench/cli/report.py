@@ -18,7 +18,7 @@ from bench.provenance import provenance
 from bench.store.stored import find_run
 from models.errors import BenchError
 from protocols import tables
-from protocols.claims import judge
+from protocols.claim_verdicts import judge
 from protocols.methods import in_order, not_made, sources, used_axes
 from protocols.regression import compare
 from protocols.results import TableResult
@@ -26,9 +26,9 @@ from protocols.snapshots import EXPECTED, Snapshot, read_snapshot
 from protocols.snapshots import cells_of as cells_of_results
 from protocols.tolerances import read_tolerances
 from reports.document import Grid, Section, Sheet, Words
-from reports.gather import read_report, result_files
 from reports.paper_report import Choice, Inputs, build
 from reports.report_files import write_document
+from reports.result_files import read_report, result_files
 from reports.spreadsheet import inert_csv
 from reports.write import check_folder, write_report
 
@@ -189,7 +189,7 @@ def _inputs(shown: Sequence[TableResult], left_out: Sequence[str], pictures: boo
         examples=tuple(sheets),
         failures=tuple(failures),
         left_out=tuple([*left_out, *missing]),
-        extra=(_claims(made), *_gate(made)),
+        extra=(*_gate(made), _claims(made)),
         byline=f"efficientsam-bench {version}{commit}, {facts['date'][:10]}",
     )
 

@@ -1,4 +1,4 @@
-"""The paper's numbers, as data: one CSV a table as printed, and claims.csv, what its text says (`ledger`)."""
+"""The paper's numbers, as data: one CSV a table as printed, and statements.csv, what its text says (`ledger`)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _texts(name: str) -> pd.DataFrame:
 
 
 def _file(name: str) -> Path:
-    known = {path.stem: path for path in Path(__file__).parent.glob("*.csv") if path.stem != "claims"} | _ADDED
+    known = {path.stem: path for path in Path(__file__).parent.glob("*.csv") if path.stem != "statements"} | _ADDED
     if name not in known:
         raise unknown_name("table", name, known)
     return known[name]

@@ -1,7 +1,7 @@
 """Every claim that the paper's text puts into numbers, and what its own tables say of it.
 
-claims.csv has a claim a line, in our words: where it stands, what it is about (`protocols.paper.expressions`), and the
-number of the text. What the tables give is computed from their CSVs each time.
+statements.csv has a claim a line, in our words: where it stands, what it is about (`protocols.paper.expressions`), and
+the number of the text. What the tables give is computed from their CSVs each time.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Difference(NamedTuple):
 @cache
 def claims() -> tuple[Claim, ...]:
     """Return all claims, in the order of the paper's sections and tables."""
-    frame = pd.read_csv(Path(__file__).with_name("claims.csv"), dtype=str, keep_default_na=False)
+    frame = pd.read_csv(Path(__file__).with_name("statements.csv"), dtype=str, keep_default_na=False)
     return tuple(Claim(**line) for line in frame.to_dict("records"))  # type: ignore[arg-type]
 
 

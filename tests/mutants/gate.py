@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import pytest
 
-from protocols import table2, table5
 from protocols.gated import name_of
 from protocols.regression import compare
 from protocols.results import Finding
-from protocols.settings import Settings
 from protocols.snapshots import Snapshot, cells_of, read_snapshot
 from protocols.table import assemble
 from protocols.taking import ask_gated, images_of, made_with, records_of
@@ -22,44 +23,75 @@ from tests.mutants.mutants import Mutant
 from tests.protocols.fakes import settings
 
 
-def of_rows(expected: Snapshot, found: Snapshot) -> Snapshot:
-    """Return what is expected of the rows that were made."""
+class Asked(NamedTuple):
+    """What is made of the gate."""
+
+    tables: tuple[str, ...]
+    models: tuple[str, ...]
+    limit: int | None
+    """Images of each data set; None for all."""
+
+
+def taken(asked: Asked, store: Path) -> tuple[Snapshot, dict[tuple[str, str], Sequence[int]]]:
+    """Return what some tables give, of the rows that models are asked for, and which images were asked about."""
+    how = settings(store, scale="micro", models=asked.models, limit=asked.limit)
+    prepared = ask_gated(asked.tables, how)
+    records = records_of(prepared)
+    results = [replace(assemble(p, p.settings), name=name_of(p.question.table, p.settings)) for p in prepared]
+    cells = cells_of(results)
+    cells = cells[cells["row"].isin({row for kept in records.values() for row in kept["row"]})]
+    return Snapshot(cells, records, made_with(prepared, how)), images_of(prepared)
+
+
+@functools.cache
+def clean(asked: Asked) -> tuple[Snapshot, dict[tuple[str, str], Sequence[int]]]:
+    """Return the same of the code without a fault, once."""
+    with tempfile.TemporaryDirectory() as folder:
+        return taken(asked, Path(folder))
+
+
+def committed(asked: Asked) -> Snapshot:
+    """Return what is expected of some rows and images: committed records, and committed means where all are asked.
+
+    The means of a few images are not committed: they are those of the clean code.
+    """
+    expected, (found, images) = read_snapshot(), clean(asked)
     cells = expected.cells.merge(found.cells[["table", "row"]].drop_duplicates(), on=["table", "row"])
-    records = {
-        table: kept[kept["row"].isin(set(found.records[table]["row"]))]
-        for table, kept in expected.records.items()
-        if table in found.records
-    }
-    return Snapshot(cells, records, expected.made_with)
+    return Snapshot(
+        cells if asked.limit is None else found.cells,
+        {
+            table: _some(expected.records[table], set(of["row"]), {d: i for (t, d), i in images.items() if t == table})
+            for table, of in found.records.items()
+        },
+    )
 
 
-def gate(names: Sequence[str], how: Settings, *, means: bool = True) -> list[Finding]:
-    """Compare some tables with what is committed; of limited ones, and without means, records alone."""
-    prepared = ask_gated(names, how)
-    records, images = records_of(prepared), None
-    cells = pd.DataFrame({"table": list(records), "row": ""})
-    if means and how.limit is None:
-        results = [replace(assemble(p, p.settings), name=name_of(p.question.table, p.settings)) for p in prepared]
-        cells = cells_of(results)
-        cells = cells[cells["row"].isin({row for kept in records.values() for row in kept["row"]})]
-    else:
-        images = images_of(prepared)
-    found = Snapshot(cells, records, made_with(prepared, how))
-    return compare(of_rows(read_snapshot(), found), found, read_tolerances(), images=images)
+def _some(records: pd.DataFrame, rows: set[str], images: Mapping[str, Sequence[int]]) -> pd.DataFrame:
+    """Return the records of some rows about some images of each data set."""
+    of_image = [image in images.get(data, ()) for data, image in zip(records["data"], records["image_id"], strict=True)]
+    return records[records["row"].isin(rows) & of_image]
 
 
-def against(mutant: Mutant, store: Path, *, limit: int | None, means: bool = True) -> list[Finding]:
+def green(asked: Asked) -> list[Finding]:
+    """Return what the gate says of the clean code."""
+    return compare(committed(asked), clean(asked)[0], read_tolerances())
+
+
+def against(mutant: Mutant, store: Path, *, limit: int | None) -> list[Finding]:
     """Plant a fault and return what the gate says of the tables and models that it concerns.
 
     Args:
         mutant: the fault.
         store: an empty folder.
         limit: images of each data set; None for all.
-        means: whether means are compared too.
     """
-    how = settings(store, scale="micro", models=mutant.models, limit=limit)
+    asked = Asked(mutant.tables, mutant.models, limit)
     with pytest.MonkeyPatch.context() as patch:
-        for table in (table2, table5):
-            patch.setattr(table, "REPLICATES", 2)  # nobody looks at intervals here
+        if mutant.probe is None:
+            expected = committed(asked)
+        else:
+            mutant.probe(patch)
+            expected, _ = taken(asked, store / "clean")
         mutant.plant(patch)
-        return gate(mutant.tables, how, means=means)
+        found, _ = taken(asked, store / "planted")
+    return compare(expected, found, read_tolerances())

@@ -43,6 +43,9 @@ class Mutant:
     """Whether it changes what models are asked or answer; others change what is made of that."""
     images: int = 2
     """So many of each data set show it in the quick tests."""
+    probe: Callable[[Patch], None] | None = None
+    """What has to be so for the fault to show, where trained weights do not have it: then what the clean code gives
+    under it is what is expected."""
 
 
 ALL: dict[str, Mutant] = {}
@@ -185,15 +188,34 @@ def refined(patch: Patch) -> None:
     _with_axes(patch, refinement=1)
 
 
-@mutant("logits of 0 inside masks, ceiling", TABLE4, models="ceiling")
-def ties(patch: Patch) -> None:
-    def through(self: Any, truth: np.ndarray, inner: tuple[int, int]) -> Any:
-        logits = torch.from_numpy(np.ascontiguousarray(truth)).float()[None, None] * 2 - 1
-        there = predictors.F.interpolate(logits, inner, mode="bilinear", align_corners=False) >= 0
-        back = predictors.F.interpolate(there.float() * 2 - 1, self.size, mode="bilinear", align_corners=False)
-        return (back[0, 0] >= 0).numpy()
+def zero_logits(patch: Patch) -> None:
+    """Let every logit be exactly 0, which those of trained weights never are."""
+    own = promptable.load
 
-    patch.setattr(predictors.Ceiling, "_through", through)
+    def load(*given: Any, **more: Any) -> Any:
+        model = own(*given, **more)
+        segment = model.segment
+
+        def answer(*asked: Any, **how: Any) -> Any:
+            found = segment(*asked, **how)
+            return found._replace(logits=found.logits * 0)
+
+        model.segment = answer
+        return model
+
+    patch.setattr(promptable, "load", load)
+
+
+@mutant("EfficientSAM's masks without logits of 0", TABLE4_ODD, models=TI, probe=zero_logits)
+def no_ties(patch: Patch) -> None:
+    own = efficientsam.upscaled_masks
+    patch.setattr(efficientsam, "upscaled_masks", lambda *given, ties: own(*given, ties=False))
+
+
+@mutant("SAM's masks with logits of 0", TABLE4_ODD, models=SAM, probe=zero_logits)
+def with_ties(patch: Patch) -> None:
+    own = frames.upscaled_masks
+    patch.setattr(frames, "upscaled_masks", lambda *given, ties: own(*given, ties=True))
 
 
 @mutant("masks above 1 for above 0", TABLE4, models=SAM)
@@ -242,7 +264,7 @@ def unfederated(patch: Patch) -> None:
     patch.setattr(ap, "open_truth", open_truth)
 
 
-@mutant("the best 100 detections of an image, not of each category", TABLE5_ODD, models="floor")
+@mutant("the best 100 detections of an image, not of each category", TABLE5_ODD, models="floor", records=False)
 def best_of_image(patch: Patch) -> None:
     patch.setattr(table5_prompts, "most_detections", lambda data_set, axes: 100)
 

@@ -9,6 +9,7 @@ import pytest
 
 from models.errors import BenchError
 from protocols import paper
+from protocols import tables as tables_module
 from protocols.paper import ledger
 from protocols.paper.expressions import Part, Place, read
 from protocols.paper.ledger import Claim, claims, in_tables
@@ -147,3 +148,9 @@ def test_differences_of_a_table_are_those_of_the_claims_about_it():
     assert (one.first, one.second, one.column, one.claimed) == ("1 epoch", "0.1 epochs", "EfficientSAM-Ti", 0.025)
     assert other.column == "EfficientSAM-S"
     assert ledger.differences("table8") == ()
+
+
+def test_claims_are_no_table_that_could_be_run():
+    assert {"claims", "statements"}.isdisjoint(tables_module.names())
+    for name in tables_module.names():
+        assert name == tables_module.find(name).NAME

@@ -21,7 +21,6 @@ from reports import paper_report, report_typst
 from reports.coverage import abstract, count, reasons
 from reports.dataframe import to_frame
 from reports.document import Document, Numbers, Section, Sheet, Words, blocks_of
-from reports.gather import read_report
 from reports.paper_report import Choice, Inputs, build
 from reports.plot import Printed
 from reports.report_files import write_document
@@ -29,6 +28,7 @@ from reports.report_html import in_fonts_of_the_page, to_report_html
 from reports.report_latex import to_latex_files
 from reports.report_markdown import MOST, to_report_markdown
 from reports.report_typst import literal, quoted, to_pdf, to_typst
+from reports.result_files import read_report
 from reports.wording import tame
 
 SVG = (

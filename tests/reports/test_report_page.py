@@ -33,7 +33,7 @@ def browser() -> Iterator[Any]:
 def page(
     request: pytest.FixtureRequest, browser: Any, table4: TableResult, micro5: TableResult, tmp_path: Path
 ) -> Iterator[Any]:
-    """The report of two tables and a sheet, open; what the console says is in `page.said`, what is loaded in `loaded`."""
+    """The report of two tables and a sheet, open; `said` is what the console says, `loaded` all addresses."""
     write_document(document(table4, micro5, examples=(sheet(),)), [table4], tmp_path, pdf=False)
     context = browser.new_context(color_scheme=request.param)
     opened = context.new_page()
@@ -57,14 +57,14 @@ def test_the_page_does_all_it_promises(page: Any) -> None:
 
 def _values(page: Any, column: int) -> list[str]:
     return page.eval_on_selector_all(  # type: ignore[no-any-return]
-        "#table4 table.cells:not(.pairs) tbody tr", f"rows => rows.map(row => row.cells[{column}].dataset.sort)"
+        "#of-table4 table.cells:not(.pairs) tbody tr", f"rows => rows.map(row => row.cells[{column}].dataset.sort)"
     )
 
 
 def _sorts(page: Any) -> None:
     """A heading's button sorts by our numbers, the largest first, then the smallest; what has none stays last."""
     before = _values(page, 1)
-    heading = page.locator("#table4 table.cells:not(.pairs) th[aria-sort]").first
+    heading = page.locator("#of-table4 table.cells:not(.pairs) th[aria-sort]").first
     for order, reverse in (("descending", True), ("ascending", False)):
         heading.locator("button").focus()
         page.keyboard.press("Enter")
