@@ -184,7 +184,7 @@ def test_a_limit_shows_the_first_images_and_says_so(made, side, source):
 
 
 def test_what_has_no_estimate_of_its_iou_shows_none(made, side, source):
-    assert WITHOUT_ESTIMATE == {"", *promptable.WEIGHTLESS}
+    assert {"", *promptable.WEIGHTLESS} == WITHOUT_ESTIMATE
     made(promptable.load("floor"))
     assert {one.answers[0].predicted_iou for _, one in shown(gather([side("floor")], source), source)[0]} == {None}
 

@@ -47,7 +47,7 @@ def head(sides: int = 1, categories: tuple[str, ...] = ("cat", "dog")) -> Head:
     )
 
 
-def photos(count: int, each: int, *, sides: int = 1, categories: int = 2, masks: bool = True) -> Iterator[ShownPhoto]:
+def photos(count: int, each: int, *, sides: int = 1, categories: int = 2) -> Iterator[ShownPhoto]:
     """Yield photos of instances with random numbers, always the same."""
     draws = np.random.default_rng(0)
     for image_id in range(1, count + 1):
@@ -56,10 +56,11 @@ def photos(count: int, each: int, *, sides: int = 1, categories: int = 2, masks:
             id=image_id, name=f"{image_id:012d}.jpg", height=HEIGHT, width=WIDTH, file=f"{image_id}.webp",
             instances=tuple(
                 ShownInstance(
-                    object_id=100 * image_id + k, category_id=k % categories, area=100.0, size=("small", "large")[k % 2],
-                    prompt=("box", "1click")[k % 2], repeat=0, points=((5.0, 6.0, 2), (20.0, 21.0, 3)),
+                    object_id=100 * image_id + k, category_id=k % categories, area=100.0,
+                    size=("small", "large")[k % 2], prompt=("box", "1click")[k % 2], repeat=0,
+                    points=((5.0, 6.0, 2), (20.0, 21.0, 3)),
                     truth=square(5, 6, 15),
-                    answers=tuple(ShownAnswer(*pair, square(5, 6 + k % 9, 10) if masks else "") for pair in ious[k]),
+                    answers=tuple(ShownAnswer(iou, predicted, square(5, 6 + k % 9, 10)) for iou, predicted in ious[k]),
                 )
                 for k in range(each)
             ),

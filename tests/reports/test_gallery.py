@@ -46,7 +46,7 @@ def test_a_gallery_of_all_of_coco_is_small_pieces_and_a_smaller_page(tmp_path: P
 def test_hostile_names_are_text(tmp_path: Path) -> None:
     page = write_gallery(head(categories=HOSTILE), photos(2, 10, categories=len(HOSTILE)), tmp_path)
     names = pieces(tmp_path)["head"][0]["categories"].values()
-    assert list(names)[0] == HOSTILE[0]
+    assert next(iter(names)) == HOSTILE[0]
     assert max(map(len, names)) <= LONGEST_TEXT
     assert not any(re.search("[\x00-\x1f\u2028\u202e]", name) for name in names)
     text = page.read_text(encoding="utf-8")
