@@ -29,7 +29,7 @@ def test_the_figures_of_the_page_are_those_of_the_results(report, tmp_path, monk
 
 def test_nested_figures_become_columns_and_where_they_were_written_is_left_out(report, tmp_path, monkeypatch) -> None:
     made = {
-        "argv": ["python", "speed.py", "--rounds", "2", "--out", "/home/me/speed.json"],
+        "argv": ["python", "speed.py", "--rounds", "2", "--out", "/home/ann/speed.json"],
         "date": "2026-01-02T03:04:05+00:00",
         "hardware": {"cpu": "CPU", "usable_cores": 2},
         "threads": {"torch": 2},
