@@ -75,6 +75,16 @@ for _table, _title in _tables().items():
 
 
 @shared()
+def report(session: nox.Session) -> None:
+    """Make the paper again: tables that are missing at micro scale (minutes), then HTML, PDF and LaTeX.
+
+    Options of `bench report` after --; with --runs A B it is made of these alone.
+    """
+    made = [] if "--runs" in session.posargs else ["--make-missing"]
+    session.run(python(session), "-m", "bench", "report", *made, *session.posargs)
+
+
+@shared()
 def train_micro(session: nox.Session) -> None:
     """Train the committed micro models again, two at a time on two cores (over two hours); goes on after a kill."""
     session.run(python(session), "-m", "bench", "train", "--all", "micro", *session.posargs)
@@ -121,7 +131,8 @@ def faults(session: nox.Session) -> None:
 def benchmarks(session: nox.Session) -> None:
     """Time what this project claims to be faster at, as ratios against the reference in the same run (half an hour).
 
-    Nothing else should run meanwhile. Writes benchmarks/results/NAME.json; names of benchmarks after --.
+    Nothing else should run meanwhile. Writes benchmarks/results/NAME.json and the figures of docs/performance.md; names
+    of benchmarks after --.
     """
     interpreter = python(session)
     folder = ROOT / "benchmarks"
@@ -129,6 +140,7 @@ def benchmarks(session: nox.Session) -> None:
     names = session.posargs or [path.stem for path in commands]
     for name in names:
         session.run(interpreter, str(folder / f"{name}.py"), "--out", str(folder / "results" / f"{name}.json"))
+    session.run(interpreter, str(folder / "report.py"))
 
 
 @shared()
@@ -137,6 +149,13 @@ def lint(session: nox.Session) -> None:
     interpreter = python(session)
     session.run(interpreter, "-m", "ruff", "format", "--check", ".")
     session.run(interpreter, "-m", "ruff", "check", ".")
+
+
+@shared()
+def docs(session: nox.Session) -> None:
+    """Build the site of docs/ into site/, strictly: a broken link or a page not in mkdocs.yml fails. No network."""
+    session.env["NO_MKDOCS_2_WARNING"] = "1"  # Material's notice about another generator
+    session.run(python(session), "-m", "mkdocs", "build", "--strict", *session.posargs)
 
 
 @shared()

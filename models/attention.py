@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from models.parallel import parts
+
 BLOCK = 1 << 20
 """Scores held at once (4 MiB in float32)."""
 WORTH_IT = 1 << 22
@@ -49,20 +51,27 @@ def attention_in_blocks(
     return mixed
 
 
-def prompts_at_once(image: Tensor, prompts: int) -> list[slice]:
+def prompts_at_once(image: Tensor, prompts: int, workers: int) -> list[slice]:
     """Say which prompts about images [B, 1 or P, N, C] to decode together: all where gradients or a GPU want that.
 
     On a CPU two prompts at 1024 px are fastest: more lose their features from the caches between two operations.
+
+    Args:
+        image: features of the images.
+        prompts: P.
+        workers: how many of the parts are decoded side by side (`models.parallel`).
     """
     if _whole():
         return [slice(0, prompts)]
     patches = CPU_PATCHES if image.device.type == "cpu" else GPU_PATCHES
-    step = max(1, patches // (image.shape[0] * image.shape[2]))
-    return [slice(start, start + step) for start in range(0, max(prompts, 1), step)]
+    most, least = (number // (image.shape[0] * image.shape[2]) for number in (patches, WORKER_PATCHES))
+    return parts(prompts, workers, most=most, least=least)
 
 
 CPU_PATCHES, GPU_PATCHES = 1 << 13, 1 << 17
 """Patches, one set a prompt, that a decoder holds at once."""
+WORKER_PATCHES = 1 << 10
+"""Patches that are worth a worker of their own: fewer take about as long as it takes to start one."""
 UPSCALED_AT_ONCE = 1 << 10
 """Patches of a prompt that a decoder upscales at once on a CPU, sixteen pixels each."""
 

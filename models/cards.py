@@ -9,12 +9,11 @@ from __future__ import annotations
 import importlib
 import json
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from models.errors import BenchError
+from models.packaged import packaged_weights
 
-_PACKAGED = Path(__file__).parent / "weights"
 _MICRO_NOTE = "trained on dead leaves (`nox -s train_micro`): stands in for the pipeline, never for the paper's number"
 _SAM_INPUT = "long side to 1024 px (Pillow bilinear), ImageNet mean and std, zero padding below and right"
 _SQUASH_INPUT = "squashed to 1024 x 1024 px (bilinear, no antialias), ImageNet mean and std"
@@ -139,7 +138,8 @@ def _micro(
     name: str, paper_row: str | None, segmenter: str, input_convention: str, build: str | None = None
 ) -> ModelCard:
     """Return the card of a committed micro model; size, hash and pretraining come from the json beside its weights."""
-    record = _PACKAGED / f"{name}.json"
+    weights = packaged_weights(name)
+    record = weights.with_suffix(".json")
     facts = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
     return ModelCard(
         name=name,
@@ -147,7 +147,7 @@ def _micro(
         scale="micro",
         build=f"models.micro:{build or name.replace('-', '_')}",
         segmenter=segmenter,
-        filename=str(_PACKAGED / f"{name}.safetensors"),
+        filename=str(weights),
         bytes=facts.get("bytes"),
         sha256=facts.get("sha256"),
         licence="Apache-2.0",

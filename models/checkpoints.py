@@ -14,6 +14,7 @@ from models.cards import CARDS, ModelCard, resolve
 from models.errors import BenchError
 from models.files.folders import weights_folder
 from models.files.hashes import hash_file, remembered_sha256
+from models.packaged import AGPL, AGPL_FOLDER
 
 if TYPE_CHECKING:  # torch takes seconds to import, and where files are is asked without it
     from torch import Tensor, nn
@@ -168,6 +169,11 @@ def _way_to_get(card: ModelCard, path: Path) -> str:
     if card.url is not None:
         home = checkpoint_path(card)
         return f"run `bench weights fetch {card.name}`, or download {card.url} to '{home}'"
+    if card.name in AGPL:
+        return (
+            f"its licence is {card.licence}, so that no package holds it: take it from {AGPL_FOLDER}/ of the project's "
+            f"repository, or train it with `python -m bench train {card.name}`"
+        )
     if card.scale == "micro":
         return "reinstall efficientsam-bench, or train it with `nox -s train_micro`"
     return f"there is no address to fetch it from, put it at '{path}' yourself"

@@ -18,8 +18,8 @@ from models import checkpoints
 from models.cards import ModelCard
 from models.errors import BenchError, unknown_name
 from models.files.hashes import hash_file
+from models.packaged import PACKAGED
 
-PACKAGED = Path(__file__).parent / "weights"
 MICRO_NOTE = "pretrained and finetuned on dead leaves: stands in for the pipeline, never for the paper's number"
 
 

@@ -17,11 +17,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from models.parallel import in_parallel, parts, workers_on
+
 Mode = Literal["bilinear", "bicubic"]
 _ROWS = 64
 """Output rows in a product: fewer multiply less by zero, more call less."""
 _LOGITS_AT_ONCE = 1 << 22
 """Most pixels of upscaled logits held at once (16 MiB): what the CPU's caches do not lose between two products."""
+
+_WORKER_LOGITS = 1 << 19
+"""Pixels of upscaled logits that are worth a worker of their own."""
 
 
 class Resize(NamedTuple):
@@ -79,11 +84,14 @@ def upscaled_masks(logits: Tensor, rows: Sequence[Band], columns: Sequence[Band]
     height, width = (axis[-1].first + len(axis[-1].weight) for axis in (rows, columns))
     masks = torch.empty(len(logits), width, height, dtype=torch.bool)
     compare = torch.ge if ties else torch.gt
-    step = max(1, _LOGITS_AT_ONCE // (height * width))
-    for start in range(0, len(logits), step):
-        some = logits[start : start + step]
-        tall = torch.cat([band.weight @ some[:, band.low : band.high] for band in rows], 1).mT  # [n, w, H]
+
+    def fill(part: slice) -> None:
+        tall = torch.cat([band.weight @ logits[part, band.low : band.high] for band in rows], 1).mT  # [n, w, H]
         for band in columns:
-            part = masks[start : start + step, band.first : band.first + len(band.weight)]
-            compare(band.weight @ tall[:, band.low : band.high], 0, out=part)
+            out = masks[part, band.first : band.first + len(band.weight)]
+            compare(band.weight @ tall[:, band.low : band.high], 0, out=out)
+
+    workers = workers_on(logits.device)
+    most, least = (pixels // (height * width) for pixels in (_LOGITS_AT_ONCE, _WORKER_LOGITS))
+    in_parallel(fill, parts(len(logits), workers, most=most, least=least), workers)
     return masks.mT

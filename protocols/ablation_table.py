@@ -15,7 +15,8 @@ from bench.metrics.random_effects import random_effects_mean
 from bench.processes import this_process
 from models.errors import BenchError
 from protocols.comparisons import METHOD, cell_of_mean, compared_over_seeds, difference, seeds_of, too_few, with_measure
-from protocols.paper import claims, paper_difference, paper_value
+from protocols.paper import paper_difference, paper_value
+from protocols.paper.ledger import differences
 from protocols.results import Cell, Column, Comparison, Row, TableResult
 from protocols.settings import Settings
 from protocols.training_records import Records, read_records
@@ -108,7 +109,7 @@ def _cell(table: ModuleType, variant: Variant, column: str, records: Records) ->
 
 def _comparisons(table: ModuleType, columns: Sequence[Column], records: Records) -> Iterator[Comparison]:
     variants = {variant.label: variant for variant in table.VARIANTS}
-    claimed = {(claim.first, claim.second, claim.column): claim.claimed for claim in claims(table.NAME)}
+    claimed = {(claim.first, claim.second, claim.column): claim.claimed for claim in differences(table.NAME)}
     for first, second in table.COMPARED:
         for key in [column.key for column in columns]:
             printed = paper_difference(table.NAME, first, second, key)

@@ -7,7 +7,7 @@ Sofiiuk et al. 2021 (RITM), and SegNext's evaluation of SAM (uncbiag/SegNext b0f
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,9 +15,9 @@ import pandas as pd
 
 from bench.data.catalog import InstanceSet
 from bench.data.dead_leaves import world_root as micro_root
-from bench.metrics.interval import Interval, mean_interval, paired_mean_interval
+from bench.metrics.interval import Interval, mean_draws, mean_interval, paired_mean_interval
 from protocols.axes import Axes
-from protocols.comparisons import over_images
+from protocols.comparisons import Sampled, over_images
 from protocols.data_set import DataSet
 from protocols.instance_sets import TAKES, WORLDS, data_notes, open_instance_set
 from protocols.measured import Measured
@@ -135,6 +135,20 @@ def compare(first: Scores, second: Scores) -> dict[str, Interval]:
     one, other = first.basis, second.basis.loc[first.basis.index]
     images = one.index.get_level_values("image_id").to_numpy()
     return {str(key): paired_mean_interval(one[key].to_numpy(), other[key].to_numpy(), images) for key in one}
+
+
+def resampled(scores: Scores, image_ids: Sequence[int]) -> dict[str, Sampled]:
+    """Return each column with its bootstrap samples over these images; see `protocols.tables.Table`."""
+    images, among = scores.basis.index.get_level_values("image_id").to_numpy(), np.array(sorted(image_ids))
+    return {
+        str(key): Sampled(
+            float(scores.basis[key].mean()),
+            mean_draws(scores.basis[key].to_numpy(), images, among),
+            len(among),
+            n=len(images),
+        )
+        for key in scores.basis
+    }
 
 
 def comparisons(measured: Measured) -> Iterator[Comparison]:

@@ -17,7 +17,8 @@ from bench.metrics.interval import Interval
 from bench.metrics.random_effects import RandomEffectsMean, random_effects_mean, random_effects_of_statistic
 from models.checkpoints import sha256_of
 from protocols.measured import Measured
-from protocols.paper import claims, paper_difference
+from protocols.paper import paper_difference
+from protocols.paper.ledger import differences
 from protocols.plan import Subject
 from protocols.results import Cell, Column, Comparison
 from protocols.scores import Scores
@@ -43,6 +44,10 @@ class Sampled(NamedTuple):
     draws: np.ndarray
     """float64 [B]; NaN where a sample has no such object."""
     images: int
+    lopsided: bool = False
+    """Whether draws lie off to one side of the value, as those of AP do (`bench.metrics.interval.centred_interval`)."""
+    n: int = 0
+    """How many prompts or detections it rests on."""
 
 
 def pairs(table: ModuleType, measured: Measured) -> list[tuple[str, str]]:
@@ -153,7 +158,7 @@ def cell_of_mean(row: str, column: str, paper: float | None, mean: RandomEffects
 
 def claim_notes(table: str) -> Iterator[str]:
     """Say what the paper's text claims, where it contradicts its own table."""
-    for claim in claims(table):
+    for claim in differences(table):
         if claim.note:
             yield f"the paper's text puts {claim.first} {100 * claim.claimed:.1f} above {claim.second}, {claim.note}"
 

@@ -11,6 +11,7 @@ from protocols.results import OVER_IMAGES
 MIXED = False
 ASKED_WITH: tuple[str, ...] | None = None
 SCORED_WITH: tuple[str, ...] = ()
+TIMES: tuple[str, ...] = ()
 USUAL: dict[str, Any] = {}
 MATTERS: dict[str, tuple[str, ...]] = {}
 NEVER_RELEASED: dict[str, str] = {}
@@ -35,6 +36,11 @@ def has_column(key: str, axes: Any) -> bool:
 
 def saved(data: Any, settings: Any) -> Mapping[str, Any]:
     """Return predictions that were saved when models were trained: none."""
+    return {}
+
+
+def pictures(measured: Any) -> Mapping[str, bytes]:
+    """Return PNGs that go with the table: none."""
     return {}
 
 

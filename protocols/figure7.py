@@ -12,7 +12,8 @@ from bench.processes import this_process
 from models.errors import BenchError
 from protocols.ablation_table import PAIRING, TAKES, train_command
 from protocols.comparisons import METHOD, cell_of_mean, compared_over_seeds, p_words, too_few
-from protocols.paper import claims, paper_value
+from protocols.paper import paper_value
+from protocols.paper.ledger import differences
 from protocols.results import Cell, Column, Comparison, Row, TableResult
 from protocols.settings import Settings
 from protocols.training_records import CurveRecord, read_curves
@@ -104,7 +105,7 @@ def _cell(curves: Curves, epochs: float, column: str) -> Cell:
 
 
 def _gains(curves: Curves) -> Iterator[Comparison]:
-    for claim in claims(NAME):
+    for claim in differences(NAME):
         ours = _gain(curves, claim.column, claim.first, claim.second)
         yield compared_over_seeds(claim.first, claim.second, claim.column, claim.claimed, ours)
 

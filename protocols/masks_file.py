@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.data import Detections, open_detections
+import numpy as np
+
+from bench.data import Detections, ImageDetections, ImageInfo, open_detections
 from models.errors import MissingData
 from protocols.data_set import DataSet
 
@@ -39,3 +41,40 @@ def predictions_of(model: Any, data: DataSet) -> Detections | None:
         raise MissingData(f"{path} cannot be scored on {data.name.upper()}: {problem}")
     model.read[data.sha256] = found  # a table is asked shard by shard
     return found
+
+
+def detector_records(info: ImageInfo, detections: Detections, most: int) -> list[dict[str, object]]:
+    """Return the detector's own masks of an image, one record a detection; see `protocols.table5_prompts`.
+
+    Raises:
+        MissingData: if its file holds boxes alone.
+    """
+    if not detections.has_masks:
+        raise MissingData(detections.mask_problem)
+    found, masks = detections.for_image(info.id), detections.masks_for_image(info.id)
+    return [
+        {
+            **detection_fields(found, index),
+            "image_id": info.id,
+            "predicted_iou": 1.0,
+            "pick": 0,
+            "height": masks[index].size[0],
+            "width": masks[index].size[1],
+            "counts": masks[index].counts,
+        }
+        for index in best_of(found, most)
+    ]
+
+
+def best_of(found: ImageDetections, most: int) -> np.ndarray:
+    """Return the places of the best detections; of equals the first."""
+    return np.argsort(-found.scores, kind="stable")[:most]
+
+
+def detection_fields(found: ImageDetections, index: int) -> dict[str, object]:
+    """Return the fields of a record that are the detector's."""
+    return {
+        "detection_id": int(found.detection_id[index]),
+        "category_id": int(found.category_id[index]),
+        "detector_score": float(found.scores[index]),
+    }

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
 
 Status = Literal[
     "measured",
@@ -153,6 +156,8 @@ class TableResult:
     """Key of the column that the others are drawn against, for results that are trade-offs."""
     own: str = ""
     """Name of data of the user's own, of which no paper has numbers; empty for others."""
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
+    """PNGs that are written beside the table, by what follows its name in theirs; no part of its plain form."""
 
     @property
     def stem(self) -> str:
@@ -169,7 +174,8 @@ class TableResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return the plain form that JSON holds; what is as in most tables is left out."""
-        plain = asdict(self)
+        plain = asdict(replace(self, pictures={}))
+        del plain["pictures"]
         usual = {f.name: f.default for f in fields(self) if f.name in OPTIONAL}
         return {name: value for name, value in plain.items() if name not in usual or value != usual[name]}
 
@@ -182,3 +188,68 @@ class TableResult:
         plain["x"] = tuple(plain.get("x", ()))
         plain.update({key: tuple(kind(**entry) for entry in data[key]) for key, kind in kinds.items()})
         return cls(**plain)
+
+
+class Tile(NamedTuple):
+    """One picture among others."""
+
+    label: str
+    """What it shows: input, truth, or the row of the model whose answer it is."""
+    image: np.ndarray
+    """uint8 [H, W, 3] RGB."""
+    words: str = ""
+    """What is known of it, such as its IoU."""
+    iou: float | None = None
+    """With the truth, 0..1; None where there is none."""
+
+
+class Strip(NamedTuple):
+    """Pictures of one thing, side by side."""
+
+    title: str
+    tiles: tuple[Tile, ...]
+
+
+class ShownAnswer(NamedTuple):
+    """What one run answered."""
+
+    iou: float
+    """With the truth, 0..1."""
+    predicted_iou: float | None
+    """The model's own estimate, or a detector's score; None where it has none."""
+    counts: str = ""
+    """The mask as COCO's compressed run lengths; empty where it is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownInstance:
+    """One prompt about an object, one detection or one object of a photo, with one answer a run."""
+
+    object_id: int | None
+    """Of the annotation; None of a detection that overlaps no object of its category."""
+    category_id: int
+    area: float
+    """Of the object, or of a detection that overlaps none, px."""
+    size: str
+    """small, medium or large, as COCO has it."""
+    prompt: str
+    repeat: int
+    points: tuple[tuple[float, float, int], ...]
+    """x, y (px) and label of what was asked, as `models.segmenter.Prompts` has them; empty where it is not known."""
+    truth: str
+    """The object as COCO's compressed run lengths; empty where there is none."""
+    answers: tuple[ShownAnswer, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownPhoto:
+    """A photo and the instances in it."""
+
+    id: int
+    name: str
+    height: int
+    """px, as masks and points have it."""
+    width: int
+    file: str
+    """Of its picture, as a page beside it says; empty where the photo cannot be read."""
+    instances: tuple[ShownInstance, ...]

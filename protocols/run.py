@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from functools import partial
 from types import ModuleType
@@ -14,6 +15,7 @@ from models.engines.float32 import engine, threads
 from models.engines.ladder import products, put_on
 from models.engines.names import STAND_INS
 from models.errors import BenchError
+from protocols.adopt import adopt
 from protocols.axes import Axes, in_effect
 from protocols.data_set import DataSet
 from protocols.defaults import of
@@ -58,12 +60,7 @@ def ask(questions: Sequence[Question], settings: Settings) -> None:
     """
     for parts in _by_model(questions):
         question, subject, _ = parts[0]
-        registry = registry_of(question.table)
-        matrices = products(settings.engine) if of(question.table, "EXACT") else engine(exact=False)
-        with matrices as facts, threads(subject.card.threads):
-            model = registry.load(subject.model, subject.checkpoint, device=settings.device, trusted=settings.trusted)
-            if settings.engine != "exact" and not put_on(model, settings.engine):
-                settings.say(f"{subject.model} knows one way to compute alone: --engine changes nothing of it")
+        with loaded(question.table, subject, settings) as (model, facts):
             for part in parts:
                 part.question.models[part.subject.row] = identity_of(model, settings)
                 part.question.engine.update(facts)
@@ -72,6 +69,26 @@ def ask(questions: Sequence[Question], settings: Settings) -> None:
                 runs = run_model(asked, [(part.question.table, part.data) for part in together], settings)
                 for part, run in zip(together, runs, strict=True):
                     part.question.runs.setdefault(part.data.name, {})[part.subject.row] = run
+
+
+@contextmanager
+def loaded(table: ModuleType, subject: Subject, settings: Settings) -> Iterator[tuple[Any, Mapping[str, Any]]]:
+    """Load a model to be asked for a table in this block, on its engine and number of threads.
+
+    Yields:
+        (model, facts): the facts say how numbers are computed.
+
+    Raises:
+        BenchError: if it cannot be loaded.
+    """
+    matrices = products(settings.engine) if of(table, "EXACT") else engine(exact=False)
+    with matrices as facts, threads(subject.card.threads):
+        model = registry_of(table).load(
+            subject.model, subject.checkpoint, device=settings.device, trusted=settings.trusted
+        )
+        if settings.engine != "exact" and not put_on(model, settings.engine):
+            settings.say(f"{subject.model} knows one way to compute alone: --engine changes nothing of it")
+        yield model, facts
 
 
 def _by_model(questions: Sequence[Question]) -> Iterator[list[_Part]]:
@@ -134,7 +151,10 @@ def run_model(model: Any, asked: Sequence[tuple[ModuleType, DataSet]], settings:
     Raises:
         BenchError: if the model fails, or no image can be read; finished shards stay.
     """
-    jobs = [_job(model, table, data, settings) for table, data in asked]
+    jobs = [job_of(model, table, data, settings) for table, data in asked]
+    if settings.adopt:
+        for job in jobs:
+            adopt(job, settings)
     runs = run_shards(jobs, settings.store, provenance=settings.provenance, progress=settings.progress)
     for (_, data), run in zip(asked, runs, strict=True):
         if isinstance(run, Refused):
@@ -153,7 +173,8 @@ def _deciding(table: ModuleType, axes: Axes) -> dict[str, object]:
     return in_effect(axes, [field.name for field in fields(axes)] if names is None else names)
 
 
-def _job(model: Any, table: ModuleType, data: DataSet, settings: Settings) -> Job[Any]:
+def job_of(model: Any, table: ModuleType, data: DataSet, settings: Settings) -> Job[Any]:
+    """Return the run that a model's records of a table about some data are, and what makes them."""
     asking = {
         table.ASK.partition(":")[0],
         type(getattr(model, "segmenter", model)).__module__,
@@ -175,4 +196,5 @@ def _job(model: Any, table: ModuleType, data: DataSet, settings: Settings) -> Jo
         make=partial(resolve(table.ASK), model, data),
         at_once=table.IMAGES_A_SHARD,
         description=f"{model.name} on {data.title or data.name}",
+        times=of(table, "TIMES"),
     )

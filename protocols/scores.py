@@ -31,6 +31,8 @@ class CellRun:
     """The images that were asked."""
     skipped: Mapping[int, str]
     """Images that could not be read, and why."""
+    adopted: tuple[Mapping[str, Any], ...] = ()
+    """Where records are those of runs of other code: which, and what was checked, see `protocols.adopt`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,8 @@ class Settings:
     """How networks of this project compute, see `models.engines`."""
     embeddings: BoundedFolder | None = None
     """Where embeddings of images are kept for later runs; None for nowhere."""
+    adopt: bool = False
+    """Whether records of other code are taken over if a sample of them, made anew, is identical."""
     data_root: Path | None = None
     """BENCH_DATA."""
     data: OwnData | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -15,6 +15,7 @@ import pandas as pd
 from bench.data import ImageInfo, read_rgb
 from bench.data.contents import Contents, Progress, digest
 from bench.processes import this_process
+from bench.read_ahead import read_ahead
 from bench.store import RunStore
 from models.errors import BenchError, MissingData, UnsupportedPrompt
 from protocols.scores import CellRun, Refused
@@ -92,6 +93,23 @@ class Job(Generic[T]):
     """Images of a shard; a killed run loses at most one shard."""
     description: str
     """For the progress bar."""
+    times: Sequence[str] = ()
+    """Columns of the records that are never the same twice, since they hold measured times."""
+
+    def whole_identity(self) -> dict[str, Any]:
+        """Return everything that tells the run from others, the images included."""
+        return {**self.identity, "images": self.asked.identity()}
+
+    def parts(self) -> list[ImageSet[T]]:
+        """Return the images of each shard."""
+        return [self.asked.part(first, self.at_once) for first in range(0, len(self.asked.images), self.at_once)]
+
+
+def contents_of(parts: Sequence[ImageSet[Any]], contents: Contents, progress: Progress) -> list[str]:
+    """Return for each shard what the files of its images hold, as the part of its name that says so."""
+    paths = [part.paths() for part in parts]
+    hashes = iter(contents.hashes([path for of_part in paths for path in of_part], progress))
+    return [_content(islice(hashes, len(of_part))) for of_part in paths]
 
 
 def run_shards(
@@ -129,12 +147,9 @@ class _Opened:
 
     def __init__(self, job: Job[Any], store: RunStore, provenance: Mapping[str, Any], progress: Progress) -> None:
         self.job, self.contents = job, Contents()
-        self.parts = [job.asked.part(first, job.at_once) for first in range(0, len(job.asked.images), job.at_once)]
-        self.paths = [part.paths() for part in self.parts]
-        hashes = iter(self.contents.hashes([path for of_part in self.paths for path in of_part], progress))
-        self.before = [_content(islice(hashes, len(of_part))) for of_part in self.paths]
-        whole = {**job.identity, "images": job.asked.identity()}
-        self.run = store.open(whole, len(self.parts), contents=self.before, provenance=provenance)
+        self.parts = job.parts()
+        self.before = contents_of(self.parts, self.contents, progress)
+        self.run = store.open(job.whole_identity(), len(self.parts), contents=self.before, provenance=provenance)
         self.run.forget(SKIPPED, lambda shard, records: self.parts[shard].was_mended(records))
         self.pending = set(self.run.pending())
         self.resumed = len(job.asked.images) - sum(len(self.parts[shard].images) for shard in self.pending)
@@ -160,8 +175,9 @@ class _Opened:
                 unsupported = isinstance(refusal, UnsupportedPrompt)
                 self.refused = Refused("not supported" if unsupported else "data missing", str(refusal))
                 return
-            if _content(map(self.contents.hash, self.paths[shard])) != self.before[shard]:
-                folder = self.paths[shard][0].parent
+            paths = self.parts[shard].paths()
+            if _content(map(self.contents.hash, paths)) != self.before[shard]:
+                folder = paths[0].parent
                 raise BenchError(f"images of {folder} changed while models were asked: run the same command again")
             self.run.write(shard, records)
 
@@ -176,6 +192,7 @@ class _Opened:
             resumed=self.resumed,
             image_ids=tuple(image for image in self.job.asked.ids if image not in skipped),
             skipped=skipped,
+            adopted=self.run.adopted(),
         )
 
 
@@ -200,13 +217,20 @@ def records_of(
     """
     types = {**types, SKIPPED: "str"}
     rows: list[Mapping[str, object]] = []
-    for info in images:
-        try:
-            photo = read_rgb(info.path, size=(info.height, info.width))
-        except BenchError as unreadable:
-            blank = {name: "" if kind == "str" else 0 for name, kind in types.items()}
-            rows.append({**blank, "image_id": info.id, SKIPPED: str(unreadable)})
-        else:
-            rows += [{**row, SKIPPED: ""} for row in ask(info, photo)]
-        advance(1)
+    with closing(read_ahead(_photo, images)) as photos:
+        for info, photo in zip(images, photos, strict=True):
+            if isinstance(photo, BenchError):
+                blank = {name: "" if kind == "str" else 0 for name, kind in types.items()}
+                rows.append({**blank, "image_id": info.id, SKIPPED: str(photo)})
+            else:
+                rows += [{**row, SKIPPED: ""} for row in ask(info, photo)]
+            advance(1)
     return pd.DataFrame(rows, columns=list(types)).astype(types)
+
+
+def _photo(info: ImageInfo) -> np.ndarray | BenchError:
+    """Read an image, or return why it cannot be read."""
+    try:
+        return read_rgb(info.path, size=(info.height, info.width))
+    except BenchError as unreadable:
+        return unreadable

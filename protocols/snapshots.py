@@ -19,6 +19,7 @@ import pandas as pd
 
 from bench.store.disk import write_whole
 from models.errors import BenchError
+from protocols.defaults import of
 from protocols.results import TableResult
 from protocols.scores import Scores
 
@@ -87,11 +88,12 @@ def cells_of(results: Iterable[TableResult]) -> pd.DataFrame:
 
 
 def cells_of_scores(table: ModuleType, row: str, scores: Scores) -> pd.DataFrame:
-    """Return the cells of one row of a table; see `Snapshot.cells`."""
+    """Return the cells of one row of a table, but for measured times; see `Snapshot.cells`."""
     percent = {column.key: column.percent for column in table.COLUMNS}
     rows = [
         {"table": table.NAME, "row": row, "column": key, "value": one.value, "percent": percent[key], "why": ""}
         for key, one in scores.intervals.items()
+        if key not in of(table, "TIMES")
     ]
     return pd.DataFrame(rows, columns=[*CELL_KEY, "value", "percent", "why"])
 

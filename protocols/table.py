@@ -12,6 +12,7 @@ from bench.processes import this_process
 from models.engines.names import ENGINES
 from models.errors import BenchError, MissingData
 from protocols import published
+from protocols.adopt import checked, note
 from protocols.axes import NOT_PUBLISHED, departures
 from protocols.chosen import for_table, shown
 from protocols.data_set import DataSet
@@ -171,6 +172,7 @@ def assemble(prepared: Prepared, settings: Settings) -> TableResult:
         command=settings.command,
         provenance={**settings.provenance, **_facts(question, settings)},
         pairing=of(table, "pairing")(next(iter(found.values()))),
+        pictures={name: png for one in found.values() for name, png in of(table, "pictures")(one).items()},
     )
     return result if settings.data is None else of_own_data(result, settings.data.name, settings.models)
 
@@ -178,18 +180,20 @@ def assemble(prepared: Prepared, settings: Settings) -> TableResult:
 def _facts(question: Question, settings: Settings) -> dict[str, object]:
     """Return what the numbers rest on."""
     data = question.data
-    runs = {
-        f"{row} on {name}" if len(data) > 1 else row: run.fingerprint
+    cells = {
+        f"{row} on {name}" if len(data) > 1 else row: run
         for name, of_row in question.runs.items()
         for row, run in of_row.items()
         if isinstance(run, CellRun)
     }
+    adopted = {cell: checked(run.adopted[-1]) for cell, run in cells.items() if run.adopted}
     facts: dict[str, object] = {
         "models": question.models,
         "data": {
             one.title or name: {"sha256": one.sha256, "images": len(one.asked.images)} for name, one in data.items()
         },
-        "runs": runs,
+        "runs": {cell: run.fingerprint for cell, run in cells.items()},
+        **({"adopted": adopted} if adopted else {}),
     }
     if "preset" in question.table.TAKES:
         facts["preset"], facts["axes"] = settings.preset, asdict(settings.axes)
@@ -262,5 +266,7 @@ def _footnotes(
         which = ", ".join(f"{column.group} {column.label}" for column in columns if column.apart == apart)
         yield f"{which}: not the paper's quantity, so not compared with its numbers: {apart}"
     for measured in found.values():
+        for row, of_seed in measured.runs.items():
+            yield from (note(row, measured.data.label, one) for run in of_seed.values() for one in run.adopted)
         yield from table.footnotes(measured)
         yield from published.notes(table, measured)

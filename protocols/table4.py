@@ -13,10 +13,10 @@ import pandas as pd
 
 from bench.data.catalog import InstanceSet
 from bench.data.dead_leaves import world_root as micro_root
-from bench.metrics.interval import Interval, mean_interval, paired_mean_interval
+from bench.metrics.interval import Interval, mean_draws, mean_interval, paired_mean_interval
 from bench.metrics.random_effects import RandomEffectsMean, random_effects_mean, ratio_values
 from protocols.axes import PAPER, Axes, in_effect
-from protocols.comparisons import METHOD, over_seeds, seed_notes
+from protocols.comparisons import METHOD, Sampled, over_seeds, seed_notes
 from protocols.data_set import DataSet
 from protocols.instance_sets import TAKES, WORLDS, data_notes
 from protocols.instance_sets import open_instance_set as open_data
@@ -121,6 +121,20 @@ def compare(first: Scores, second: Scores) -> dict[str, Interval]:
             part["value"].to_numpy(), part["value_second"].to_numpy(), part["image_id"].to_numpy()
         )
         for column, part in both.groupby("column", sort=False)
+    }
+
+
+def resampled(scores: Scores, image_ids: Sequence[int]) -> dict[str, Sampled]:
+    """Return each mIoU with its bootstrap samples over these images; see `protocols.tables.Table`."""
+    among = np.array(sorted(image_ids))
+    return {
+        str(column): Sampled(
+            float(part["value"].mean()),
+            mean_draws(part["value"].to_numpy(), part["image_id"].to_numpy(), among),
+            len(among),
+            n=len(part),
+        )
+        for column, part in scores.basis.groupby("column", sort=False)
     }
 
 

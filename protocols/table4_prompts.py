@@ -116,7 +116,7 @@ def ask_image(
     """
     records: list[dict[str, object]] = []
     for truths in shown(predictor, image, info, annotations, axes):
-        answers = list(_answers(predictor, truths, axes))
+        answers = list(answers_of(predictor, truths, axes))
         refusals = [answer for _, _, answer in answers if isinstance(answer, Refusal)]
         if len(refusals) == len(answers) > 0:
             raise UnsupportedPrompt(refusals[0].why)
@@ -157,7 +157,7 @@ def _records(
     ]
 
 
-def _answers(predictor: Predictor, truths: Truths, axes: Axes) -> Iterator[tuple[str, int, Prediction | Refusal]]:
+def answers_of(predictor: Predictor, truths: Truths, axes: Axes) -> Iterator[tuple[str, int, Prediction | Refusal]]:
     """Yield (prompt, repeat, answer) for every column that the evaluator has, and every repeat."""
     if axes.asks("box"):
         yield "box", 0, _answer(predictor, boxes_of(truths, axes), truths.rasters)

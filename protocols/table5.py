@@ -6,7 +6,7 @@ How records are made is protocols/table5_prompts.py; this is what they mean.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -16,8 +16,9 @@ from bench.data.catalog import BOX_SETS, InstanceSet, missing
 from bench.data.dead_leaves.detection import detection_root as micro_root
 from bench.metrics.ap import coco_ap, lvis_ap
 from bench.metrics.interval import Interval
+from models.errors import BenchError
 from protocols.axes import Axes, most_detections
-from protocols.comparisons import over_images
+from protocols.comparisons import Sampled, over_images
 from protocols.data_set import DataSet
 from protocols.instance_sets import TAKES as ALWAYS_TAKES
 from protocols.instance_sets import WORLDS, data_notes, open_instance_set
@@ -166,6 +167,23 @@ def compare(first: Scores, second: Scores) -> dict[str, Interval]:
     name, result = first.basis
     differences = result.difference(second.basis[1])
     return {f"{name}_{key}": differences[stat] for key, stat in _STATS.items()}
+
+
+def resampled(scores: Scores, image_ids: Sequence[int]) -> dict[str, Sampled]:
+    """Return each AP with its bootstrap samples over these images; see `protocols.tables.Table`.
+
+    Raises:
+        BenchError: if it was scored on other images: the samples of two AP are paired where their images are the same.
+    """
+    name, result = scores.basis
+    if tuple(sorted(image_ids)) != result.image_ids:
+        raise BenchError("AP on some of the images and AP on all of them cannot be paired: leave lvis_images as it is")
+    return {
+        f"{name}_{key}": Sampled(
+            result.stats[stat], result.draws[stat], len(result.image_ids), lopsided=True, n=result.n_detections
+        )
+        for key, stat in _STATS.items()
+    }
 
 
 def comparisons(measured: Measured) -> Iterator[Comparison]:

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.data import Annotation, Detections, ImageDetections, ImageInfo, tight_box_xyxy
+from bench.data import Annotation, Detections, ImageInfo, tight_box_xyxy
 from bench.data.masks import stacked
 from models.annotations import encode_all
 from models.errors import MissingData
 from models.segmenter import Prompts
 from protocols.axes import Axes, most_detections
 from protocols.data_set import DataSet
-from protocols.masks_file import predictions_of
+from protocols.masks_file import best_of, detection_fields, detector_records, predictions_of
 from protocols.predictors import Predictor, fill_box, predictor_of
 from protocols.promptable import DETECTOR
 from protocols.shards import records_of
@@ -87,7 +87,7 @@ def ask_image(
         most: detections of an image that count.
     """
     found = detections.for_image(info.id)
-    best = _best(found, most)
+    best = best_of(found, most)
     boxes = found.boxes_xyxy[best]
     if axes.clip_boxes:
         boxes = boxes.clip(0, [info.width, info.height, info.width, info.height])
@@ -101,7 +101,7 @@ def ask_image(
         encoded = encode_all(answer.masks)
         records += [
             {
-                **_detection(found, index),
+                **detection_fields(found, index),
                 "image_id": info.id,
                 "predicted_iou": float(answer.predicted_iou[row]),
                 "pick": int(answer.pick[row]),
@@ -112,43 +112,6 @@ def ask_image(
             for row, index in enumerate(best[part])
         ]
     return records
-
-
-def detector_records(info: ImageInfo, detections: Detections, most: int) -> list[dict[str, object]]:
-    """Return the detector's own masks of an image, one record a detection; see `ask_image`.
-
-    Raises:
-        MissingData: if its file holds boxes alone.
-    """
-    if not detections.has_masks:
-        raise MissingData(detections.mask_problem)
-    found, masks = detections.for_image(info.id), detections.masks_for_image(info.id)
-    return [
-        {
-            **_detection(found, index),
-            "image_id": info.id,
-            "predicted_iou": 1.0,
-            "pick": 0,
-            "height": masks[index].size[0],
-            "width": masks[index].size[1],
-            "counts": masks[index].counts,
-        }
-        for index in _best(found, most)
-    ]
-
-
-def _best(found: ImageDetections, most: int) -> np.ndarray:
-    """Return the places of the best detections; of equals the first."""
-    return np.argsort(-found.scores, kind="stable")[:most]
-
-
-def _detection(found: ImageDetections, index: int) -> dict[str, object]:
-    """Return the fields of a record that are the detector's."""
-    return {
-        "detection_id": int(found.detection_id[index]),
-        "category_id": int(found.category_id[index]),
-        "detector_score": float(found.scores[index]),
-    }
 
 
 def _nearest_truths(boxes: np.ndarray, info: ImageInfo, annotations: Sequence[Annotation]) -> np.ndarray:

@@ -21,6 +21,7 @@ from models.errors import BenchError, unknown_name
 from models.plugins import load as load_plugin
 from models.plugins import plugins
 from protocols.axes import Axes
+from protocols.comparisons import Sampled
 from protocols.data_set import DataSet
 from protocols.measured import Measured
 from protocols.paper import add_paper_table
@@ -95,6 +96,9 @@ class Table(Protocol):
     changing another one asks nothing again. None, as usually: all of them."""
     SCORED_WITH: Sequence[str]
     """Axes that decide how records are scored."""
+    TIMES: Sequence[str]
+    """Columns, of its records and of the table, that hold measured times: never the same twice, so that `bench verify`,
+    `--adopt` and `bench regression` do not compare them. Usually none."""
     USUAL: Mapping[str, Any]
     """Axes that are not the paper's where the user chose no preset, of tables that the paper does not have."""
     has_column: Callable[[str, Axes], bool]
@@ -107,6 +111,9 @@ class Table(Protocol):
     """Why there is no full-size model of a row, where no card says it."""
     over_trainings: Callable[[Sequence[Scores], Sequence[Scores], str], RandomEffectsMean]
     """(first, second, column) -> difference over trainings of two rows; of tables that compare `over_seeds`."""
+    resampled: Callable[[Scores, Sequence[int]], Mapping[str, Sampled]]
+    """(scores, ids of the images that were asked) -> each column with its bootstrap samples, drawn alike for all runs
+    about these images; of tables whose choices `bench explain` can weigh."""
     CONTROLS: Sequence[str]
     """Micro models that the paper has no row for, measured beside its rows; usually none."""
     TRAINED_WITH: str
@@ -125,6 +132,8 @@ class Table(Protocol):
     """How rows are compared, in words."""
     count_prompts: Callable[[InstanceSet, Axes], int]
     """(published set, axes) -> how many prompts a model is asked about it, to estimate the time; usually none."""
+    pictures: Callable[[Measured], Mapping[str, bytes]]
+    """PNGs that are written beside the table, by what follows its name in theirs; usually none."""
     make: Callable[[ModuleType, Settings], TableResult | None]
     """Makes a table in a way of its own: from records of trainings, or by timing models."""
     state: Callable[[], str]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,10 +10,9 @@ from typing import Any, NamedTuple
 
 from models.errors import BenchError, printable
 from protocols.results import Cell, Column, Row, TableResult
-from reports.wording import group_name, place, tame
+from reports.result_files import number, other_version, read_report, result_files, text
+from reports.wording import group_name, place
 
-MOST_BYTES = 64 * 2**20
-"""A larger file is no report: those of this project's tables have some 100 kB."""
 NOT_RECORDED = "not recorded"
 
 
@@ -84,9 +82,9 @@ def gather(folders: Sequence[Path]) -> tuple[list[Entry], list[str]]:
     """
     found: dict[tuple[object, ...], Entry] = {}
     left_out: list[str] = []
-    for path in _files(folders):
+    for path in result_files(folders):
         try:
-            entries = list(_entries(_read(path), path))
+            entries = list(_entries(read_report(path), path))
         except BenchError as error:
             left_out.append(f"{path} is left out: {error}")
             continue
@@ -98,42 +96,6 @@ def gather(folders: Sequence[Path]) -> tuple[list[Entry], list[str]]:
         where = ", ".join(f"'{folder}'" for folder in folders)
         raise BenchError("; ".join([f"no finished table in {where}: make one with `bench run table4`", *left_out]))
     return list(found.values()), left_out
-
-
-def _files(folders: Sequence[Path]) -> list[Path]:
-    for folder in folders:
-        if not folder.is_dir():
-            raise BenchError(f"there is no folder of reports '{folder}': `bench run table4` writes to reports/out")
-    try:
-        return [path for folder in dict.fromkeys(folders) for path in sorted(folder.iterdir()) if _is_json(path)]
-    except OSError as error:
-        raise BenchError(f"cannot read the folder '{error.filename}' ({error.strerror}): name another") from error
-
-
-def _is_json(path: Path) -> bool:
-    return path.suffix == ".json" and path.is_file()
-
-
-def _read(path: Path) -> TableResult:
-    """Read one report.
-
-    Raises:
-        BenchError: if it is damaged, of another version or no report.
-    """
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise BenchError("it is too large for a report of `bench run`")
-        return tame(TableResult.from_json(json.loads(path.read_text(encoding="utf-8"))))
-    except OSError as error:
-        raise BenchError(f"it cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise BenchError("it is damaged, no whole JSON: run the command that made it again") from error
-    except (TypeError, KeyError, AttributeError) as error:
-        raise _other_version(error) from error
-
-
-def _other_version(error: Exception) -> BenchError:
-    return BenchError(f"it is no report of this version of `bench run` ({error}): run the command that made it again")
 
 
 def _entries(result: TableResult, path: Path) -> Iterator[Entry]:
@@ -151,7 +113,7 @@ def _entries(result: TableResult, path: Path) -> Iterator[Entry]:
                 if (row.label, column.key) in cells:
                     yield _entry(result, row, column, cells[row.label, column.key], path)
     except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
-        raise _other_version(error) from error
+        raise other_version(error) from error
 
 
 def _entry(result: TableResult, row: Row, column: Column, cell: Cell, path: Path) -> Entry:
@@ -159,43 +121,31 @@ def _entry(result: TableResult, row: Row, column: Column, cell: Cell, path: Path
     identity = _mapping(_mapping(facts, "models"), row.label) or _by_name(_mapping(facts, "models"), row.model)
     ran = bool(identity) or not {"models", "trainings"} & facts.keys()  # else it stands on recorded answers
     return Entry(
-        model=_text(row.model or row.label),
-        table=_text(result.name),
-        column=f"{group_name(result, _text(column.group))} {_text(column.label)}".strip(),
-        value=_number(cell.measured),
-        low=None if cell.low is None else _number(cell.low),
-        high=None if cell.high is None else _number(cell.high),
-        n=int(_number(cell.n)),
+        model=text(row.model or row.label),
+        table=text(result.name),
+        column=f"{group_name(result, text(column.group))} {text(column.label)}".strip(),
+        value=number(cell.measured),
+        low=None if cell.low is None else number(cell.low),
+        high=None if cell.high is None else number(cell.high),
+        n=int(number(cell.n)),
         percent=column.percent is True,
-        scale=_text(place(result)),
-        protocol=_text(result.preset),
+        scale=text(place(result)),
+        protocol=text(result.preset),
         data=_data(result, column),
         weights=_weights(identity),
         engine=_engine(facts) if ran else NOT_RECORDED,
         hardware=_hardware(_mapping(facts, "hardware"), str(identity.get("device", ""))) if ran else NOT_RECORDED,
         date=str(facts.get("date") or NOT_RECORDED),
-        row=_text(row.label),
-        kind=_text(row.kind),
-        note=_text(row.note),
-        key=_text(column.key),
+        row=text(row.label),
+        kind=text(row.kind),
+        note=text(row.note),
+        key=text(column.key),
         less=column.less is True,
-        title=_text(result.title),
-        command=_text(result.command),
+        title=text(result.title),
+        command=text(result.command),
         version=_version(facts),
         report=printable(str(path)),
     )
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} where a text belongs")
-    return value
-
-
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise TypeError(f"{value!r} where a number belongs")
-    return float(value)
 
 
 def _mapping(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -256,6 +206,31 @@ def _version(facts: Mapping[str, Any]) -> str:
     version = str(_mapping(facts, "versions").get("efficientsam-bench", NOT_RECORDED))
     commit = str(_mapping(facts, "git").get("commit", ""))
     return f"{version} ({commit[:12]})" if commit else version
+
+
+def facts_of(result: TableResult) -> tuple[str, str, str, str, str]:
+    """Return on what a result rests, in words: version and commit, date, engine, machine, data."""
+    facts = result.provenance
+    data = [
+        f"{name}: {one.get('images', '?')} images, sha256 {str(one.get('sha256', NOT_RECORDED))[:12]}"
+        for name, one in _mapping(facts, "data").items()
+        if isinstance(one, Mapping)
+    ]
+    device = next(
+        (str(one.get("device", "")) for one in _mapping(facts, "models").values() if isinstance(one, Mapping)), ""
+    )
+    return (
+        _version(facts),
+        str(facts.get("date") or NOT_RECORDED),
+        _engine(facts),
+        _hardware(_mapping(facts, "hardware"), device),
+        "; ".join(data),
+    )
+
+
+def versions_of(result: TableResult) -> Mapping[str, Any]:
+    """Return the versions of packages that a result was made with."""
+    return _mapping(result.provenance, "versions")
 
 
 def of_model(entries: Iterable[Entry], name: str) -> list[Entry]:

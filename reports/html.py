@@ -14,7 +14,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from protocols.results import Column, TableResult
 from reports import wording
-from reports.comparisons import Difference, Pair, matrix, tally_line
+from reports.comparisons import Difference, Matrix, Pair, matrix, tally_line
+from reports.coverage import row_status
 from reports.dataframe import Line, by_row, gaps
 from reports.plot import DARK, recolour
 
@@ -32,6 +33,9 @@ class _Entry(NamedTuple):
     mark: str
     classes: str
     title: str
+    interval: str
+    sort: str
+    """Our number, or nothing."""
 
 
 class _Row(NamedTuple):
@@ -40,6 +44,7 @@ class _Row(NamedTuple):
     model: str
     kind: str
     entries: list[_Entry]
+    status: str
 
 
 class _Whisker(NamedTuple):
@@ -48,6 +53,48 @@ class _Whisker(NamedTuple):
     low: float
     dot: float
     high: float
+
+
+class View(NamedTuple):
+    """What a page shows of a result, in words; templates/tables.html.j2 says where."""
+
+    result: TableResult
+    word: str
+    caution: str
+    place: str
+    groups: list[tuple[str, int]]
+    paired_groups: list[tuple[str, int]]
+    rows: list[_Row]
+    any_outside: bool
+    outside: str
+    gaps: list[tuple[str, str, str]]
+    notes: list[tuple[str, str]]
+    matrix: Matrix
+    tally: str
+    whiskers: list[list[_Whisker | None]]
+    verdicts: dict[str, str]
+
+
+def view_of(result: TableResult, frame: pd.DataFrame) -> View:
+    """Return what a page shows of a result."""
+    found = matrix(result)
+    return View(
+        result=result,
+        word=wording.measured_word(result),
+        caution=wording.caution(result),
+        place=wording.place(result),
+        groups=_groups(result, result.columns),
+        paired_groups=_groups(result, found.columns),
+        rows=_rows(result, frame),
+        any_outside=bool(frame["outside"].any()),
+        outside=wording.OUTSIDE,
+        gaps=[(wording.MARKS[gap.status], gap.where, gap.why or wording.LEGEND[gap.status]) for gap in gaps(frame)],
+        notes=wording.notes(result),
+        matrix=found,
+        tally=tally_line(found.tally),
+        whiskers=_whiskers(found.pairs),
+        verdicts=VERDICTS,
+    )
 
 
 def to_html(result: TableResult, frame: pd.DataFrame, svg: bytes, siblings: tuple[str, ...] = ()) -> str:
@@ -59,31 +106,22 @@ def to_html(result: TableResult, frame: pd.DataFrame, svg: bytes, siblings: tupl
         svg: Its plot, light.
         siblings: Names of files beside the page that hold the same numbers, to link to.
     """
-    found = matrix(result)
     return (
         environment()
         .get_template("report.html.j2")
         .render(
             result=result,
-            word=wording.measured_word(result),
-            caution=wording.caution(result),
-            place=wording.place(result),
-            groups=_groups(result, result.columns),
-            paired_groups=_groups(result, found.columns),
-            rows=_rows(result, frame),
-            any_outside=bool(frame["outside"].any()),
-            outside=wording.OUTSIDE,
-            gaps=[(wording.MARKS[gap.status], gap.where, gap.why or wording.LEGEND[gap.status]) for gap in gaps(frame)],
-            notes=wording.notes(result),
-            matrix=found,
-            tally=tally_line(found.tally),
-            whiskers=_whiskers(found.pairs),
-            verdicts=VERDICTS,
+            view=view_of(result, frame),
             provenance=wording.flatten(result.provenance),
-            plots={"light": _data(svg), "dark": _data(recolour(svg, DARK))},
+            plots=plots(svg),
             siblings=siblings,
         )
     )
+
+
+def plots(svg: bytes) -> dict[str, str]:
+    """Return the addresses of a drawing, light and dark."""
+    return {"light": address(svg, "image/svg+xml"), "dark": address(recolour(svg, DARK), "image/svg+xml")}
 
 
 def environment() -> Environment:
@@ -100,9 +138,9 @@ def environment() -> Environment:
     return found
 
 
-def _data(svg: bytes) -> str:
+def address(picture: bytes, kind: str) -> str:
     """Return a picture as an address: inside an img nothing of it, labels included, can touch the page."""
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
+    return f"data:{kind};base64,{base64.b64encode(picture).decode()}"
 
 
 def _groups(result: TableResult, all_columns: Sequence[Column]) -> list[tuple[str, int]]:
@@ -123,6 +161,7 @@ def _rows(result: TableResult, frame: pd.DataFrame) -> list[_Row]:
             row.model or "",
             row.kind,
             [_entry(line, starts) for line in table[row.label]],
+            row_status(table[row.label], wording.measured_word(result)),
         )
         for row in result.rows
     ]
@@ -139,6 +178,8 @@ def _entry(line: Line, starts: set[str]) -> _Entry:
         mark=wording.MARKS[line.status] if missing else "",
         classes=" ".join(name for name, on in flags.items() if on),
         title=_title(line),
+        interval=wording.bracket(line.low, line.high, line.percent),
+        sort="" if missing else repr(line.measured),
     )
 
 

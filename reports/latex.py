@@ -37,10 +37,15 @@ SPECIAL = str.maketrans(
         "≤": r"$\leq$",
         "≈": r"$\approx$",
         "→": r"$\rightarrow$",
+        "✓": r"$\checkmark$",
+        "✗": r"$\times$",
     }
 )
 """Brackets too: after a line break, \\\\, LaTeX would take [1.2, 3.4] for a distance."""
 
+
+KNOWN = "–—‘’“”…†‡•"
+"""Characters beyond Latin ones that LaTeX has."""
 
 ENTRY = r"r@{\,}l"
 """A column of the table is two of LaTeX's, the number and what follows it: numbers stand below each other."""
@@ -61,12 +66,13 @@ def to_latex(result: TableResult, frame: pd.DataFrame) -> str:
 
 
 def escape(text: str) -> str:
-    r"""Return text that LaTeX prints as it is, on one line.
+    r"""Return text that LaTeX prints as it is, on one line; letters that it has no fonts for as their number.
 
     >>> print(escape("50% of my_model"))
     50\% of my\_model
     """
-    return " ".join(text.split()).translate(SPECIAL)
+    shown = " ".join(text.split()).translate(SPECIAL)
+    return "".join(one if ord(one) < 0x180 or one in KNOWN else rf"{{[}}U+{ord(one):04X}{{]}}" for one in shown)
 
 
 def _environment(

@@ -13,6 +13,7 @@ from models.errors import BenchError
 from reports.gather import Entry
 from reports.html import environment
 from reports.markdown import escape, pipe_table
+from reports.spreadsheet import inert_csv
 from reports.wording import bracket, number
 from reports.write import write_whole
 
@@ -25,7 +26,6 @@ LEGEND = (
     "which way is better."
 )
 _ORDER = ("paper scale", "own data", "mixed scale", "micro scale")
-_FORMULA = ("=", "+", "-", "@")
 
 
 class Ranked(NamedTuple):
@@ -112,17 +112,7 @@ def _line(entry: Entry, rank: str) -> Ranked:
 
 def to_csv(entries: Iterable[Entry]) -> str:
     """Return one line a number; percentages stay 0..1, and no text is a formula to a spreadsheet."""
-    frame = pd.DataFrame([tuple(map(_inert, entry)) for entry in entries], columns=list(Entry._fields))
-    return frame.to_csv(index=False, lineterminator="\n")
-
-
-def _inert(value: object) -> object:
-    """Return a text that spreadsheets do not compute: one that begins as formulas do gets an apostrophe.
-
-    >>> _inert("=1+1"), _inert(-0.5)
-    ("'=1+1", -0.5)
-    """
-    return f"'{value}" if isinstance(value, str) and value.lstrip().startswith(_FORMULA) else value
+    return inert_csv(pd.DataFrame(list(entries), columns=list(Entry._fields)))
 
 
 def to_markdown(found: Iterable[Ranking]) -> str:

@@ -19,22 +19,33 @@ SPECIAL = re.compile(r"([\\`*_\[\]|#~$])")
 
 def to_markdown(result: TableResult, frame: pd.DataFrame) -> str:
     """Render the frame of a result, with its comparisons, reasons, notes, command and provenance."""
-    parts = [f"# {escape(result.title)}", _world(result)]
-    for group, columns in groupby(result.columns, key=lambda column: column.group):
-        if group:
-            parts.append(f"## {escape(wording.group_name(result, group))}")
-        parts.append(_group(result, frame, list(columns)))
-    parts.append(_legend(result, frame))
-    if below := _below(result, frame):
-        parts.append(below)
+    parts = [f"# {escape(result.title)}", *tables_of(result, frame, heading="## ")]
     if result.comparisons:
-        parts += [f"## Differences, {result.pairing}", *_comparisons(result)]
+        parts += [f"## Differences, {escape(result.pairing)}", *_comparisons(result)]
     if result.command:
         parts += ["## Again", f"    {' '.join(result.command.split())}"]
     if result.provenance:
         lines = [f"- {escape(name)}: {escape(value)}" for name, value in wording.flatten(result.provenance)]
         parts += ["<details><summary>Provenance</summary>", "\n".join(lines), "</details>"]
     return "\n\n".join(parts) + "\n"
+
+
+def tables_of(result: TableResult, frame: pd.DataFrame, heading: str = "**") -> Iterator[str]:
+    """Yield a result's setting, a table a data set, and what stands below them.
+
+    Args:
+        result: the table.
+        frame: its frame.
+        heading: what begins the name of a data set; "**" for bold.
+    """
+    yield _world(result)
+    for group, columns in groupby(result.columns, key=lambda column: column.group):
+        if group:
+            yield f"{heading}{escape(wording.group_name(result, group))}{heading if heading == '**' else ''}"
+        yield _group(result, frame, list(columns))
+    yield _legend(result, frame)
+    if below := _below(result, frame):
+        yield below
 
 
 def escape(text: str) -> str:
@@ -110,10 +121,10 @@ def pipe_table(head: list[str], body: list[list[str]]) -> str:
 
 
 def _legend(result: TableResult, frame: pd.DataFrame) -> str:
-    text = f"[low, high]: {result.interval}. **Bold**: best measured number of its column."
+    text = f"{escape(f'[low, high]: {result.interval}')}. **Bold**: best measured number of its column."
     if frame["outside"].any():
         text += f" {escape(wording.OUTSIDE)}: the paper's number lies outside that interval."
-    return text.replace("[low, high]", escape("[low, high]"))
+    return text
 
 
 def _below(result: TableResult, frame: pd.DataFrame) -> str:

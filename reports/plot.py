@@ -12,10 +12,11 @@ from __future__ import annotations
 import io
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import matplotlib.style
@@ -41,6 +42,12 @@ CURVE_HEIGHT = 2.6
 CHARACTERS = 120
 """Of small print on a line of the figure."""
 
+PRINTED_WIDTH = 6.0
+"""Inches of a figure whose font is `SERIF`, which runs narrower; it is printed at the width of the text."""
+SERIF = ("STIXGeneral", "DejaVu Sans")
+"""Fonts of figures in a paper, and of its text: Times' look, and another for letters that it lacks. matplotlib has the
+files of both."""
+
 LIGHT = Theme("#0072B2", "#B34700", "#1b1f24", "#6b7280", "#e3e6ea", "#ffffff")
 DARK = Theme("#56B4E9", "#F0A030", "#e6e9ee", "#98a1ad", "#333a44", "#14181d")
 
@@ -64,6 +71,29 @@ def pictures(result: TableResult, frame: pd.DataFrame) -> Pictures:
     return Pictures(png.getvalue(), svg.getvalue())
 
 
+class Printed(NamedTuple):
+    """One figure for a paper, without a heading since a caption says it, as files' bytes, the same on every run."""
+
+    svg: bytes
+    """Its text is text, in the fonts `SERIF`."""
+    png: bytes
+    pdf: bytes
+
+
+def printed(result: TableResult, frame: pd.DataFrame) -> Printed:
+    """Draw the figure of a result for a paper, light."""
+    settings = {"font.family": list(SERIF), "svg.fonttype": "none", "pdf.fonttype": 42}
+    figure = draw(result, frame, settings=settings, width=PRINTED_WIDTH, heading=False)
+    files = {}
+    with matplotlib.style.context([str(STYLE), LIGHT.settings(), settings]):
+        for kind, metadata in (("svg", {"Date": None}), ("png", {}), ("pdf", {"CreationDate": None})):
+            file = io.BytesIO()
+            figure.savefig(file, format=kind, metadata=metadata)
+            figure.set_layout_engine("none")
+            files[kind] = file.getvalue()
+    return Printed(**files)
+
+
 def recolour(svg: bytes, theme: Theme) -> bytes:
     """Return a light SVG in the colours of another theme."""
     colours = {getattr(LIGHT, field.name).lower(): getattr(theme, field.name).lower() for field in fields(Theme)}
@@ -71,20 +101,38 @@ def recolour(svg: bytes, theme: Theme) -> bytes:
     return pattern.sub(lambda match: colours[match.group()], svg.decode()).encode()
 
 
-def draw(result: TableResult, frame: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
-    """Return the figure of a result, not laid out yet; no pyplot, so it needs no display and no closing."""
+def draw(
+    result: TableResult,
+    frame: pd.DataFrame,
+    theme: Theme = LIGHT,
+    *,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+    width: float = WIDTH,
+    heading: bool = True,
+) -> Figure:
+    """Return the figure of a result, not laid out yet; no pyplot, so it needs no display and no closing.
+
+    Args:
+        result: the table.
+        frame: its frame.
+        theme: its colours.
+        settings: of matplotlib, over the style file's.
+        width: inches.
+        heading: whether title and setting stand above the panels.
+    """
     grid = list(_grid(result.columns, CURVES_ABREAST if result.x else PANELS_ABREAST))
     if result.against:
         grid = [[column for column in result.columns if column.key != result.against]] * 2
     wide = max(map(len, grid))
-    with matplotlib.style.context([str(STYLE), theme.settings()]):
-        figure = Figure(figsize=(WIDTH, _height(result, len(grid))), layout="constrained")
+    with matplotlib.style.context([str(STYLE), theme.settings(), dict(settings)]):
+        figure = Figure(figsize=(width, _height(result, len(grid), heading)), layout="constrained")
         axes = figure.subplots(len(grid), wide, sharey=not result.against, squeeze=False)
         if result.against:
             draw_tradeoff(axes, result, frame, theme)
         else:
             _panels(axes, grid, result, frame, theme)
-        _header(figure, result, theme)
+        if heading:
+            _header(figure, result, theme)
         figure.legend(handles=_handles(result, theme), loc="outside lower center", ncols=5)
     return figure
 
@@ -106,9 +154,9 @@ def _grid(columns: Sequence[Column], abreast: int) -> Iterator[list[Column]]:
         yield from (members[i : i + abreast] for i in range(0, len(members), abreast))
 
 
-def _height(result: TableResult, panels: int) -> float:
+def _height(result: TableResult, panels: int, heading: bool) -> float:
     """Return the figure's height in inches."""
-    small = 0.13 * len(_small_print(result)) + 0.5
+    small = 0.13 * len(_small_print(result)) + 0.5 if heading else 0.3
     if result.x or result.against:
         return panels * CURVE_HEIGHT + small
     methods = sum(row.kind != "bound" for row in result.rows)

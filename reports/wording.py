@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import PurePath
@@ -72,6 +73,16 @@ def tame(value: T) -> T:
     elif isinstance(found, list | tuple):
         found = type(found)(map(tame, found))
     return found  # type: ignore[no-any-return]
+
+
+def isolated(text: str) -> str:
+    """Return text whose letters that run from right to left do not turn what stands beside it.
+
+    >>> isolated("SAM"), len(isolated("אב"))
+    ('SAM', 4)
+    """
+    turns = any(unicodedata.bidirectional(one) in ("R", "AL", "AN") for one in text)
+    return f"\u2068{text}\u2069" if turns else text
 
 
 def number(value: float, percent: bool = True) -> str:

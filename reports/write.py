@@ -25,14 +25,16 @@ KINDS = ("csv", "json", "md", "tex", "png", "html")
 
 
 def write_report(result: TableResult, out: Path) -> list[Path]:
-    """Write <name>.csv, .json, .md, .tex, .png and .html; all is rendered before the first is written.
+    """Write <name>.csv, .json, .md, .tex, .png and .html, and the table's pictures, <name>-<picture>.png.
+
+    All is rendered before the first is written.
 
     Args:
         result: The table.
         out: The folder; made if it is not there.
 
     Returns:
-        The files written, in the order of `KINDS`.
+        The files written, in the order of `KINDS`, then the pictures.
 
     Raises:
         BenchError: The folder or a file cannot be written.
@@ -54,7 +56,8 @@ def write_report(result: TableResult, out: Path) -> list[Path]:
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
-        return [write_whole(out / f"{result.stem}.{kind}", contents[kind]) for kind in KINDS]
+        files = [write_whole(out / f"{result.stem}.{kind}", contents[kind]) for kind in KINDS]
+        return files + [write_whole(out / f"{result.stem}-{name}.png", png) for name, png in result.pictures.items()]
     except OSError as error:
         raise _refused(out, error.strerror or str(error)) from error
 

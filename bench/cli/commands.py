@@ -34,11 +34,20 @@ COMMANDS: dict[str, Command] = {
         "bench.cli.check_model:check_model", "before a night's run: is a model asked as it should be"
     ),
     "export": Command("bench.cli.export:export", "write a model as files that other programs run (ONNX, int8)"),
+    "compare": Command("bench.cli.compare:compare_two", "two runs, models or files of masks, object by object"),
+    "gallery": Command("bench.cli.gallery:gallery", "look through a run's predictions in a browser, or through two"),
+    "explain": Command("bench.cli.explain:explain_number", "which choice of the protocol moved a number"),
     "runs": Command("bench.cli.runs:list_runs", "what was measured before"),
+    "verify": Command("bench.cli.verify:verify", "re-execute a sample of a run: are its records what they say"),
     "regression": Command(
         "bench.cli.regression:regression", "do the micro tables, or a run of yours, still give what they gave"
     ),
+    "report": Command("bench.cli.report:report", "all finished tables as one paper: HTML, PDF, LaTeX, Markdown"),
     "results": Command("bench.cli.results:results", "all finished tables as a leaderboard, or for a model's card"),
+    "claims": Command("bench.cli.claims:claims", "each claim of the paper, beside its tables and what was measured"),
+    "calibrate": Command(
+        "bench.cli.calibrate:calibrate", "published numbers, cheapest first: which one is missed, and why"
+    ),
     "probe": Command("bench.cli.probe:probe", "what a pretrained encoder knows: linear and kNN probes"),
 }
 GROUPS: dict[str, dict[str, Command]] = {

@@ -25,6 +25,7 @@ from bench.data import open_instances
 from bench.data.catalog import BOX_SETS, FOLDER_SETS, INSTANCE_SETS
 from models import checkpoints, row_cards, zoo
 from models.errors import BenchError, printable, refused
+from models.packaged import packaged_weights
 from models.specs import PREFIXES
 from models.vitdet import cascades
 from protocols import tables
@@ -152,7 +153,8 @@ def _state(table: ModuleType, here: set[str]) -> str:
 
 def _models() -> Iterator[Entry]:
     """Yield a line for each model that weights exist for."""
-    seen = set()
+    seen: set[str] = set()
+    listed: set[str] = set()  # a registry may hold another's models beside its own
     for name in tables.names():
         with suppress(BenchError):
             table = tables.find(name)
@@ -162,10 +164,12 @@ def _models() -> Iterator[Entry]:
             registry = registry_of(table)
             of_tables = [other for other in map(_found, tables.names()) if getattr(other, "CARDS", "") == table.CARDS]
             group = f"{table.MODELS}s ({', '.join(other.NAME for other in of_tables)})"
-            for card in registry.cards():
+            own = [card for card in registry.cards() if card.name not in listed]
+            listed |= {card.name for card in own}
+            for card in own:
                 if card.released and card.scale != "any":
                     yield _entry(group, card, partial(_available, registry))
-            for bound in [card for card in registry.cards() if card.scale == "any"]:
+            for bound in [card for card in own if card.scale == "any"]:
                 yield Entry(group, bound.name, "", here=True)
 
 
@@ -211,9 +215,10 @@ def _way_to_get(card: Any) -> str:
     requires = getattr(card, "requires", None)
     if requires is not None and importlib.util.find_spec(requires[0]) is None:
         return f'pip install "{requires[1]}"'
-    folder = row_cards.PACKAGED if card.scale == "micro" else checkpoints.weights_root()
     with suppress(OSError):
-        if card.filename and os.path.lexists(folder / card.filename):
+        file = card.filename or ""
+        path = packaged_weights(card.name) if card.scale == "micro" else checkpoints.weights_root() / file
+        if file and os.path.lexists(path):
             return ""
     if card.scale == "micro":
         return f"python -m bench train {card.name}"

@@ -78,6 +78,7 @@ def run(
     boxes: Path | None = None,
     out: Path = OUT,
     records_only: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    adopt: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     train: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     ending: Annotated[Ending, tyro.conf.Fixed, tyro.conf.Suppress] = report_tables,
 ) -> None:
@@ -115,6 +116,9 @@ def run(
         boxes: For table5 on --data: a detector's boxes, a COCO results file; jittered truths if not given.
         out: Folder of the report.
         records_only: Ask models and keep their answers, without scoring and report: a machine's share of a sweep.
+        adopt: Where a finished run differs from the wanted one by versions of code or libraries alone, re-execute a
+            random sample of its images; if every record comes out identical, take its records over, else say which
+            differs and measure again. Footnotes say what was checked.
         train: First run the trainings behind the tables again (hours at micro scale).
         ending: What is done with tables and settings.
     """
@@ -156,7 +160,10 @@ def run(
         engine=engine,
         data=None if data is None else own_data(data),
         boxes=boxes_of(boxes, data),
+        adopt=adopt,
     )
+    if adopt and all(hasattr(table, "make") for table in modules):
+        raise BenchError(f"{', '.join(names)} keeps no records of models: leave --adopt out")
     if train:
         _train(modules)
     (keep_records if records_only else ending)(modules, settings, out)
@@ -253,7 +260,9 @@ def _report(result: TableResult, out: Path) -> None:
     except BenchError as error:
         kept = f" (what was measured is kept in {runs_root()})" if "limit" in tables.find(result.name).TAKES else ""
         raise BenchError(f"{error}; the same command, with --out FOLDER, makes it again{kept}") from error
-    say(f"wrote {files[0].with_suffix('')}.{{{','.join(f.suffix[1:] for f in files)}}}")
+    forms = [file.suffix[1:] for file in files if file.stem == result.stem]
+    pictures = [f", {file}" for file in files if file.stem != result.stem]
+    say(f"wrote {files[0].with_suffix('')}.{{{','.join(forms)}}}{''.join(pictures)}")
 
 
 def _train(modules: Sequence[ModuleType]) -> None:

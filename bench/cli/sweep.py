@@ -164,7 +164,9 @@ def flags(options: Mapping[str, Any], models: Sequence[str]) -> list[str]:
         if value == RUN[name].default:
             continue
         flag = f"--{name.replace('_', '-')}"
-        if not isinstance(value, tuple):
+        if value is True:
+            found.append(flag)
+        elif not isinstance(value, tuple):
             found.append(f"{flag}={value}")
         elif tyro.conf.UseAppendAction in get_args(RUN[name].annotation):
             found += [part for one in value for part in (flag, str(one))]

@@ -98,12 +98,29 @@ def mean_interval(values: np.ndarray, groups: np.ndarray, *, replicates: int = 1
         raise BenchError(f"value {place} of {len(values)} is not finite: score that prompt or leave it out")
     if not values.size:
         return Interval(float("nan"), float("nan"), float("nan"), 0)
-    names, member = np.unique(groups, return_inverse=True)
-    sums = np.bincount(member, weights=values)
-    counts = np.bincount(member).astype(np.float64)
-    draws = [(w @ sums) / (w @ counts) for w in image_weights(len(names), replicates, seed)]
-    sample = np.concatenate(draws) if draws else np.empty(0)
+    names = np.unique(groups)
+    sample = mean_draws(values, groups, names, replicates=replicates, seed=seed)
     return percentile_interval(float(values.mean()), sample, len(values), images=len(names))
+
+
+def mean_draws(
+    values: np.ndarray, groups: np.ndarray, among: np.ndarray, *, replicates: int = 1000, seed: int = 0
+) -> np.ndarray:
+    """Return the mean of values in each bootstrap sample of groups, float64 [B]; NaN where a sample has no value.
+
+    Args:
+        values: float [N].
+        groups: int [N], the image of each value.
+        among: int [G] ascending, all images that are drawn from, also those without a value.
+        replicates: how many samples.
+        seed: the same seed and as many images draw the same places of `among`.
+    """
+    member = np.searchsorted(among, groups)
+    sums = np.bincount(member, weights=values, minlength=len(among))
+    counts = np.bincount(member, minlength=len(among)).astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        draws = [(w @ sums) / (w @ counts) for w in image_weights(len(among), replicates, seed)]
+    return np.concatenate(draws) if draws else np.empty(0)
 
 
 def paired_mean_interval(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from models.errors import BenchError, refused
 SCHEMA_VERSION = 1
 """Of run.json and of the layout of a run's folder."""
 FILE = "run.json"
+ADOPTED = "adopted"
+"""Key of a session's provenance: which run its shards were taken over from, and what was checked before."""
 LOCK = "run.lock"
 """Held for the milliseconds in which run.json changes or a damaged shard is set aside."""
 
@@ -39,18 +42,33 @@ def read(folder: Path) -> Manifest:
     """
     path = folder / FILE
     try:
+        if stat.S_ISFIFO(path.stat().st_mode):  # reading it would wait for somebody to write
+            raise ValueError("it is a pipe")
         content = json.loads(path.read_text(encoding="utf-8"))
         version = content["schema_version"]
         if version == SCHEMA_VERSION:
             found = Manifest(**content)
-            if not isinstance(found.identity, dict) or not isinstance(found.shards, int):
-                raise TypeError("its identity or its number of shards is none")
+            _check(found)
             return found
     except OSError as error:
         raise refused(error, path) from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BenchError(f"{path} is damaged ({error}): move its folder away to compute the run again") from error
     raise BenchError(f"{path} has schema version {version}, not {SCHEMA_VERSION}: set BENCH_RUNS to another folder")
+
+
+def _check(found: Manifest) -> None:
+    """See whether a run.json holds what its fields are.
+
+    Raises:
+        TypeError: if it does not.
+    """
+    if not isinstance(found.identity, dict):
+        raise TypeError("its identity is no object")
+    if type(found.shards) is not int or found.shards < 1:
+        raise TypeError(f"it says {found.shards!r} shards, a run has at least 1")
+    if not isinstance(found.sessions, list) or not all(isinstance(session, dict) for session in found.sessions):
+        raise TypeError("its sessions are no list of objects")
 
 
 def join_or_make(folder: Path, fingerprint: str, identity: dict[str, Any], shards: int) -> None:

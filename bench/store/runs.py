@@ -178,6 +178,28 @@ class Run:
                 raise BenchError(f"{self.shard_path(shard)} is being written by {owner}: let that finish")
             self._put(shard, data)
 
+    def take_over(self, shard: int, path: Path) -> None:
+        """Take a finished shard of another run as it is, byte for byte; nothing if this run has that shard.
+
+        Raises:
+            BenchError: if that file is damaged, if another process is writing the shard, or if the disk refuses.
+        """
+        try:
+            parquet.read(path)
+        except parquet.DamagedShard as damage:
+            raise BenchError(f"{damage}: delete it, its run computes it again") from damage
+        with self.writing(shard) as claimed:
+            if claimed:
+                self._put(shard, path.read_bytes())
+            elif not self.shard_path(shard).exists():
+                owner = locks.holder(self._lock_path(shard)) or "another process"
+                raise BenchError(f"{self.shard_path(shard)} is being written by {owner}: let that finish")
+
+    def adopted(self) -> tuple[dict[str, Any], ...]:
+        """Return what sessions say of runs whose shards they took over, the first first."""
+        sessions = manifest.read(self.path).sessions
+        return tuple(found for session in sessions if isinstance(found := session.get(manifest.ADOPTED), dict))
+
     def read(self) -> pd.DataFrame:
         """Return the records of all shards in order, with a fresh index.
 

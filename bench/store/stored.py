@@ -14,7 +14,7 @@ from bench.store import manifest
 from bench.store import shards as parquet
 from bench.store.identity import fingerprint as fingerprint_of
 from bench.store.runs import RunStore, RunSummary, list_runs
-from models.errors import BenchError, unknown_name
+from models.errors import BenchError, refused, unknown_name
 
 SHARD = re.compile(r"shard-(\d{5})(?:-[0-9a-z]+)?\.parquet")
 SHORTEST = 6
@@ -37,8 +37,8 @@ class StoredRun:
 
     @property
     def fingerprint(self) -> str:
-        """Return its name in the store."""
-        return self.folder.name
+        """Return its name in the store, also where its folder is called otherwise."""
+        return fingerprint_of(self.identity)
 
     def shard(self, number: int) -> pd.DataFrame:
         """Return the records of a shard, with the column `skipped` (`protocols.shards.SKIPPED`).
@@ -93,8 +93,11 @@ def find_run(name: str, store: RunStore | None = None) -> StoredRun:
             something else than its name.
     """
     folder = Path(name)
-    if (folder / manifest.FILE).is_file():
-        return read_run(folder)
+    try:
+        if (folder / manifest.FILE).is_file():
+            return read_run(folder)
+    except OSError as error:
+        raise refused(error, folder) from error
     store = store or RunStore()
     runs = list_runs(store.root)
     if "/" in name:
@@ -133,7 +136,11 @@ def read_run(folder: Path) -> StoredRun:
     if fingerprint_of(found.identity) != found.fingerprint:
         raise BenchError(f"{folder / manifest.FILE} holds an identity that is not that of run {found.fingerprint}")
     paths: dict[int, Path] = {}
-    for path in sorted(folder.glob("shard-*.parquet"), key=lambda path: path.stat().st_mtime):
-        if (match := SHARD.fullmatch(path.name)) and int(match[1]) < found.shards:
+    try:
+        shards = sorted(folder.glob("shard-*.parquet"), key=lambda path: path.stat().st_mtime)
+    except OSError as error:  # e.g. a link that leads nowhere
+        raise refused(error, folder) from error
+    for path in shards:
+        if (match := SHARD.fullmatch(path.name)) and int(match[1]) < found.shards and not path.is_fifo():
             paths[int(match[1])] = path
     return StoredRun(folder, found.identity, dict(sorted(paths.items())), found.shards, tuple(found.sessions))

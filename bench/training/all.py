@@ -16,6 +16,7 @@ from bench.training.cost import dry_run_all
 from bench.training.options import OF_ALL, Options, check, flag
 from bench.training.runs import EVERY_SEED, RUNS
 from models.errors import BenchError, unknown_name
+from models.packaged import packaged_weights
 from models.training.recipes import MaskedRecipe
 
 TOGETHER = 2
@@ -46,7 +47,7 @@ def train_all(group: Group, options: Options) -> None:
     """
     check(f"--all {group}", options, OF_ALL)
     weights = options.weights
-    have = [n for n, run in RUNS.items() if run.committed and (weights / f"{n}.safetensors").is_file()]
+    have = [n for n, run in RUNS.items() if run.committed and packaged_weights(n, weights).is_file()]
     todo = tasks(group_of(group), have=have if group == "ablations" else ())
     if options.dry_run:
         dry_run_all(f"--all {group}", todo, options)

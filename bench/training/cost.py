@@ -37,8 +37,10 @@ from models.training.recipes import (
     FastSamRecipe,
     MaskedRecipe,
     PromptableRecipe,
+    SalientRecipe,
     SemanticRecipe,
 )
+from models.training.salient import salient_stage
 from models.vitdet.network import BOX_CELLS, MASK_CELLS
 
 
@@ -265,6 +267,12 @@ def _fastsam(run: TrainingRun, recipe: FastSamRecipe, target: object) -> _Exampl
     return _Example(network, network, fastsam_stage(network, recipe), batch)
 
 
+def _salient(run: TrainingRun, recipe: SalientRecipe, target: object) -> _Example:
+    network, side = run.build(), recipe.side
+    batch = {"images": _images(1, side), "masks": np.ones((1, side, side), bool)}
+    return _Example(network, network, salient_stage(recipe), batch)
+
+
 def _images(count: int, side: int) -> np.ndarray:
     return np.zeros((count, 3, side, side), np.uint8)
 
@@ -277,6 +285,7 @@ _EXAMPLES: dict[type, Callable[[TrainingRun, Any, Any], _Example]] = {
     DetectRecipe: _detect,
     SemanticRecipe: _semantic,
     FastSamRecipe: _fastsam,
+    SalientRecipe: _salient,
 }
 TOKENS = (SIZE // 16) ** 2
 """Patches of a crop."""

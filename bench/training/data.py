@@ -12,7 +12,7 @@ import numpy as np
 
 from bench import paths
 from bench.data.ade20k import open_ade20k
-from bench.data.dead_leaves import ade20k, detection, imagenet
+from bench.data.dead_leaves import ade20k, detection, imagenet, salient
 from bench.data.dead_leaves.training import TRAINING_SEED, MaskBatches, training_scenes
 from bench.data.imagenet import open_imagenet
 from bench.data.instances import open_instances
@@ -31,6 +31,8 @@ DETECTION_SCENES = 2000
 """Dead leaves that micro detectors are trained on."""
 SEMANTIC_SCENES = 1800
 """Dead leaves that micro Mask2Former is trained on, two epochs."""
+SALIENT_SCENES = 2000
+"""Dead leaves that micro U²-Net-p is trained on."""
 
 
 class Opened(NamedTuple):
@@ -140,6 +142,11 @@ def _semantic(data: Path | None) -> Opened:
     return Opened(ade20k.labelled_scenes(SEMANTIC_SCENES), SEMANTIC_SCENES, lambda _: facts, len(ade20k.NAMES))
 
 
+def _salient(data: Path | None) -> Opened:
+    facts = {"world": "dead leaves with a salient one", "seed": salient.TRAINING_SEED, "images": SALIENT_SCENES}
+    return Opened(salient.salient_scenes(SALIENT_SCENES), SALIENT_SCENES, lambda _: facts)
+
+
 PHOTOS = Data("ImageNet", _photos, IMAGENET_IMAGES, epochs=True)
 IMAGENET = Data("ImageNet", _imagenet, IMAGENET_IMAGES, 1000, epochs=True)
 SA1B = Data("SA-1B", _sa1b, SA1B_IMAGES, epochs=True)
@@ -154,3 +161,4 @@ CLIP_LEAVES = Data(
 )
 DETECTION_LEAVES = Data("dead leaves to detect", _detection, DETECTION_SCENES, len(detection.NAMES))
 SEMANTIC_LEAVES = Data("dead leaves as ADE20K", _semantic, SEMANTIC_SCENES, len(ade20k.NAMES))
+SALIENT_LEAVES = Data("dead leaves with a salient one", _salient, SALIENT_SCENES)

@@ -16,6 +16,7 @@ from bench.training.runs import RUNS, TrainingRun
 from models.cards import ModelCard
 from models.checkpoints import read_state_dict, sha256_of
 from models.errors import MissingData
+from models.packaged import packaged_weights
 from models.training.recipes import images_per_batch
 
 
@@ -131,7 +132,7 @@ def made(options: Options, name: str, seed: int = 0) -> Path:
     Raises:
         MissingData: if there are none.
     """
-    own, committed = folder_of(options, name, seed) / "weights.safetensors", options.weights / f"{name}.safetensors"
+    own, committed = folder_of(options, name, seed) / "weights.safetensors", packaged_weights(name, options.weights)
     for path in (own, committed) if seed == 0 else (own,):
         if path.is_file():
             return path

@@ -30,6 +30,7 @@ from models.training.recipes import (
     MAE_PAPER,
     PROMPTABLE_MICRO,
     PROMPTABLE_PAPER,
+    SALIENT_MICRO,
     SAM_MICRO,
     SAMI_MICRO,
     SAMI_PAPER,
@@ -39,6 +40,7 @@ from models.training.recipes import (
     DetectRecipe,
     MaskedRecipe,
 )
+from models.u2net.cards import u2netp_micro
 from models.vitdet import cards as detectors
 from models.vitdet.build import vitdet, vitdet_micro
 
@@ -160,6 +162,8 @@ def _micro() -> Iterator[TrainingRun]:
     yield TrainingRun(name, build, recipe, seen, teacher="sam-micro", committed=True, tables=PROMPTED)
     name, tables, ready = "fastsam-micro", {"table5": (0,)}, need_ultralytics
     yield TrainingRun(name, fastsam_micro, FASTSAM_MICRO, seen, committed=True, tables=tables, ready=ready)
+    name, tables = "u2netp-micro", {"salient": (0,)}
+    yield TrainingRun(name, u2netp_micro, SALIENT_MICRO, sets.SALIENT_LEAVES, committed=True, tables=tables)
     clip_recipe = replace(CLASSIFY_MICRO, steps=800, warmup_steps=40)
     yield TrainingRun("clip-micro", partial(micro_classifier, "s"), clip_recipe, sets.CLIP_LEAVES)
     for name, arm in ARMS.items():

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from bench.data.dead_leaves.fastsam import FastSamBatches
+from bench.data.dead_leaves.salient import SalientBatches
 from bench.data.training.classification import AugmentedBatches
 from bench.data.training.crops import CropBatches
 from bench.data.training.detection import DetectionBatches
@@ -35,8 +36,10 @@ from models.training.recipes import (
     FastSamRecipe,
     MaskedRecipe,
     PromptableRecipe,
+    SalientRecipe,
     SemanticRecipe,
 )
+from models.training.salient import salient_stage
 from models.training.weight_init import start_from_cosines, start_from_waves
 from models.vitdet.backbone import start_from_encoder as start_detector
 
@@ -166,6 +169,12 @@ def _fastsam(job: Job) -> Parts:
     return Parts(network, network, fastsam_stage(network, job.recipe), batches)
 
 
+def _salient(job: Job) -> Parts:
+    network = job.build()
+    batches = SalientBatches(job.data.photos, images=job.images, seed=job.seed)
+    return Parts(network, network, salient_stage(job.recipe), batches)
+
+
 _STAGES: dict[type, Callable[[Job], Parts]] = {
     PromptableRecipe: _promptable,
     DistillRecipe: _distill,
@@ -174,4 +183,5 @@ _STAGES: dict[type, Callable[[Job], Parts]] = {
     DetectRecipe: _detect,
     SemanticRecipe: _semantic,
     FastSamRecipe: _fastsam,
+    SalientRecipe: _salient,
 }

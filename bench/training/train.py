@@ -27,6 +27,7 @@ from bench.training.stages import Parts, parts
 from models.errors import BenchError, unknown_name
 from models.mask2former.resume import load_weights, semantic_steps_done
 from models.mask2former.train import train_semantic
+from models.packaged import packaged_weights
 from models.sami.network import MaskedAutoencoder
 from models.training.loop import Visit, last_log_line, plain_recipe, seconds_trained, steps_done
 from models.training.loop import train as train_network
@@ -142,8 +143,9 @@ def _keep(job: Job, network: nn.Module, record: dict[str, Any]) -> None:
     for suffix in (".safetensors", ".json"):
         made = unfinished.with_suffix(suffix)
         if committed:
-            job.options.weights.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(made, job.options.weights / f"{job.name}{suffix}")
+            kept = packaged_weights(job.name, job.options.weights).with_suffix(suffix)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(made, kept)
         made.replace(job.weights_file.with_suffix(suffix))
     print(f"wrote {job.weights_file}", file=sys.stderr)
 

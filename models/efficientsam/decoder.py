@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from models.attention import pieces, prompts_at_once
 from models.efficientsam.transformer import Mlp, TwoWayTransformer
+from models.parallel import in_parallel, workers_on
 from models.sam.mask_decoder import MASKS
 from models.sam.transformer import ImageSide
 
@@ -70,12 +71,18 @@ class MaskDecoder(nn.Module):
         output = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([output.expand(batch, count, -1, -1), prompts], 2)
         side = self.transformer.image_side(image, image_pe)
-        answers = [
-            self._answer(tokens[:, part], image, image_pe, side, multimask=multimask)
-            for part in prompts_at_once(image, count)
-        ]
+        workers = self._workers(image)
+
+        def answer(part: slice) -> tuple[Tensor, Tensor]:
+            return self._answer(tokens[:, part], image, image_pe, side, multimask=multimask)
+
+        answers = in_parallel(answer, prompts_at_once(image, count, workers), workers)
         logits, predicted_iou = (torch.cat(parts, 1) for parts in zip(*answers, strict=True))
         return logits, predicted_iou
+
+    def _workers(self, image: Tensor) -> int:
+        """Return how many parts of the prompts to decode side by side."""
+        return workers_on(image.device)
 
     def _answer(
         self, tokens: Tensor, image: Tensor, image_pe: Tensor, side: ImageSide | None, *, multimask: bool | None

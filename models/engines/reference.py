@@ -114,12 +114,18 @@ def _repeated(image: Tensor, tokens: Tensor) -> Tensor:
 class PlainSamDecoder(sam.MaskDecoder):
     """SAM's, upscaling by transposed convolutions."""
 
+    def _workers(self, image: Tensor) -> int:
+        return 1
+
     def _masks(self, image: Tensor, kernels: Tensor) -> Tensor:
         return _product(self.output_upscaling(_maps(image)), kernels)
 
 
 class PlainEfficientSamDecoder(efficientsam.MaskDecoder):
     """EfficientSAM's, upscaling by transposed convolutions."""
+
+    def _workers(self, image: Tensor) -> int:
+        return 1
 
     def _masks(self, image: Tensor, kernels: Tensor) -> Tensor:
         maps = _maps(image)

@@ -27,7 +27,7 @@ from models.annotations import (
     stability_scores,
     xywh,
 )
-from models.errors import BenchError
+from models.errors import BenchError, UnsupportedPrompt
 from models.everything.crops import Crop, are_cut, crops_of, points_in
 from models.everything.regions import without_small_regions
 from models.segmenter import FOREGROUND, Embedding, EverythingFinder, Prompts, Segmenter, Upscaler
@@ -108,12 +108,13 @@ def segment_everything(
         advance: called with the number of points that were asked, as they are; see `count_points`.
 
     Raises:
-        BenchError: if the model has neither, or answers with NaN or infinity.
+        UnsupportedPrompt: if the model has neither.
+        BenchError: if it answers with NaN or infinity.
     """
     if isinstance(segmenter, EverythingFinder):
         return [annotation(mask) for mask in segmenter.everything(image)]
     if not isinstance(segmenter, Upscaler):
-        raise BenchError(
+        raise UnsupportedPrompt(
             f"model '{segmenter.name}' cannot segment everything, it does not show its logits at the image's size: "
             "ask it about boxes or points, or give it `upscale` and `threshold` (models/segmenter.py)"
         )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.attention import pieces, prompts_at_once
+from models.parallel import in_parallel, workers_on
 from models.sam.layers import ChannelNorm
 from models.sam.transformer import ImageSide, TwoWayTransformer
 
@@ -77,19 +78,20 @@ class MaskDecoder(nn.Module):
         if keep is not None:
             keep = F.pad(keep, (len(output), 0), value=True)
         side = self.transformer.image_side(image, image_pe)
-        answers = [
-            self._answer(
-                tokens[:, part],
-                image if image.shape[1] == 1 else image[:, part],
-                image_pe,
-                None if keep is None else keep[:, part],
-                side,
-                multimask=multimask,
-            )
-            for part in prompts_at_once(image, count)
-        ]
+        workers = self._workers(image)
+
+        def answer(part: slice) -> tuple[Tensor, Tensor]:
+            own = image if image.shape[1] == 1 else image[:, part]
+            kept = None if keep is None else keep[:, part]
+            return self._answer(tokens[:, part], own, image_pe, kept, side, multimask=multimask)
+
+        answers = in_parallel(answer, prompts_at_once(image, count, workers), workers)
         logits, predicted_iou = (torch.cat(parts, 1) for parts in zip(*answers, strict=True))
         return logits, predicted_iou
+
+    def _workers(self, image: Tensor) -> int:
+        """Return how many parts of the prompts to decode side by side."""
+        return workers_on(image.device)
 
     def _answer(
         self,

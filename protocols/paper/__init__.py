@@ -1,32 +1,14 @@
-"""The paper's numbers, as data: one CSV a table as printed, claims.csv for differences that its text states."""
+"""The paper's numbers, as data: one CSV a table as printed, and statements.csv, what its text says (`ledger`)."""
 
 from __future__ import annotations
 
 import math
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 
 from models.errors import unknown_name
-
-
-class Claim(NamedTuple):
-    """A difference that the paper's text states, first - second."""
-
-    id: str
-    section: str
-    table: str
-    """Table or figure that it is about."""
-    first: str
-    second: str
-    column: str
-    claimed: float
-    """0..1."""
-    at_least: bool
-    """Whether the paper says that it is larger than this."""
-    note: str
 
 
 @cache
@@ -36,10 +18,20 @@ def paper_table(name: str) -> pd.DataFrame:
     Raises:
         BenchError: for an unknown table.
     """
-    known = {path.stem: path for path in Path(__file__).parent.glob("*.csv") if path.stem != "claims"} | _ADDED
+    return pd.read_csv(_file(name)).set_index("method")
+
+
+@cache
+def _texts(name: str) -> pd.DataFrame:
+    """Return the same as text."""
+    return pd.read_csv(_file(name), dtype=str, keep_default_na=False).set_index("method")
+
+
+def _file(name: str) -> Path:
+    known = {path.stem: path for path in Path(__file__).parent.glob("*.csv") if path.stem != "statements"} | _ADDED
     if name not in known:
         raise unknown_name("table", name, known)
-    return pd.read_csv(known[name]).set_index("method")
+    return known[name]
 
 
 _ADDED: dict[str, Path] = {}
@@ -48,6 +40,16 @@ _ADDED: dict[str, Path] = {}
 def add_paper_table(name: str, path: Path) -> None:
     """Make the numbers of a table known that another package adds: a CSV whose first column is "method"."""
     _ADDED[name] = path
+
+
+def printed_number(table: str, row: str, column: str) -> str:
+    """Return a value of the paper with its digits as printed, empty where the paper has no such cell.
+
+    >>> printed_number("table1", "DMAE-B", "top1")
+    '84.0'
+    """
+    texts = _texts(table)
+    return str(texts.at[row, column]) if row in texts.index and column in texts.columns else ""
 
 
 def paper_number(table: str, row: str, column: str) -> float | None:
@@ -69,13 +71,3 @@ def paper_difference(table: str, first: str, second: str, column: str) -> float 
     """Return the difference of two values of the paper, 0..1, None where it lacks one of them."""
     values = [paper_value(table, row, column) for row in (first, second)]
     return None if values[0] is None or values[1] is None else round(values[0] - values[1], 6)
-
-
-@cache
-def claims(table: str) -> tuple[Claim, ...]:
-    """Return the differences that the text states about a table or figure."""
-    frame = pd.read_csv(Path(__file__).parent / "claims.csv", dtype=str, keep_default_na=False)
-    return tuple(
-        Claim(**{**line, "claimed": round(float(line["claimed"]) / 100, 6), "at_least": line["at_least"] == "yes"})  # type: ignore[arg-type]
-        for line in frame[frame["table"] == table].to_dict("records")
-    )

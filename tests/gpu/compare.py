@@ -8,15 +8,20 @@ import pandas as pd
 import torch
 from torch.utils._pytree import tree_flatten
 
+from models.engines.float32 import threads
 from tests.gpu.waits import STATED
 from tests.pretend_gpu import Memory, pretend_gpu
 
 
 def same_bits(ask: Callable[[str], Any]) -> dict[str, int]:
-    """Ask with "cpu" and with "cuda", compare the answers to the bit, and return the waits, each of which is stated."""
-    expected = ask("cpu")
-    with pretend_gpu() as memory:
-        found = ask("cuda")
+    """Ask with "cpu" and with "cuda", compare the answers to the bit, and return the waits, each of which is stated.
+
+    On one thread: a CPU with several decodes parts of the prompts side by side, in sums of another order.
+    """
+    with threads(1):
+        expected = ask("cpu")
+        with pretend_gpu() as memory:
+            found = ask("cuda")
     assert_same(found, expected)
     return stated(memory)
 

@@ -27,6 +27,8 @@ from models.training.fastsam import fastsam_stage
 from models.training.loop import Stage
 from models.training.masked import masked_stage
 from models.training.promptable import PromptableTrainer, promptable_stage
+from models.training.salient import salient_stage
+from models.u2net.network import u2netp
 from models.vitdet.backbone import Backbone
 from models.vitdet.build import MICRO
 from models.vitdet.network import VitDet
@@ -143,6 +145,11 @@ def fastsam(device: str, **changes: Any) -> Training:
     return Training(network, fastsam_stage(network, recipe), recipe, {"images": IMAGES, **FOUND})
 
 
+def salient(device: str, **changes: Any) -> Training:
+    recipe = replace(recipes.SALIENT_MICRO, **changes)
+    return Training(u2netp(middle=2, output=4), salient_stage(recipe), recipe, {"images": IMAGES, "masks": MASKS[:, 0]})
+
+
 ADAMW_ALONE = {"muon_learning_rate": None}
 LAYER_DECAY = {"layer_decay": 0.7, **ADAMW_ALONE}
 STAGES: dict[str, Callable[[str], Training]] = {
@@ -175,4 +182,6 @@ STAGES: dict[str, Callable[[str], Training]] = {
     "distill": distill,
     "distill, bf16": lambda device: distill(device, precision="bf16", **ADAMW_ALONE),
     "fastsam": fastsam,
+    "salient": salient,
+    "salient, bf16": lambda device: salient(device, precision="bf16"),
 }

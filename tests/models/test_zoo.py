@@ -18,6 +18,7 @@ from bench.training.runs import RUNS
 from models import checkpoints, micro, zoo
 from models.cards import CARDS, ModelCard, resolve
 from models.errors import BenchError
+from models.packaged import packaged_weights
 from models.plugins import installed
 from models.segmenter import Prompts, Segmenter
 from tests.models.recipe import fill, image
@@ -237,6 +238,7 @@ def test_a_faulty_package_is_named_and_costs_no_other_model(plugin: Path, attrib
 def test_all_committed_weights_are_less_than_20_mb_and_every_committed_run_has_its() -> None:
     """A clone stays small; what is missing would be noticed by whoever runs its table."""
     folder = Path(zoo.__file__).parent / "weights"
-    found = {path.stem: path.stat().st_size for path in folder.glob("*.safetensors")}
+    found = {path.stem: path.stat().st_size for path in folder.rglob("*.safetensors")}
     assert found.keys() == {name for name, run in RUNS.items() if run.committed}
+    assert all(packaged_weights(name).is_file() for name in found)
     assert sum(found.values()) < 20_000_000

@@ -8,6 +8,7 @@ import torch
 
 from bench.store.bounded import BoundedFolder
 from models import zoo
+from models.engines.ladder import put_on
 from models.segmenter import Embedding, Prompts
 from protocols import embeddings
 
@@ -103,3 +104,21 @@ def test_answers_from_the_disk_are_those_of_the_encoder_to_the_bit(tmp_path):
         answers.append(once.segment(once.embed([photo])[0], prompts))
     assert all(torch.equal(one, other) for one, other in zip(*answers, strict=True))
     assert len(list(tmp_path.glob("*/*.kept"))) == 1
+
+
+@pytest.mark.parametrize("name", ["efficientsam-ti-micro", "sam-micro", "mobilesam-micro"])
+def test_the_fast_engine_keeps_embeddings_at_half_the_size_and_answers_as_if_it_kept_none(tmp_path, name):
+    photo = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    boxes = Prompts.from_boxes([[10, 10, 50, 40], [0, 0, 80, 60]])
+    sizes = {}
+    for engine in ("exact", "fast"):
+        folder, model = BoundedFolder(tmp_path / engine, 1 << 30), zoo.load(name)
+        put_on(model, engine)
+        alone = model.segment(model.embed([photo])[0], boxes)
+        for _ in range(2):  # the second from the disk
+            once = embeddings.embedding_once(model, 1, folder, "m")
+            kept = once.segment(once.embed([photo])[0], boxes)
+            assert all(torch.equal(one, other) for one, other in zip(alone, kept, strict=True))
+        (file,) = (tmp_path / engine).glob("*/*.kept")
+        sizes[engine] = file.stat().st_size
+    assert 0.5 <= sizes["fast"] / sizes["exact"] < 0.51  # but for the header

@@ -14,10 +14,11 @@ from bench.data import Detections, open_detections, open_instances, read_rgb
 from models.errors import MissingData
 from protocols import table5
 from protocols.axes import PAPER, Axes, most_detections
+from protocols.masks_file import detector_records
 from protocols.predictors import Ceiling, ModelPredictor
 from protocols.prompts.jittered_boxes import jittered_detections
 from protocols.scores import CellRun
-from protocols.table5_prompts import ask_image, detector_records
+from protocols.table5_prompts import ask_image
 from tests.protocols.fakes import DiscModel, disc, instance_data, write_coco
 
 MASKS = [[disc(8, 9, 5), disc(25, 20, 8)], [disc(20, 16, 6), disc(5, 5, 4)], [disc(30, 10, 7)]]

@@ -26,6 +26,7 @@ from models.training.recipes.promptable import (
     PromptableRecipe,
 )
 from models.training.recipes.recipe import Recipe, images_per_batch
+from models.training.recipes.salient import SALIENT_MICRO, SalientRecipe
 from models.training.recipes.semantic import SEMANTIC_MICRO, SEMANTIC_PAPER, SemanticRecipe
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "PROMPTABLE_MICRO",
     "PROMPTABLE_PAPER",
     "SA1B_IMAGES",
+    "SALIENT_MICRO",
     "SAMI_MICRO",
     "SAMI_PAPER",
     "SAM_MICRO",
@@ -56,6 +58,7 @@ __all__ = [
     "MaskedRecipe",
     "PromptableRecipe",
     "Recipe",
+    "SalientRecipe",
     "SemanticRecipe",
     "images_per_batch",
 ]

@@ -17,6 +17,7 @@ from bench.training.runs import RUNS
 from bench.training.train import train
 from models import zoo
 from models.errors import BenchError
+from models.packaged import packaged_weights
 from tests.bench.training.driver import finish, kill_in_the_middle, start
 from tests.models.recipe import image
 
@@ -40,7 +41,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     kill_in_the_middle(killed, log, lines=5)
     assert not (tmp_path / "killed-weights").exists()
     finish(start(tmp_path / "cache", *f"{of('killed')} then {of('whole')}".split()))
-    whole, resumed = (tmp_path / f"{out}-weights" / f"{NAME}.safetensors" for out in ("whole", "killed"))
+    whole, resumed = (packaged_weights(NAME, tmp_path / f"{out}-weights") for out in ("whole", "killed"))
     assert whole.read_bytes() == resumed.read_bytes()
     facts = json.loads(whole.with_suffix(".json").read_text())
     assert facts["command"] == f"python -m bench train {NAME}"

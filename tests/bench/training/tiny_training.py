@@ -27,7 +27,7 @@ def shrink() -> None:
         smaller = {"crop_size": 64} if isinstance(run.recipe, SemanticRecipe) else {}
         if run.scale is MICRO:
             RUNS[name] = replace(run, recipe=replace(run.recipe, **TINY, **smaller))
-    data.SCENES = data.FINETUNE_SCENES = data.DETECTION_SCENES = data.SEMANTIC_SCENES = 8
+    data.SCENES = data.FINETUNE_SCENES = data.DETECTION_SCENES = data.SEMANTIC_SCENES = data.SALIENT_SCENES = 8
     data.UNLABELLED, data.OBJECTS, data.CLIP_OBJECTS = 16, 16, 8
     mask2former.mask2former_micro.__kwdefaults__["crop"] = 64
     records.FIGURE7_EPOCHS = (1.0, 4.0)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from bench.training.runs import RUNS
 from models.errors import BenchError
 from models.micro import efficientsam_ti_micro
+from models.packaged import packaged_weights
 from models.training import loop
 from models.training.loop import seconds_trained, steps_done, train
 from models.training.promptable import PromptableTrainer
@@ -213,7 +214,7 @@ class TestArithmetic:
 
     @pytest.mark.parametrize("name", [name for name, run in RUNS.items() if run.committed])
     def test_recipes_of_committed_weights_are_those_they_were_trained_with(self, name: str) -> None:
-        recorded = json.loads((ROOT / "models" / "weights" / f"{name}.json").read_text())["recipe"]
+        recorded = json.loads(packaged_weights(name).with_suffix(".json").read_text())["recipe"]
         recipe = loop.plain_recipe(RUNS[name].recipe)
         assert {key: recipe[key] for key in recorded} == recorded
         assert recipe["warmup_ahead"] == 1
