@@ -14,7 +14,7 @@ import numpy as np
 
 from models.errors import BenchError
 
-AT_ONCE = 128
+AT_ONCE = 512
 """Masks decoded together: as many as keep the work in the CPU's second cache."""
 LONGEST_NUMBER = 6
 """Groups in a number: 30 bits hold any run of an image of up to 2^29 px."""
