@@ -137,10 +137,10 @@ CURVES: Seeds = {**PROMPTED, "figure7": SEEDS}
 OVER_SEEDS: Seeds = {"table4": SEEDS, "figure7": SEEDS}
 DENSE: dict[str, tuple[Seeds, Seeds]] = {
     "mae-ti": ({"table2": SEEDS}, {"table3": SEEDS}),
-    "sami-ti": ({"table2": SEEDS}, {"table3": SEEDS}),
+    "sami-ti": ({"table2": SEEDS, "table5": (1,)}, {"table3": SEEDS}),  # Table 5 takes the boxes of seed 1
     "scratch-ti": ({"table2": SEEDS}, {"table3": SEEDS}),
     "mae-s": ({"table2": (0,)}, {"table3": (0,)}),
-    "sami-s": ({"table2": (0,), "table5": (0,)}, {"table3": (0,)}),  # Table 5 takes its boxes
+    "sami-s": ({"table2": (0,)}, {"table3": (0,)}),
 }
 """Encoders that detectors and segmenters are built on; of -S and of the control predictions are kept, no weights."""
 
