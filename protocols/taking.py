@@ -54,8 +54,10 @@ def records_of(prepared: Sequence[Prepared]) -> dict[str, pd.DataFrame]:
     """Return what is kept of the records of tables whose models have been asked, by table."""
     found: dict[str, pd.DataFrame] = {}
     for one in prepared:
+        subjects = one.question.plan.subjects  # about other data than its own, a table calls rows by their models
+        called = {subject.row: subject.row if one.settings.data is None else subject.model for subject in subjects}
         parts = [
-            kept_of(one.question.table, data, row, run)
+            kept_of(one.question.table, data, called[row], run)
             for data, of_row in one.question.runs.items()
             for row, run in of_row.items()
             if isinstance(run, CellRun)

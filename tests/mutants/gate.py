@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -68,8 +69,9 @@ def committed(asked: Asked) -> Snapshot:
 
 def _some(records: pd.DataFrame, rows: set[str], images: Mapping[str, Sequence[int]]) -> pd.DataFrame:
     """Return the records of some rows about some images of each data set."""
-    of_image = [image in images.get(data, ()) for data, image in zip(records["data"], records["image_id"], strict=True)]
-    return records[records["row"].isin(rows) & of_image]
+    asked = {(data, image) for data, ids in images.items() for image in ids}
+    of_image = [which in asked for which in zip(records["data"], records["image_id"], strict=True)]
+    return records[np.array(of_image) & records["row"].isin(rows).to_numpy()]
 
 
 def green(asked: Asked) -> list[Finding]:

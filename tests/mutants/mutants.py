@@ -41,8 +41,8 @@ class Mutant:
     """Cheap ones that it concerns."""
     records: bool = True
     """Whether it changes what models are asked or answer; others change what is made of that."""
-    images: int = 2
-    """So many of each data set show it in the quick tests."""
+    images: int | None = 2
+    """So many of each data set show it in the quick tests; None for all."""
     probe: Callable[[Patch], None] | None = None
     """What has to be so for the fault to show, where trained weights do not have it: then what the clean code gives
     under it is what is expected."""
@@ -224,19 +224,19 @@ def threshold(patch: Patch) -> None:
     patch.setattr(frames, "upscaled_masks", lambda logits, *axes, **more: own(logits - 1, *axes, **more))
 
 
-@mutant("crowds counted", TABLE4, models="floor", records=False)
+@mutant("crowds counted", TABLE4, models="floor", records=False, images=24)
 def crowds(patch: Patch) -> None:
     own = table4.counted
     patch.setattr(table4, "counted", lambda records, axes: own(records, replace(axes, crowd="keep")))
 
 
-@mutant("mean over categories for the mean over masks", TABLE4, models="floor", records=False)
+@mutant("mean over categories for the mean over masks", TABLE4, models="floor", records=False, images=24)
 def averaged(patch: Patch) -> None:
     own = table4._weighted
     patch.setattr(table4, "_weighted", lambda records, axes: own(records, replace(axes, averaging="category")))
 
 
-@mutant("S, M and L told apart by the area of the box", "table5", models="detector", records=False)
+@mutant("S, M and L told apart by the area of the box", "table5", models="detector", records=False, images=None)
 def by_box(patch: Patch) -> None:
     own = ap.clean_results
 
@@ -248,7 +248,7 @@ def by_box(patch: Patch) -> None:
     patch.setattr(ap, "clean_results", clean)
 
 
-@mutant("LVIS without its federated lists", "table5", models="detector", records=False)
+@mutant("LVIS without its federated lists", "table5", models="detector", records=False, images=None)
 def unfederated(patch: Patch) -> None:
     own = ap.open_truth
 
@@ -264,12 +264,14 @@ def unfederated(patch: Patch) -> None:
     patch.setattr(ap, "open_truth", open_truth)
 
 
-@mutant("the best 100 detections of an image, not of each category", TABLE5_ODD, models="floor", records=False)
+@mutant(
+    "the best 100 detections of an image, not of each category", TABLE5_ODD, models="floor", records=False, images=None
+)
 def best_of_image(patch: Patch) -> None:
     patch.setattr(table5_prompts, "most_detections", lambda data_set, axes: 100)
 
 
-@mutant("detections without their scores", "table5", models="detector", records=False)
+@mutant("detections without their scores", "table5", models="detector", records=False, images=None)
 def unscored(patch: Patch) -> None:
     own = table5.to_results
     patch.setattr(table5, "to_results", lambda records, axes: own(records.assign(detector_score=1.0), axes))
