@@ -45,7 +45,7 @@ def main(names: tyro.conf.Positional[tuple[str, ...]] = (), images: int | None =
     with progress("faults", total=len(wanted), unit="faults") as advance:
         for name in wanted:
             with tempfile.TemporaryDirectory() as folder:
-                limit = images if ALL[name].records else None
+                limit = max(images, ALL[name].images or 0) if images is not None and ALL[name].records else None
                 results[name] = told(against(ALL[name], Path(folder), limit=limit), limit)
             RESULTS.write_text(json.dumps(results, indent=1) + "\n")
             advance(1)

@@ -224,6 +224,19 @@ def threshold(patch: Patch) -> None:
     patch.setattr(frames, "upscaled_masks", lambda logits, *axes, **more: own(logits - 1, *axes, **more))
 
 
+@mutant("IoUs written beside the next object of the image", TABLE4, models=TI)
+def misplaced(patch: Patch) -> None:
+    own = table4_prompts.ious
+
+    def ious(masks: np.ndarray, asked: Any, axes: Any) -> np.ndarray:
+        values = own(masks, asked, axes)
+        counted = np.array([not annotation.iscrowd for annotation in asked.annotations])
+        values[counted] = np.roll(values[counted], 1)
+        return values
+
+    patch.setattr(table4_prompts, "ious", ious)
+
+
 @mutant("crowds counted", TABLE4, models="floor", records=False, images=24)
 def crowds(patch: Patch) -> None:
     own = table4.counted
