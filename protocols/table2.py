@@ -47,8 +47,11 @@ WORLDS = {
     "paper": "COCO val2017 of BENCH_DATA and full-size detectors",
     "micro": "dead leaves as COCO at 256 px and micro detectors",
 }
+CONTROLS = ("vitdet-scratch-ti-micro",)
 COMPARED = (
     ("SAMI-Ti", "MAE-Ti"),
+    ("SAMI-Ti", CONTROLS[0]),
+    ("MAE-Ti", CONTROLS[0]),
     ("SAMI-S", "MAE-S"),
     ("SAMI-B", "MAE-B"),
     ("SAMI-S", "DeiT-S"),

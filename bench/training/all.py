@@ -102,7 +102,7 @@ def tasks(wanted: Sequence[tuple[str, int]], have: Sequence[str] = ()) -> dict[s
             return key
         run, needs = RUNS[name], []
         if run.start:
-            needs.append(add(run.start, run.start_seed(seed)))
+            needs.append(add(run.start, seed))
         if run.teacher:
             pretraining = isinstance(run.recipe, MaskedRecipe)
             needs.append(add_features(run.teacher) if pretraining else add(run.teacher, 0))

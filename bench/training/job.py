@@ -120,7 +120,7 @@ def start_file(run: TrainingRun, options: Options) -> Path:
     Raises:
         MissingData: if it is not there.
     """
-    path = options.encoder or made(options, str(run.start), run.start_seed(options.seed))
+    path = options.encoder or made(options, str(run.start), options.seed)
     if not path.is_file():
         raise MissingData(f"there is no encoder '{path}': check the path")
     return path

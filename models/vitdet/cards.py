@@ -6,7 +6,7 @@ Nothing is downloaded: a user puts the file into the weights folder, or passes i
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,7 @@ _MICRO_RECIPE = (
     "trained with one learning rate for all blocks, weight decay on matrices alone and grey beside photos, unlike "
     "detectron2's ViTDet"
 )
+CONTROL = "vitdet-scratch-ti-micro"
 _NEVER_RELEASED = "the paper's authors released neither pretrained encoder nor detector"
 _BACKBONE_ONLY = "the pretrained backbone alone is public, and the printed number is that of finetuning it"
 _FILE = "model_final_61ccd1.pkl"
@@ -112,8 +113,13 @@ CARDS: tuple[DetectorCard, ...] = (
     ),
     _without("SAMI-B", _NEVER_RELEASED),
     *(_micro(row) for row in ("MAE-Ti", "SAMI-Ti", "MAE-S", "SAMI-S")),
+    replace(
+        _micro("scratch-Ti"),
+        paper_row=CONTROL,
+        note="trained without pretraining: a control that the paper has not",
+    ),
 )
-"""Every row of Table 2, and this project's stand-ins for four of them."""
+"""Every row of Table 2, this project's stand-ins for four of them, and its control."""
 _registry = Registry(
     module=__name__,
     what="detector",

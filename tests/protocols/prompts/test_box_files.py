@@ -12,7 +12,7 @@ from pycocotools import mask as rle
 from bench.data import open_detections, open_instances
 from bench.data.catalog import BOX_SETS
 from protocols import table2
-from protocols.prompts.box_files import MICRO_DETECTOR, write_recorded_boxes
+from protocols.prompts.box_files import MICRO_DETECTOR, MICRO_SEED, write_recorded_boxes
 from protocols.saved_predictions import write_recording
 from tests.protocols.fakes import disc, write_coco
 
@@ -40,7 +40,7 @@ def record(root: Path, folder: Path, score: float = 0.75, row: str = MICRO_DETEC
         "made_with": {},
     }
     records = pd.DataFrame([{**found, **mask}])
-    write_recording(folder, records, table=table2.NAME, version=table2.VERSION, row=row, seed=0, facts=facts)
+    write_recording(folder, records, table=table2.NAME, version=table2.VERSION, row=row, seed=MICRO_SEED, facts=facts)
 
 
 def test_both_data_sets_get_the_file_that_table_5_looks_for(root: Path, tmp_path: Path) -> None:

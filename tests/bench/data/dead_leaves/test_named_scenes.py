@@ -38,14 +38,13 @@ def test_coco_says_exactly_what_was_drawn(root: Path) -> None:
             np.testing.assert_array_equal(annotation.mask(info.height, info.width), one.mask)
 
 
-def test_every_class_is_there_and_the_tail_is_long(root: Path) -> None:
+def test_every_class_is_there_often_enough_to_be_scored(root: Path) -> None:
     instances = open_instances("coco", root)
     counts = np.zeros(len(NAMES) + 1, int)
     for info in instances.images:
         np.add.at(counts, [one.category_id for one in instances.annotations(info.id)], 1)
     assert counts[0] == 0
-    assert counts[1:].min() >= 10
-    assert counts[1:].max() > 4 * counts[1:].min()
+    assert counts[1:].min() >= VAL_IMAGES
 
 
 def test_objects_come_in_all_three_sizes_and_none_is_a_sliver(root: Path) -> None:
