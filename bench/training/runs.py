@@ -96,7 +96,6 @@ class TrainingRun:
     """Raises a BenchError where an optional package that it needs is not installed."""
 
 
-
 class Arm(NamedTuple):
     """A way of pretraining a micro encoder: an arm of Tables 1, 6 and 7 or of an ablation in section 4.4."""
 
