@@ -202,8 +202,8 @@ def test_a_run_of_what_is_no_longer_installed_is_listed_and_refused(bench, ident
 def test_a_folder_that_may_not_be_looked_into_is_a_sentence(bench, tmp_path):
     tmp_path.chmod(0o777)
     folder = made()
-    for parent in [tmp_path, *tmp_path.parents[:2]]:
-        parent.chmod(0o755)
+    for parent in [one for one in (tmp_path, *tmp_path.parents) if "pytest" in str(one)]:
+        parent.chmod(0o755)  # so that somebody else gets as far as the run
     with without_rights(folder):
         for name in (folder.name, f"runs/{folder.name}"):
             code, printed, said = bench("verify", name)

@@ -63,6 +63,9 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("kept")
     (root / "weights").mkdir()
     shutil.copy(WEIGHTS / "sami-ti-micro.safetensors", root / "weights")
+    pretrained = root / "out" / "sami-ti-micro-seed1"  # any encoder will do
+    pretrained.mkdir(parents=True)
+    shutil.copy(WEIGHTS / "sami-ti-micro.safetensors", pretrained / "weights.safetensors")
     folders = f"--out {root}/out --weights {root}/weights --records {root}/records"
     commands = [f"train {RUN} --seed {seed} {folders}" for seed in (0, 1)]
     finish(start_driver(root / "cache", *" then ".join(commands).split()))
@@ -108,18 +111,18 @@ def test_table_2_trains_all_four_detectors_after_their_encoders() -> None:
     todo = group.tasks(group.trainings_of("table2"))
     wanted = {f"vitdet-{name}-micro" for name in ("mae-ti", "sami-ti", "mae-s", "sami-s")}
     assert wanted <= todo.keys()
-    others = {f"vitdet-{name}-ti-micro-seed{seed}" for name in ("mae", "sami") for seed in (1, 2)}
+    others = {f"vitdet-{name}-ti-micro-seed{seed}" for name in ("mae", "sami", "scratch") for seed in (1, 2)}
     assert others == {name for name in todo if name.startswith("vitdet-") and "seed" in name}
     assert all(todo[name].needs == (name.removeprefix("vitdet-"),) for name in wanted)
     recipes = {RUNS[name].recipe for name in wanted}
     assert len(recipes) == 1  # equal budgets
 
 
-def test_seeds_of_a_detector_differ_in_their_heads_and_start_from_one_encoder() -> None:
-    todo = group.tasks([(RUN, 1)], have=["sami-ti-micro"])
+def test_seeds_of_a_detector_differ_in_their_heads_and_start_from_the_pretraining_of_their_own() -> None:
+    todo = group.tasks([(RUN, 1)], have=["sami-ti-micro", "sam-micro"])
     assert todo[f"{RUN}-seed1"].arguments == ("train", RUN, "--seed", "1")
-    assert todo[f"{RUN}-seed1"].needs == ()
-    assert list(todo) == [f"{RUN}-seed1"]
+    assert todo[f"{RUN}-seed1"].needs == ("sami-ti-micro-seed1",)
+    assert list(todo)[-2:] == ["sami-ti-micro-seed1", f"{RUN}-seed1"]
     assert not torch.equal(*(_seeded(seed) for seed in (0, 1)))
 
 

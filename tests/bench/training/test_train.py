@@ -20,6 +20,7 @@ from bench.training.cost import _detector_layers, dry_run_all
 from bench.training.options import Options
 from bench.training.runs import ARMS, RUNS
 from bench.training.train import train
+from models.packaged import packaged_weights
 from models.training.detect import detect_stage
 from models.training.flops import student_flops
 from models.training.recipes import classify, detect, fastsam, masked, promptable, semantic
@@ -180,7 +181,7 @@ def test_recipes_name_the_trainings_that_follow_them() -> None:
         assert commands
         assert all(type(RUNS[name].recipe).__module__ == module.__name__ for name in commands)
         for name, seconds in re.findall(r"bench train ([\w-]+) +([\d,]+) s on", str(module.__doc__)):
-            made = json.loads((WEIGHTS / f"{name}.json").read_text())
+            made = json.loads(packaged_weights(name, WEIGHTS).with_suffix(".json").read_text())
             assert made["seconds"] == int(seconds.replace(",", ""))
 
 
