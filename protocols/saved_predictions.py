@@ -21,7 +21,7 @@ from protocols.plan import Plan
 from protocols.results import Row
 from protocols.scores import CellRun
 from protocols.shards import SKIPPED
-from protocols.training_records import RECORDS
+from protocols.training_records import COMPRESSION, RECORDS
 
 
 class Recording(NamedTuple):
@@ -71,7 +71,7 @@ def write_recording(
         raise BenchError(f"the answers of {facts['model']} are not whole ({unread.iloc[0]}): run again")
     path = folder / f"{'-'.join(part for part in (table, data_set, row.lower()) if part)}-seed{seed}.json"
     folder.mkdir(parents=True, exist_ok=True)
-    content = records.drop(columns=SKIPPED).to_parquet(index=False, compression="zstd")
+    content = records.drop(columns=SKIPPED).to_parquet(index=False, compression="zstd", compression_level=COMPRESSION)
     write_whole(path.with_suffix(".parquet"), content)
     digest = hashlib.sha256(content).hexdigest()
     whole = {"table": table, "version": version, "row": row, "seed": seed, "sha256": digest, **facts}

@@ -6,6 +6,7 @@ model; the trainings behind them take hours.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from bench.store.disk import write_whole
 from models.errors import BenchError
 
 RECORDS = Path(__file__).parent / "records"
@@ -39,6 +42,8 @@ class TrainingRecord:
     made_with: Mapping[str, Any]
 
 
+COMPRESSION = 19
+"""Of files that are part of the project; zstd's best but for levels that need more memory."""
 Records = Mapping[str, Mapping[int, TrainingRecord]]
 """By run and seed."""
 
@@ -143,17 +148,40 @@ def _probes(data: Mapping[str, Any], count: int) -> dict[str, np.ndarray]:
     return {"knn": _answers(data["knn"], count), "linear": _answers(data["linear"], count), "variance": variance}
 
 
+def write_curve(folder: Path, model: str, seed: int, points: pd.DataFrame, facts: Mapping[str, Any]) -> Path:
+    """Write what a promptable finetuning was worth after some epochs, and return the JSON file.
+
+    Args:
+        folder: of all records.
+        model: that was finetuned.
+        seed: of its training.
+        points: epoch, image_id and iou, one line for each epoch and annotation, in the same order for every epoch.
+        facts: how it was trained.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"figure7-{model}-seed{seed}.json"
+    content = points.to_parquet(index=False, compression="zstd", compression_level=COMPRESSION)
+    write_whole(path.with_suffix(".parquet"), content)
+    whole = {"model": model, "seed": seed, "sha256": hashlib.sha256(content).hexdigest(), **facts}
+    write_whole(path, (json.dumps(whole) + "\n").encode())
+    return path
+
+
 def _curve_record(path: Path, model: str) -> CurveRecord:
-    data = _load(path)
+    data, file = _load(path), path.with_suffix(".parquet")
     try:
-        images = [np.array(point["image_id"], np.int64) for point in data["points"]]
-        points = {float(point["epoch"]): np.array(point["iou"], np.float64) for point in data["points"]}
+        if hashlib.sha256(file.read_bytes()).hexdigest() != data["sha256"]:
+            raise ValueError(f"{file.name} has another hash than it says")
+        rows = pd.read_parquet(file)
+        of_epoch = {float(epoch): rows[rows["epoch"] == epoch] for epoch in sorted(rows["epoch"].unique())}
+        images = [part["image_id"].to_numpy(np.int64) for part in of_epoch.values()]
+        points = {epoch: part["iou"].to_numpy(np.float64) for epoch, part in of_epoch.items()}
         same = all(np.array_equal(images[0], other) for other in images)
-        sound = all(iou.shape == images[0].shape and iou.size and np.isfinite(iou).all() for iou in points.values())
+        sound = bool(points) and all(np.isfinite(iou).all() for iou in points.values())
         if not (same and sound and data["model"] == model):
             raise ValueError("its points are about different annotations, or it is another model's")
         return CurveRecord(model, _seed(path, data), images[0], points)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (OSError, KeyError, TypeError, ValueError, IndexError) as error:
         raise _damaged(path, error) from error
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from safetensors.torch import save_file
 from torch import nn
 
@@ -37,6 +38,7 @@ from protocols.saved_predictions import write_recording
 from protocols.settings import Settings
 from protocols.table4_prompts import ask_boxes
 from protocols.tables import find
+from protocols.training_records import write_curve
 
 
 def write_records(job: Job, network: nn.Module, weights: Path, training: dict[str, Any]) -> None:
@@ -173,28 +175,19 @@ def _visited(job: Job, step: int) -> Path:
 def _write_figure7(job: Job, training: dict[str, Any], folder: Path) -> None:
     """Evaluate the weights of several epochs on the held-out objects, and write down each IoU of a box prompt."""
     instances = open_instances("coco", world_root())
-    points = []
+    points: list[dict[str, float]] = []
     with progress(f"{job.name}, Figure 7", total=len(FIGURE7_EPOCHS) * len(instances.images), unit="images") as advance:
         for epoch, step in _steps(job).items():
             predictor = ModelPredictor(zoo.load(job.name, checkpoint=_visited(job, step)), PRESETS["paper"])
-            ious, image_ids = [], []
             for info in instances.images:
                 annotations = instances.annotations(info.id)
                 for row in ask_boxes(predictor, read_rgb(info.path), info, annotations, PRESETS["paper"]):
                     if not row["iscrowd"]:
-                        ious.append(round(float(row["iou"]), 4))  # type: ignore[arg-type]
-                        image_ids.append(info.id)
+                        iou = round(float(row["iou"]), 4)  # type: ignore[arg-type]
+                        points.append({"epoch": epoch, "image_id": info.id, "iou": iou})
                 advance(1)
-            images = step * job.recipe.images_per_step
-            points.append({"epoch": epoch, "step": step, "images": images, "iou": ious, "image_id": image_ids})
-    record = {
-        "model": job.name,
-        "seed": job.seed,
-        "points": points,
-        "recipe": training["recipe"],
-        "made_with": training["made_with"],
-    }
-    _write(folder / f"figure7-{job.name}-seed{job.seed}.json", record)
+    facts = {"steps": _steps(job), **{key: training[key] for key in ("recipe", "made_with")}}
+    write_curve(folder, job.name, job.seed, pd.DataFrame(points), facts)
 
 
 def _answers_recordings(table: Any, job: Job, weights: Path, training: dict[str, Any], folder: Path) -> None:

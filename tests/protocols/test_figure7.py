@@ -7,7 +7,7 @@ from protocols import figure7
 from protocols.figure7 import EPOCHS
 from protocols.results import TableResult
 from tests.protocols.fakes import settings
-from tests.protocols.training_fakes import write_curve
+from tests.protocols.training_fakes import write_fake_curve
 
 IMAGES = [int(image) for image in np.repeat(np.arange(40), np.arange(40) % 4 + 1)]
 
@@ -17,7 +17,7 @@ def write(folder, seeds=(0, 1, 2), epochs=EPOCHS, gain=0.04):
     for seed in seeds:
         noise = np.random.default_rng(seed).normal(0, 0.02, len(IMAGES))
         ious = {e: np.clip(0.6 + gain * np.log10(e / 0.1) + hard + noise, 0, 1).round(4).tolist() for e in epochs}
-        write_curve(folder, "efficientsam-ti-micro", seed, ious, IMAGES)
+        write_fake_curve(folder, "efficientsam-ti-micro", seed, ious, IMAGES)
     return ious
 
 

@@ -1,11 +1,12 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from models.errors import BenchError
 from protocols.training_records import read_curves, read_records
-from tests.protocols.training_fakes import answers, write_curve, write_record
+from tests.protocols.training_fakes import answers, write_fake_curve, write_record
 
 
 def test_answers_come_back_as_they_were_written(tmp_path):
@@ -59,14 +60,21 @@ def test_records_about_different_images_are_not_compared(tmp_path):
 
 
 def test_curves_about_different_annotations_are_not_compared(tmp_path):
-    write_curve(tmp_path, "m", 0, {0.1: [0.5, 0.6], 1: [0.7, 0.8]}, [1, 2])
-    write_curve(tmp_path, "m", 1, {0.1: [0.5, 0.6], 1: [0.7, 0.8]}, [1, 3])
+    write_fake_curve(tmp_path, "m", 0, {0.1: [0.5, 0.6], 1: [0.7, 0.8]}, [1, 2])
+    write_fake_curve(tmp_path, "m", 1, {0.1: [0.5, 0.6], 1: [0.7, 0.8]}, [1, 3])
     with pytest.raises(BenchError, match="other annotations than seed 0"):
         read_curves(("m",), tmp_path)
 
 
-@pytest.mark.parametrize("iou", [[0.5], [], [0.5, float("nan")]])
-def test_a_damaged_curve_is_refused_by_name(tmp_path, iou):
-    write_curve(tmp_path, "m", 0, {0.1: iou}, [1, 2])
+@pytest.mark.parametrize("ious", [{0.1: [0.5, 0.6], 1: [0.5]}, {}, {0.1: [0.5, float("nan")]}])
+def test_a_damaged_curve_is_refused_by_name(tmp_path, ious):
+    write_fake_curve(tmp_path, "m", 0, ious, [1, 2])
     with pytest.raises(BenchError, match=r"figure7-m-seed0\.json cannot be used"):
+        read_curves(("m",), tmp_path)
+
+
+def test_a_curve_whose_points_were_changed_is_refused(tmp_path):
+    path = write_fake_curve(tmp_path, "m", 0, {0.1: [0.5, 0.6]}, [1, 2])
+    pd.DataFrame({"epoch": 0.1, "image_id": [1, 2], "iou": [0.5, 0.9]}).to_parquet(path.with_suffix(".parquet"))
+    with pytest.raises(BenchError, match="another hash than it says"):
         read_curves(("m",), tmp_path)

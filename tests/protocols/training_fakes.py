@@ -4,6 +4,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+
+from protocols.training_records import write_curve
 
 
 def write_record(folder: Path, run: str, seed: int, correct: np.ndarray, /, *, scale: str = "micro", **changes) -> Path:
@@ -35,10 +38,11 @@ def answers(share: float, seed: int, n: int = 803) -> np.ndarray:
     return ease + luck > np.quantile(ease + luck, 1 - share)
 
 
-def write_curve(folder: Path, model: str, seed: int, ious: dict[float, list[float]], image_id: list[int]) -> Path:
+def write_fake_curve(folder: Path, model: str, seed: int, ious: dict[float, list[float]], image_id: list[int]) -> Path:
     """Write the record of a finetuning."""
-    folder.mkdir(parents=True, exist_ok=True)
-    points = [{"epoch": e, "step": 1, "images": 2, "iou": iou, "image_id": image_id} for e, iou in ious.items()]
-    path = folder / f"figure7-{model}-seed{seed}.json"
-    path.write_text(json.dumps({"model": model, "seed": seed, "points": points}))
-    return path
+    points = [
+        {"epoch": epoch, "image_id": image, "iou": one}
+        for epoch, iou in ious.items()
+        for image, one in zip(image_id, iou, strict=False)
+    ]
+    return write_curve(folder, model, seed, pd.DataFrame(points, columns=["epoch", "image_id", "iou"]), {})
