@@ -141,7 +141,9 @@ DENSE: dict[str, tuple[Seeds, Seeds]] = {
     "mae-s": ({"table2": (0,)}, {"table3": (0,)}),
     "sami-s": ({"table2": (0,)}, {"table3": (0,)}),
 }
-"""Encoders that detectors and segmenters are built on; of -S and of the control predictions are kept, no weights."""
+"""Encoders that detectors and segmenters are built on."""
+DENSE_COMMITTED = "sami-ti"
+"""The one whose detector's and segmenter's weights are part of the project; of others what they answered is kept."""
 
 
 def _micro() -> Iterator[TrainingRun]:
@@ -167,7 +169,7 @@ def _micro() -> Iterator[TrainingRun]:
         yield TrainingRun(name, build, CLASSIFY_MICRO, seen, start=start, committed=kept, tables=tables)
     for name, (tables, _) in DENSE.items():
         size, start, seen = ARMS[name].size, f"{name}-micro", sets.DETECTION_LEAVES
-        kept, build = ARMS[name].classifier, partial(vitdet_micro, MICRO_SIZES[size])
+        kept, build = name == DENSE_COMMITTED, partial(vitdet_micro, MICRO_SIZES[size])
         if tables:
             name = f"vitdet-{name}-micro"
             yield TrainingRun(name, build, DETECT_MICRO, seen, start=start, committed=kept, tables=tables)
@@ -181,7 +183,7 @@ def _micro() -> Iterator[TrainingRun]:
         yield TrainingRun(name, build, PROMPTABLE_MICRO, seen, start=start, committed=kept, tables=tables)
     for name, (_, tables) in DENSE.items():
         size, start, seen = ARMS[name].size, f"{name}-micro", sets.SEMANTIC_LEAVES
-        kept, build = ARMS[name].classifier, partial(mask2former_micro, **MICRO_SIZES[size])
+        kept, build = name == DENSE_COMMITTED, partial(mask2former_micro, **MICRO_SIZES[size])
         name = f"mask2former-{name}-micro"
         yield TrainingRun(name, build, SEMANTIC_MICRO, seen, start=start, committed=kept, tables=tables)
 

@@ -55,7 +55,7 @@ def instances(tmp_path) -> Any:
 
 def test_table_2(instances) -> None:
     def records(device: str) -> Any:
-        model = detectors.load("vitdet-mae-ti-micro", device=device)
+        model = detectors.load("vitdet-sami-ti-micro", device=device)
         source = SimpleNamespace(categories=dict.fromkeys(range(model.classes)), annotation_path=Path())
         found = table2.ask(model, SimpleNamespace(source=source), instances.images, nothing)
         assert len(found)
@@ -69,7 +69,7 @@ def test_table_3() -> None:
     from models.mask2former import cards as segmentation
 
     def records(device: str) -> Any:
-        model = segmentation.load("mask2former-mae-ti-micro", device=device)
+        model = segmentation.load("mask2former-sami-ti-micro", device=device)
         names = range(model.network.sizes.classes)
         items = [(PHOTOS[0], LABELS % len(names))]
         photos = Photos(items=items, names=names, paths=[Path("0.png")])
