@@ -113,7 +113,8 @@ def _comparisons(table: ModuleType, columns: Sequence[Column], records: Records)
     for first, second in table.COMPARED:
         for key in [column.key for column in columns]:
             printed = paper_difference(table.NAME, first, second, key)
-            ours = difference(records, variants[first].run, variants[second].run, key)
+            pair = variants[first].run, variants[second].run
+            ours = difference(records, *pair, key) if len(_budgets(records, *pair)) == 1 else None
             yield compared_over_seeds(first, second, key, claimed.get((first, second, key), printed), ours)
 
 
@@ -126,12 +127,20 @@ def _world(scale: str, records: Records) -> str:
 
 
 def _extent(table: ModuleType, records: Records) -> Iterator[str]:
-    """Say what each seed of a variant gave."""
+    """Say what each seed of a variant gave, and where variants differ in how long they were pretrained."""
+    several = len(_budgets(records, *records)) > 1
     for variant in table.VARIANTS:
         of_seed = records.get(variant.run, {})
         each = ", ".join(f"{100 * of_seed[seed].correct.mean():.1f} (seed {seed})" for seed in sorted(of_seed))
+        steps = " and ".join(f"{steps:,}" for steps in sorted(_budgets(records, variant.run) - {None}))
+        pretrained = f"pretrained for {steps} steps, compared with its like alone" if several and steps else ""
         if each:
-            yield "; ".join(part for part in (f"{variant.label}: {each}", too_few(len(of_seed))) if part)
+            yield "; ".join(part for part in (f"{variant.label}: {each}", too_few(len(of_seed)), pretrained) if part)
+
+
+def _budgets(records: Records, *runs: str) -> set[Any]:
+    """Return for how many steps these runs were pretrained."""
+    return {record.steps for run in runs for record in records.get(run, {}).values()}
 
 
 def _trainings(records: Records) -> dict[str, Any]:

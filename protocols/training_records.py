@@ -38,6 +38,8 @@ class TrainingRecord:
     probes: Mapping[str, np.ndarray]
     """What the frozen encoder is worth by image: "knn" and "linear" bool [N], "variance" float [M] explained; empty
     where it was not asked."""
+    steps: int | None
+    """Of its pretraining; None where a record does not say."""
     seconds: float
     made_with: Mapping[str, Any]
 
@@ -120,6 +122,7 @@ def _training_record(path: Path, run: str) -> TrainingRecord:
             variant=data["variant"],
             correct=correct,
             probes=_probes(data.get("probes", {}), data["n"]),
+            steps=data["recipes"].get("pretraining", {}).get("steps"),
             seconds=float(data["seconds"]),
             made_with=data["made_with"],
         )
