@@ -86,8 +86,8 @@ def loaded(table: ModuleType, subject: Subject, settings: Settings) -> Iterator[
         model = registry_of(table).load(
             subject.model, subject.checkpoint, device=settings.device, trusted=settings.trusted
         )
-        if settings.engine != "exact" and not put_on(model, settings.engine):
-            settings.say(f"{subject.model} knows one way to compute alone: --engine changes nothing of it")
+        if settings.engine != "exact" and (why := put_on(model, settings.engine)):
+            settings.say(f"--engine {settings.engine} changes nothing of {subject.model}: {why}")
         yield model, facts
 
 

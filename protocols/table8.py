@@ -177,7 +177,10 @@ def where(settings: Settings, engine: Mapping[str, Any]) -> str:
     gpus = ", ".join(map(str, hardware.get("gpus", ())))
     place = hardware.get("cpu", "a CPU") if settings.device == "cpu" else gpus or settings.device
     products = engine.get("float32_matmul_precision", "unknown")
-    precision = "bfloat16 and float32" if settings.engine == "fast" else "float32"
+    from models.engines.fast import gains
+
+    half = settings.engine == "fast" and gains(settings.device)
+    precision = "bfloat16 and float32" if half else "float32"
     return f"{place} ({settings.device}); {precision} (matrix products: {products}), {settings.engine} engine; batch 1"
 
 

@@ -36,3 +36,11 @@ def _plug_ins() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fingerprint, "_package", lambda top: {} if top == "tests" else files(top))
         yield
+
+
+@pytest.fixture
+def bfloat16_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the fast engine take this CPU for one that multiplies bfloat16, so that it does something everywhere."""
+    import torch
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})

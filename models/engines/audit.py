@@ -100,7 +100,7 @@ def audit(load: Callable[[], Any], photo: np.ndarray, prompts: Prompts, truths: 
 
 def _in_float64(segmenter: Any, photo: np.ndarray, prompts: Prompts) -> tuple[Answer, Tensor]:
     """Return the truth and the index [P] of each prompt's best candidate."""
-    if not put_on(segmenter, "reference"):
+    if put_on(segmenter, "reference"):
         raise BenchError(f"model '{segmenter.name}' knows one way to compute alone: name a network of this project")
     network: nn.Module = segmenter.network.double()
     network.prompt_encoder.pe_layer.register_forward_pre_hook(lambda _, given: (given[0].double(),))  # type: ignore[union-attr, operator]

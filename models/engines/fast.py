@@ -1,6 +1,7 @@
 """The `fast` engine: the exact engine's operations in bfloat16 where that is faster, normalisation in float32.
 
-On a CPU without matrix units torch's fused attention gains nothing in bfloat16, two products a block of queries do.
+A CPU needs instructions for it: one without takes up to four times as long as in float32, and stays in float32. On
+one without matrix units torch's fused attention gains nothing in bfloat16, two products a block of queries do.
 Answers are near the exact ones, not equal: `bench engines` says how near, and none is compared with a paper.
 """
 
@@ -22,6 +23,13 @@ from models.segmenter import Embedding, Prompts, Segmentation
 
 SHORT = 512
 """Keys of a window: with fewer, products in bfloat16 lose more than they gain on a CPU."""
+
+
+def gains(device: torch.device | str) -> bool:
+    """Whether a device may be faster in bfloat16: GPUs, and CPUs with AVX-512 BF16, AMX or Arm's BF16."""
+    if torch.device(device).type != "cpu":
+        return True
+    return any("bf16" in name and has is True for name, has in torch.cpu.get_capabilities().items())
 
 
 class HalfSelfAttention(SelfAttention):

@@ -18,21 +18,23 @@ from models.engines.float32 import engine as float32
 from models.engines.names import STAND_INS, Engine
 
 
-def put_on(segmenter: Any, engine: Engine) -> bool:
+def put_on(segmenter: Any, engine: Engine) -> str:
     """Make a freshly loaded segmenter compute on a rung of the ladder; it cannot be taken off again.
 
     Returns:
-        Whether any of it is computed in another way now: models of other packages know one way alone.
+        Why the rung changes nothing of it, and nothing where it does.
     """
     if engine not in STAND_INS:
-        return False
+        return "its classes are those of the exact engine"
+    if engine == "fast" and not resolve(f"{STAND_INS[engine]}:gains")(getattr(segmenter, "device", "cpu")):
+        return "this CPU has no bfloat16 products, in which it would be slower"
     stand_ins: Mapping[type, type] = resolve(f"{STAND_INS[engine]}:STAND_INS")
     network = getattr(segmenter, "network", None)
     parts = [segmenter, *(network.modules() if isinstance(network, nn.Module) else ())]
     changed = [part for part in parts if type(part) in stand_ins]
     for part in changed:
         part.__class__ = stand_ins[type(part)]
-    return bool(changed)
+    return "" if changed else "it knows one way to compute alone"
 
 
 @contextmanager

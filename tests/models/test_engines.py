@@ -27,6 +27,8 @@ PHOTO = np.random.default_rng(0).integers(0, 256, (151, 200, 3), dtype=np.uint8)
 BOXES = Prompts.from_boxes([[10, 20, 90, 100], [60, 5, 190, 140], [0, 0, 200, 151]])
 CLICKS = Prompts(np.array([[[30.0, 40.0], [90.0, 60.0]]] * 3), np.array([[1, -1], [1, 1], [1, -1]]))
 
+pytestmark = pytest.mark.usefixtures("bfloat16_cpu")
+
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,11 +112,21 @@ def test_the_audit_finds_an_engine_that_computes_something_else(monkeypatch: pyt
     assert [rung.holds for rung in rungs] == [True, True, False]
 
 
+def test_a_cpu_without_bfloat16_stays_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False, "avx512_f": True})
+    segmenter = zoo.load("efficientsam-ti-micro")
+    assert "no bfloat16" in put_on(segmenter, "fast")
+    assert type(segmenter).__name__ == "EfficientSamSegmenter"
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    assert put_on(segmenter, "fast") == ""
+    assert type(segmenter).__name__ == "HalfEfficientSamSegmenter"
+
+
 def test_a_model_of_others_has_no_ladder() -> None:
     class Own:
         name = "own"
 
-    assert not put_on(Own(), "reference")
+    assert put_on(Own(), "reference") == "it knows one way to compute alone"
     with pytest.raises(BenchError, match="model 'own' knows one way to compute alone"):
         audit(Own, PHOTO, BOXES)
 

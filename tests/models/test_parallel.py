@@ -108,6 +108,7 @@ def test_there_is_one_worker_where_cores_do_not_help() -> None:
 
 @pytest.mark.parametrize("name", ["efficientsam-ti-micro", "sam-micro"])
 @pytest.mark.parametrize("engine", ["exact", "fast"])
+@pytest.mark.usefixtures("bfloat16_cpu")
 def test_masks_do_not_depend_on_the_number_of_workers(name, engine, monkeypatch) -> None:
     for module, limit in ((attention, "WORKER_PATCHES"), (upscaling, "_WORKER_LOGITS")):
         monkeypatch.setattr(module, limit, 1)

@@ -107,6 +107,7 @@ def test_answers_from_the_disk_are_those_of_the_encoder_to_the_bit(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["efficientsam-ti-micro", "sam-micro", "mobilesam-micro"])
+@pytest.mark.usefixtures("bfloat16_cpu")
 def test_the_fast_engine_keeps_embeddings_at_half_the_size_and_answers_as_if_it_kept_none(tmp_path, name):
     photo = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
     boxes = Prompts.from_boxes([[10, 10, 50, 40], [0, 0, 80, 60]])
