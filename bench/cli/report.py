@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -103,8 +104,10 @@ def _make_missing(wanted: Sequence[ModuleType], results: Path, device: str) -> N
         return
     notice(f"making {', '.join(table.NAME for table in missing)} at micro scale")
     check_folder(results)
+    on = "" if device == "cpu" else f" --device {shlex.quote(device)}"
     for result in make(missing, replace(run_settings(None, device), scale="micro")):
-        write_report(result, results)
+        again = f"python -m bench run {result.name} --scale micro{on if 'device' in tables.find(result.name).TAKES else ''}"
+        write_report(replace(result, command=again), results)
 
 
 def _finished(folder: Path) -> tuple[list[TableResult], list[str]]:
@@ -189,7 +192,7 @@ def _inputs(shown: Sequence[TableResult], left_out: Sequence[str], pictures: boo
         examples=tuple(sheets),
         failures=tuple(failures),
         left_out=tuple([*left_out, *missing]),
-        extra=(*_gate(made), _claims(made)),
+        extra=(_claims(made), _gate(made)),
         byline=f"efficientsam-bench {version}{commit}, {facts['date'][:10]}",
     )
 
@@ -199,16 +202,18 @@ def _claims(made: Sequence[TableResult]) -> Section:
     verdicts = judge(made)
     rows = tuple(tuple(cells_of(one)) for one in verdicts)
     grid = Grid("claims", "Claims of the paper's text, one by one.", HEADS, rows)
-    return Section("claims", "Claims of the text", (*map(Words, summary(verdicts)), grid))
+    said = (Words(f"{line[:1].upper()}{line[1:]}.") for line in summary(verdicts))
+    return Section("claims", "Claims of the text", (*said, grid))
 
 
-def _gate(made: Sequence[TableResult]) -> Iterator[Section]:
-    """Yield how far cells are from what is expected of them, for tables of which something is."""
+def _gate(made: Sequence[TableResult]) -> Section:
+    """Return how far cells are from what is expected of them, for tables of which something is."""
     expected = read_snapshot(EXPECTED)
     whole = [one for one in made if one.scale == "micro" and not one.own and not _is_limited(one)]
     compared = [one for one in whole if one.name in expected.tables]
     if not compared:
-        return
+        none = "Nothing was compared: `bench regression` knows what to expect of whole tables at micro scale alone."
+        return Section("gate", "Regression gate", (Words(none),))
     findings = compare(expected, Snapshot(cells_of_results(compared)), read_tolerances())
     drifted = [one for one in findings if one.drifted]
     names = ", ".join(one.name for one in compared)
@@ -223,7 +228,7 @@ def _gate(made: Sequence[TableResult]) -> Iterator[Section]:
     grids = (
         [Grid("drifted", "Numbers that drifted, 0..1 where percent.", head, rows, frozenset({3, 4}))] if rows else []
     )
-    yield Section("gate", "Regression gate", (Words(said), *grids))
+    return Section("gate", "Regression gate", (Words(said), *grids))
 
 
 def _is_limited(result: TableResult) -> bool:
