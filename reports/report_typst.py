@@ -269,7 +269,7 @@ def _differences(result: TableResult, found: Matrix, word: str, floating: str) -
             word: [_value(cell.measured, cell.margin) if cell else "[]" for cell in pair.differences],
             "order": [f"mark({literal(_verdict(cell, found))})" if cell else "[]" for cell in pair.differences],
         }
-        labels = [_label(pair.first, ""), f"[#h(0.8em)− #{_label(pair.second, '')}]", "[]"]
+        labels = [_label(pair.first, ""), f"box[#h(0.8em)− #{_label(pair.second, '')}]", "[]"]
         shown = [(line, entries) for line, entries in lines.items() if any(entry != "[]" for entry in entries)]
         for label, (line, entries) in zip(labels, shown, strict=False):
             rows.append(array((label, f"small-text({literal(line)})", *entries)))

@@ -250,4 +250,4 @@ def _pictures(made: Sequence[TableResult], device: str) -> tuple[Sequence[Sheet]
         [Sheet(one.key, one.caption, one.strips, inert_csv(one.data)) for one in some]
         for some in (sheets.examples, sheets.failures)
     )
-    return next(shown), next(shown), [sheets.missing] if sheets.missing else []
+    return next(shown), next(shown), list(sheets.missing)
