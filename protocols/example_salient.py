@@ -20,8 +20,8 @@ from protocols.salient_prompts import POINTS, draw_points, network
 from protocols.settings import Scale, Settings
 
 CAPTION = (
-    "The salient object: three points are drawn in {maker}'s map, and each model answers them with a mask (section 4.3; "
-    "the draw is that of table `salient`). Chosen by rule: {photos} photos, evenly spread over those of {name}."
+    "The salient object: three points are drawn in {maker}'s map, as in table `salient` (section 4.3), and each model "
+    "answers them with a mask. Chosen by rule: {photos} photos, evenly spread over those of {name}."
 )
 
 

@@ -162,8 +162,8 @@ def _rows(result: TableResult, frame: pd.DataFrame) -> list[_Row]:
             letters.get(row.note, ""),
             row.model or "",
             row.kind,
-            [_entry(line, starts) for line in table[row.label]],
-            row_status(table[row.label], wording.measured_word(result)),
+            [_entry(line, starts) for line in table.get(row.label, [])],
+            row_status(table.get(row.label, []), wording.measured_word(result)),
         )
         for row in result.rows
     ]

@@ -13,7 +13,19 @@ from reports import wording
 from reports.comparisons import Difference, Matrix, Pair, matrix, shared_line
 from reports.coverage import common_status, legend, statuses
 from reports.dataframe import Line, by_row, gaps
-from reports.latex_text import ABREAST, ACROSS, PAGE, entry, escape, float_of, label, lines_of, pages, small_print, words
+from reports.latex_text import (
+    ABREAST,
+    ACROSS,
+    PAGE,
+    entry,
+    escape,
+    float_of,
+    label,
+    lines_of,
+    pages,
+    small_print,
+    words,
+)
 
 NEEDS = r"% needs \usepackage{booktabs,graphicx,textcomp}"
 NUMBER = r"r@{\,}l"
@@ -111,7 +123,7 @@ def _side_by_side(result: TableResult, frame: pd.DataFrame) -> Iterator[list[str
 def _heads_stacked(result: TableResult, frame: pd.DataFrame) -> tuple[list[str], str]:
     status = not common_status(result, frame)
     lines = list(_spanning(result, result.columns, 2, 3))
-    lines[-1] = f"{entry(result.row_head)}{lines[-1][1:]}"
+    lines[-1] = f"{entry(result.row_head)}{lines[-1]}"
     if status:
         lines[-1] = lines[-1].removesuffix(r" \\") + r" & status \\"
     return lines, f"ll{NUMBER * len(result.columns)}{'l' if status else ''}"

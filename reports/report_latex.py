@@ -48,7 +48,7 @@ def to_latex_files(document: Document) -> dict[str, str]:
         f"% needs {NEEDS}; pictures are in ../figures",
         r"\sloppy",
         rf"\title{{{entry(document.title)}}}",
-        rf"\author{{{entry(document.byline)}}}",
+        rf"\author{{\parbox{{0.9\textwidth}}{{\centering {entry(document.byline)}}}}}",
         r"\date{}",
         r"\maketitle",
         r"\begin{abstract}",
@@ -70,7 +70,9 @@ def to_latex_files(document: Document) -> dict[str, str]:
 
 def _begin(level: int, section: Section) -> Iterator[str]:
     """Yield a heading; what floats stays in its section."""
-    if level == 1 and any(isinstance(block, Plot | Sheet) for part in (section, *section.parts) for block in part.blocks):
+    if level == 1 and any(
+        isinstance(block, Plot | Sheet) for part in (section, *section.parts) for block in part.blocks
+    ):
         yield r"\clearpage"
     yield rf"\{LEVELS.get(level, 'paragraph')}{{{entry(section.title)}}}"
 
@@ -98,9 +100,7 @@ def _grid(grid: Grid) -> Iterator[str]:
     columns = list(zip(grid.head, *grid.rows, strict=True))
     long = [i for i, column in enumerate(columns) if max(map(len, column[1:]), default=0) > WIDE]
     shares = _shares([columns[i][1:] for i in long])
-    kinds = "".join(
-        "r" if i in grid.numeric else next(shares) if i in long else "l" for i in range(len(grid.head))
-    )
+    kinds = "".join("r" if i in grid.numeric else next(shares) if i in long else "l" for i in range(len(grid.head)))
     start = r"\begin{tabularx}{\linewidth}" if long else r"\begin{tabular}"
     end = r"\end{tabularx}" if long else r"\end{tabular}"
     head = " & ".join(map(entry, grid.head)) + r" \\ \midrule"

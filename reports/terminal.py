@@ -120,7 +120,7 @@ def _measured(cells: list[Line], brackets: bool) -> list[Text]:
         else wording.plus_minus(line.measured, line.low, line.high, line.percent)
         for line in cells
     ]
-    width = max(map(len, intervals))
+    width = max(map(len, intervals), default=0)
     return [
         Text.assemble(
             (wording.number(line.measured, line.percent), _style(line)),

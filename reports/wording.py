@@ -55,7 +55,7 @@ def short_name(name: str) -> str:
     ('EfficientSAM-Ti', 'onnx:sam.encoder.onnx,sam.decod…')
     """
     if len(name) > LONGEST_NAME:
-        name = re.sub(r"[^,:=?&]*/", "", name)
+        name = "".join(part.rpartition("/")[2] for part in re.split("([,:=?&])", name))
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -106,7 +106,9 @@ def _make_missing(wanted: Sequence[ModuleType], results: Path, device: str) -> N
     check_folder(results)
     on = "" if device == "cpu" else f" --device {shlex.quote(device)}"
     for result in make(missing, replace(run_settings(None, device), scale="micro")):
-        again = f"python -m bench run {result.name} --scale micro{on if 'device' in tables.find(result.name).TAKES else ''}"
+        again = (
+            f"python -m bench run {result.name} --scale micro{on if 'device' in tables.find(result.name).TAKES else ''}"
+        )
         write_report(replace(result, command=again), results)
 
 
