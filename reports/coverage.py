@@ -149,7 +149,7 @@ def abstract(found: Sequence[Numbers]) -> Iterator[str]:
         yield f"Why numbers were not measured here: {'; '.join(said)}."
     scales = Counter(wording.place(one.result) for one in measured)
     if scales:
-        said = (
+        places = (
             f"{tables} {'tables and figures' if tables > 1 else 'table'} at {place}" for place, tables in scales.items()
         )
-        yield f"Measured: {', '.join(said)}."
+        yield f"Measured: {', '.join(places)}."

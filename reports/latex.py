@@ -17,6 +17,7 @@ from reports.latex_text import (
     ABREAST,
     ACROSS,
     PAGE,
+    caption,
     entry,
     escape,
     float_of,
@@ -69,13 +70,13 @@ def _cells(result: TableResult, frame: pd.DataFrame, key: str) -> Iterator[str]:
     room = PAGE - len(parts[-1]) - lines_of([_caption(result, frame)], width)
     below = lines_of(notes, width) <= room
     for place, part in enumerate(parts):
-        caption = _caption(result, frame) if place == 0 else f"{entry(result.title)}, continued."
+        above = _caption(result, frame) if place == 0 else f"{entry(result.title)}, continued."
         body = [rf"\begin{{tabular}}{{{kinds}}}", r"\toprule", *head, r"\midrule", *part]
         under = [r"\par\smallskip\parbox{\linewidth}{" + small_print(notes) + "}"] if below and notes else []
         last = part is parts[-1]
         yield float_of(
             kind,
-            caption,
+            above,
             key if place == 0 else "",
             [*body, r"\bottomrule", r"\end{tabular}"],
             under if last else (),
@@ -88,9 +89,9 @@ def _caption(result: TableResult, frame: pd.DataFrame) -> str:
     setting = f"{wording.setting(result)}: {result.world}"
     caution = wording.caution(result)
     said = [
-        rf"{entry(result.title)} ({words(setting)}).",
+        rf"{entry(result.title)} ({caption(setting)}).",
         rf"\textbf{{{escape(caution)}}}" if caution else "",
-        words(legend(result, frame)),
+        caption(legend(result, frame)),
     ]
     return " ".join(filter(None, said))
 
@@ -228,11 +229,11 @@ def _comparisons(result: TableResult, found: Matrix, key: str) -> Iterator[str]:
         [*([r"\addlinespace"] if place else []), *_pair(pair, result, found)] for place, pair in enumerate(found.pairs)
     ]
     for place, part in enumerate(pages(groups)):
-        caption = words(title.strip()) if place == 0 else f"Differences of {entry(result.title)}, continued."
+        above = caption(title.strip()) if place == 0 else f"Differences of {entry(result.title)}, continued."
         body = [rf"\begin{{tabular}}{{ll{NUMBER * len(found.columns)}}}", r"\toprule", *head, r"\midrule", *part]
         yield float_of(
             _kind(found.columns),
-            caption,
+            above,
             "" if place else f"{key}-paired",
             [*body, r"\bottomrule", r"\end{tabular}"],
         )

@@ -43,8 +43,8 @@ SPECIAL = str.maketrans(
 """Brackets too: after a line break, \\\\, LaTeX would take [1.2, 3.4] for a distance."""
 KNOWN = "–—‘’“”…†‡•"
 """Characters beyond Latin ones that LaTeX has."""
-LONGEST_WORDS, LONGEST_ENTRY = 1200, 320
-"""Characters of a paragraph and of an entry; what is longer is cut, and stands in report.json in full."""
+LONGEST_WORDS, LONGEST_CAPTION, LONGEST_ENTRY = 1200, 700, 320
+"""Characters of a paragraph, a caption and an entry; what is longer is cut, and stands in report.json in full."""
 PAGE = 54
 """Lines of small print that fit on a page below a caption."""
 ACROSS, ABREAST = 120, 56
@@ -69,6 +69,11 @@ def escape(text: str) -> str:
 def words(text: str) -> str:
     """Return a paragraph, cut where it is too long."""
     return escape(wording.cut(text, LONGEST_WORDS))
+
+
+def caption(text: str) -> str:
+    """Return a caption, cut where it would push its float off the page."""
+    return escape(wording.cut(text, LONGEST_CAPTION))
 
 
 def entry(text: str) -> str:
@@ -101,12 +106,12 @@ def pages(groups: Sequence[Sequence[str]], room: int = PAGE) -> Iterator[list[st
     yield page
 
 
-def float_of(kind: str, caption: str, key: str, body: Sequence[str], below: Sequence[str] = ()) -> str:
+def float_of(kind: str, above: str, key: str, body: Sequence[str], below: Sequence[str] = ()) -> str:
     """Return a float with its caption above; a table wider than its place is shrunk.
 
     Args:
         kind: table or table*.
-        caption: escaped.
+        above: the caption, escaped.
         key: of its label, empty for none.
         body: a tabular.
         below: what stands under it.
@@ -114,7 +119,7 @@ def float_of(kind: str, caption: str, key: str, body: Sequence[str], below: Sequ
     lines = [
         rf"\begin{{{kind}}}[tbp]",
         r"\centering\small\setlength{\tabcolsep}{4pt}",
-        rf"\caption{{{caption}}}" + (rf"\label{{tab:{key}}}" if key else ""),
+        rf"\caption{{{above}}}" + (rf"\label{{tab:{key}}}" if key else ""),
         r"\sbox0{%",
         *body,
         "}" + GUARD,

@@ -18,7 +18,7 @@ from reports.document import (
     sections_of,
 )
 from reports.latex import to_latex
-from reports.latex_text import ACROSS, entry, float_of, label, lines_of, pages, words
+from reports.latex_text import ACROSS, caption, entry, float_of, label, lines_of, pages, words
 from reports.wording import short_name
 
 NEEDS = r"\usepackage{textcomp,amssymb,booktabs,graphicx,tabularx}"
@@ -107,11 +107,11 @@ def _grid(grid: Grid) -> Iterator[str]:
     width = max(1, ACROSS // (len(long) + 1))
     rows = [_row(row, long, width) for row in grid.rows]
     for place, part in enumerate(pages(rows)):
-        caption = words(grid.caption) if place == 0 else f"{words(grid.caption)} Continued."
+        above = caption(grid.caption) if place == 0 else f"{caption(grid.caption)} Continued."
         lines = [line for line in part if line]
         body = [f"{start}{{{kinds}}}", r"\toprule", head, *lines, r"\bottomrule", end]
         key = label(grid.key) if place == 0 else ""
-        yield float_of("table*", caption, key, [r"\footnotesize", *body])
+        yield float_of("table*", above, key, [r"\footnotesize", *body])
 
 
 def _shares(columns: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -128,10 +128,10 @@ def _row(row: Sequence[str], long: Sequence[int], width: int) -> list[str]:
     return [" & ".join(map(entry, row)) + r" \\", *[""] * (max(tall, 1) - 1)]
 
 
-def _figure(key: str, caption: str, body: list[str]) -> Iterator[str]:
+def _figure(key: str, said: str, body: list[str]) -> Iterator[str]:
     yield r"\begin{figure*}[tbp]\centering"
     yield from body
-    yield rf"\caption{{{words(caption)}}}\label{{fig:{label(key)}}}"
+    yield rf"\caption{{{caption(said)}}}\label{{fig:{label(key)}}}"
     yield r"\end{figure*}"
 
 
