@@ -20,8 +20,8 @@ from protocols.salient_prompts import POINTS, draw_points, network
 from protocols.settings import Scale, Settings
 
 CAPTION = (
-    "The salient object: three points are drawn in {maker}'s map, as in table `salient` (section 4.3), and each model "
-    "answers them with a mask. Chosen by rule: {photos} photos, evenly spread over those of {name}."
+    "The salient object: three points are drawn in the map of {maker}, as in table `salient` (section 4.3), and each "
+    "model answers them with a mask. Chosen by rule: {shown} of that table's {all:,} photos, evenly spread."
 )
 
 
@@ -53,7 +53,7 @@ class SalientScenes:
             found = maker.saliency(photo)
             points = draw_points(found, image, seed=self.data.chosen.seed, repeat=0)
             self.points.append(points)
-            tiles.append(Tile(f"{self.data.source.maker.name} map", np.repeat(found[..., None], 3, axis=2)))
+            tiles.append(Tile("map", np.repeat(found[..., None], 3, axis=2)))
             tiles.append(Tile("truth and points", _shown(photo, truth, points)))
 
     def _answer(self, row: str, predictor: Any, place: int) -> tuple[Tile, dict[str, Any]]:
@@ -70,7 +70,8 @@ class SalientScenes:
     @property
     def caption(self) -> str:
         """Return what was asked, and of which photos."""
-        return CAPTION.format(maker=self.data.source.maker.name, photos=len(self.images), name=self.photos.name)
+        names = {"shown": len(self.images), "all": len(self.data.asked.ids)}
+        return CAPTION.format(maker=self.data.source.maker.name, **names)
 
     def strips(self) -> tuple[Strip, ...]:
         """Return what was answered, a strip a photo."""

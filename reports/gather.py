@@ -222,7 +222,7 @@ def facts_of(result: TableResult) -> tuple[str, str, str, str, str]:
     )
     return (
         _version(facts),
-        str(facts.get("date") or NOT_RECORDED),
+        str(facts.get("date") or NOT_RECORDED)[:16].replace("T", " "),
         _engine(facts),
         _hardware(_mapping(facts, "hardware"), device),
         "; ".join(data),

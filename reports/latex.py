@@ -76,6 +76,7 @@ def _cells(result: TableResult, frame: pd.DataFrame, key: str) -> Iterator[str]:
         last = part is parts[-1]
         yield float_of(
             kind,
+            "htbp",
             above,
             key if place == 0 else "",
             [*body, r"\bottomrule", r"\end{tabular}"],
@@ -233,6 +234,7 @@ def _comparisons(result: TableResult, found: Matrix, key: str) -> Iterator[str]:
         body = [rf"\begin{{tabular}}{{ll{NUMBER * len(found.columns)}}}", r"\toprule", *head, r"\midrule", *part]
         yield float_of(
             _kind(found.columns),
+            "htbp",
             above,
             "" if place else f"{key}-paired",
             [*body, r"\bottomrule", r"\end{tabular}"],

@@ -106,18 +106,19 @@ def pages(groups: Sequence[Sequence[str]], room: int = PAGE) -> Iterator[list[st
     yield page
 
 
-def float_of(kind: str, above: str, key: str, body: Sequence[str], below: Sequence[str] = ()) -> str:
+def float_of(kind: str, where: str, above: str, key: str, body: Sequence[str], below: Sequence[str] = ()) -> str:
     """Return a float with its caption above; a table wider than its place is shrunk.
 
     Args:
         kind: table or table*.
+        where: it may stand, as LaTeX has it.
         above: the caption, escaped.
         key: of its label, empty for none.
         body: a tabular.
         below: what stands under it.
     """
     lines = [
-        rf"\begin{{{kind}}}[tbp]",
+        rf"\begin{{{kind}}}[{where}]",
         r"\centering\small\setlength{\tabcolsep}{4pt}",
         rf"\caption{{{above}}}" + (rf"\label{{tab:{key}}}" if key else ""),
         r"\sbox0{%",

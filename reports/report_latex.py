@@ -11,10 +11,10 @@ from reports.document import (
     Grid,
     Numbers,
     Plot,
-    Section,
     Sheet,
     Terms,
     Words,
+    abreast,
     sections_of,
 )
 from reports.latex import to_latex
@@ -38,7 +38,7 @@ FRAME = rf"""\documentclass[twocolumn,10pt]{{article}}
 LEVELS = {1: "section", 2: "subsection"}
 WIDE = 24
 """Characters of an entry from which on a column of text is broken into lines."""
-NARROW = 20.0
+NARROW = 32.0
 """Characters that the narrowest of these columns has room for beside the others."""
 
 
@@ -56,28 +56,25 @@ def to_latex_files(document: Document) -> dict[str, str]:
         r"\end{abstract}",
     ]
     files, body = {"main.tex": FRAME}, list(head)
+    two, columns = True, abreast(document)
     for level, section in sections_of(document):
-        body += _begin(level, section)
+        if level == 1 and two != (two := next(columns)):
+            body.append(r"\twocolumn" if two else r"\onecolumn")
+        body.append(rf"\{LEVELS.get(level, 'paragraph')}{{{entry(section.title)}}}")
         for block in section.blocks:
             if isinstance(block, Numbers):
                 name = label(block.key)
                 files[f"{name}.tex"] = to_latex(block.result, block.frame, name)
                 body.append(rf"\input{{{name}}}")
             else:
-                body += _block(block)
+                body += _block(block, two)
+        if not two and any(isinstance(block, Numbers | Plot | Sheet) for block in section.blocks):
+            body.append(r"\clearpage")  # else figures leave their heading
     return files | {"report.tex": "\n".join(body) + "\n"}
 
 
-def _begin(level: int, section: Section) -> Iterator[str]:
-    """Yield a heading; what floats stays in its section."""
-    if level == 1 and any(
-        isinstance(block, Plot | Sheet) for part in (section, *section.parts) for block in part.blocks
-    ):
-        yield r"\clearpage"
-    yield rf"\{LEVELS.get(level, 'paragraph')}{{{entry(section.title)}}}"
-
-
-def _block(block: Block) -> Iterator[str]:
+def _block(block: Block, floats: bool) -> Iterator[str]:
+    """Yield a block; on pages of one column pictures and tables stay where they are named if they can."""
     if isinstance(block, Words):
         if not block.caution:  # the captions of its table and its figure say it
             yield words(block.text) + "\n"
@@ -87,15 +84,15 @@ def _block(block: Block) -> Iterator[str]:
         for name, said in block.pairs:
             yield rf"\par\noindent\hangindent=1em\textbf{{{entry(name)}}}: {words(said)}\par"
     elif isinstance(block, Grid):
-        yield from _grid(block)
+        yield from _grid(block, floats)
     elif isinstance(block, Plot):
         size = r"width=\textwidth,height=0.8\textheight,keepaspectratio"
-        yield from _figure(block.key, block.caption, [rf"\includegraphics[{size}]{{../figures/{block.key}.pdf}}"])
+        yield from _figure(block, floats, [rf"\includegraphics[{size}]{{../figures/{block.key}.pdf}}"])
     elif isinstance(block, Sheet):
-        yield from _figure(block.key, block.caption, list(_strips(block)))
+        yield from _figure(block, floats, list(_strips(block)))
 
 
-def _grid(grid: Grid) -> Iterator[str]:
+def _grid(grid: Grid, floats: bool) -> Iterator[str]:
     """Yield a table of text, on several pages if it is long."""
     columns = list(zip(grid.head, *grid.rows, strict=True))
     long = [i for i, column in enumerate(columns) if max(map(len, column[1:]), default=0) > WIDE]
@@ -111,7 +108,7 @@ def _grid(grid: Grid) -> Iterator[str]:
         lines = [line for line in part if line]
         body = [f"{start}{{{kinds}}}", r"\toprule", head, *lines, r"\bottomrule", end]
         key = label(grid.key) if place == 0 else ""
-        yield float_of("table*", above, key, [r"\footnotesize", *body])
+        yield float_of(*_kind("table", floats), above, key, [r"\footnotesize", *body])
 
 
 def _shares(columns: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -128,11 +125,17 @@ def _row(row: Sequence[str], long: Sequence[int], width: int) -> list[str]:
     return [" & ".join(map(entry, row)) + r" \\", *[""] * (max(tall, 1) - 1)]
 
 
-def _figure(key: str, said: str, body: list[str]) -> Iterator[str]:
-    yield r"\begin{figure*}[tbp]\centering"
+def _figure(block: Plot | Sheet, floats: bool, body: list[str]) -> Iterator[str]:
+    kind, where = _kind("figure", floats)
+    yield rf"\begin{{{kind}}}[{where}]\centering"
     yield from body
-    yield rf"\caption{{{caption(said)}}}\label{{fig:{label(key)}}}"
-    yield r"\end{figure*}"
+    yield rf"\caption{{{caption(block.caption)}}}\label{{fig:{label(block.key)}}}"
+    yield rf"\end{{{kind}}}"
+
+
+def _kind(name: str, floats: bool) -> tuple[str, str]:
+    """Return the environment of a figure or table as wide as the page, and where it may stand."""
+    return (f"{name}*", "tbp") if floats else (name, "htbp")
 
 
 def _strips(sheet: Sheet) -> Iterator[str]:

@@ -19,7 +19,7 @@ from reports import wording
 from reports.comparisons import Difference, Matrix, matrix, shared_line
 from reports.coverage import common_status, legend, row_status
 from reports.dataframe import Line, by_row, gaps
-from reports.document import Block, Command, Document, Grid, Numbers, Plot, Section, Sheet, Terms, Words, sections_of
+from reports.document import Block, Command, Document, Grid, Numbers, Plot, Sheet, Terms, Words, abreast, sections_of
 from reports.fonts import folder as fonts
 
 TEMPLATE = Path(__file__).parent / "templates" / "report.typ"
@@ -29,8 +29,6 @@ LONGEST_ENTRY = 160
 """Characters of an entry of a table."""
 TALLEST = 1.05
 """Height over width of a drawing that fills the width of the text."""
-LONG = 30
-"""Rows of a table of text that floats no more."""
 BESIDE = 2
 """Most columns of a table whose paper's and measured numbers stand side by side, a method a line."""
 
@@ -67,21 +65,13 @@ def to_typst(document: Document) -> str:
         f"#set document(title: {literal(document.title)}, date: none)",
         f"#title-block({literal(document.title)}, {literal(document.byline)}, {abstract})",
     ]
-    floating = True
+    floating, columns = True, abreast(document)
     for level, section in sections_of(document):
-        if level == 1 and floating == _is_plates(section):
-            floating = not floating
+        if level == 1 and floating != (floating := next(columns)):
             parts.append(f"#set page(columns: {2 if floating else 1})")
         parts.append(f"#heading(level: {level}, {literal(section.title, LONGEST_ENTRY)})")
         parts += [part for block in section.blocks for part in _block(block, _flag(floating))]
     return "\n".join(parts) + "\n"
-
-
-def _is_plates(section: Section) -> bool:
-    """Return whether a section stands on pages of one column: if it holds pictures or a long table of text."""
-    long = (isinstance(block, Grid) and len(block.rows) > LONG for block in section.blocks)
-    pictures = (isinstance(block, Plot | Sheet) for block in section.blocks)
-    return any(pictures) or any(long) or any(map(_is_plates, section.parts))
 
 
 def to_pdf(source: str, figures: Mapping[str, bytes]) -> bytes:

@@ -49,7 +49,7 @@ def test_every_model_is_shown_the_same_objects_and_bounds_are_not_shown(made):
             ["input", "truth", "SAM", "EfficientSAM-Ti"]
         ] * 3
     assert [tile.label for tile in salient.strips[0].tiles] == [
-        "input", "u2netp-micro map", "truth and points", "SAM", "EfficientSAM-Ti",
+        "input", "map", "truth and points", "SAM", "EfficientSAM-Ti",
     ]  # fmt: skip
     assert box.data.groupby("row")["annotation_id"].apply(list).map(tuple).nunique() == 1
     assert "cannot segment everything" in everything.strips[0].tiles[1].words
