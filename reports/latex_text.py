@@ -61,9 +61,20 @@ def escape(text: str) -> str:
     """
     shown = wording.breakable(" ".join(text.split())).translate(SPECIAL)
     shown = re.sub("-(?=-)", "-{}", shown)  # else two hyphens are a dash
-    return "".join(
-        one if ord(one) < 0x180 or one in KNOWN else rf"{{[}}U+{ord(one):04X}{{]}}\allowbreak{{}}" for one in shown
-    )
+    return "".join(one if _is_known(one) else rf"{{[}}U+{ord(one):04X}{{]}}\allowbreak{{}}" for one in shown)
+
+
+def _is_known(letter: str) -> bool:
+    return ord(letter) < 0x180 or letter in KNOWN
+
+
+def length(text: str) -> int:
+    """Return how many letters a text is printed with.
+
+    >>> length("SAM"), length("漢字")
+    (3, 16)
+    """
+    return sum(1 if _is_known(one) or ord(one) in SPECIAL else 8 for one in text)
 
 
 def words(text: str) -> str:
@@ -92,7 +103,7 @@ def label(name: str) -> str:
 
 def lines_of(texts: Sequence[str], width: int) -> int:
     """Return how many lines some paragraphs take."""
-    return sum(math.ceil(len(text) / width) for text in texts)
+    return sum(math.ceil(length(text) / width) for text in texts)
 
 
 def pages(groups: Sequence[Sequence[str]], room: int = PAGE) -> Iterator[list[str]]:

@@ -18,7 +18,7 @@ from reports.document import (
     sections_of,
 )
 from reports.latex import to_latex
-from reports.latex_text import ACROSS, caption, entry, float_of, label, lines_of, pages, words
+from reports.latex_text import ACROSS, caption, entry, float_of, label, length, lines_of, pages, words
 from reports.wording import short_name
 
 NEEDS = r"\usepackage{textcomp,amssymb,booktabs,graphicx,tabularx}"
@@ -95,7 +95,7 @@ def _block(block: Block, floats: bool) -> Iterator[str]:
 def _grid(grid: Grid, floats: bool) -> Iterator[str]:
     """Yield a table of text, on several pages if it is long."""
     columns = list(zip(grid.head, *grid.rows, strict=True))
-    long = [i for i, column in enumerate(columns) if max(map(len, column[1:]), default=0) > WIDE]
+    long = [i for i, column in enumerate(columns) if max(map(length, column[1:]), default=0) > WIDE]
     shares = _shares([columns[i][1:] for i in long])
     kinds = "".join("r" if i in grid.numeric else next(shares) if i in long else "l" for i in range(len(grid.head)))
     start = r"\begin{tabularx}{\linewidth}" if long else r"\begin{tabular}"

@@ -26,10 +26,12 @@ from protocols.results import TableResult
 from protocols.snapshots import EXPECTED, Snapshot, read_snapshot
 from protocols.snapshots import cells_of as cells_of_results
 from protocols.tolerances import read_tolerances
+from reports.dataframe import to_frame
 from reports.document import Grid, Section, Sheet, Words
+from reports.gather import facts_of
 from reports.paper_report import Choice, Inputs, build
 from reports.report_files import write_document
-from reports.result_files import read_report, result_files
+from reports.result_files import other_version, read_report, result_files
 from reports.spreadsheet import inert_csv
 from reports.write import check_folder, write_report
 
@@ -117,7 +119,7 @@ def _finished(folder: Path) -> tuple[list[TableResult], list[str]]:
     found, left_out = [], []
     for path in result_files([folder]) if folder.is_dir() else []:
         try:
-            found.append(read_report(path))
+            found.append(_read(path))
         except BenchError as error:
             left_out.append(f"{path} is left out: {error}")
     return found, left_out
@@ -152,9 +154,27 @@ def _chosen(runs: Sequence[str], results: Path) -> tuple[list[TableResult], list
     return found, left_out
 
 
+def _read(path: Path) -> TableResult:
+    """Read a result of which every part can be shown.
+
+    Raises:
+        BenchError: if it is damaged or of another version, in its provenance too.
+    """
+    result = read_report(path)
+    try:
+        to_frame(result)
+        facts_of(result)
+        judge([result])
+        if result.name in tables.names():
+            list(used_axes([result]))
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
+        raise other_version(error) from error
+    return result
+
+
 def _read_named(path: Path) -> TableResult:
     try:
-        return read_report(path)
+        return _read(path)
     except BenchError as error:
         raise BenchError(f"'{path}' cannot be shown: {error}") from error
 
