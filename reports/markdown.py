@@ -89,7 +89,7 @@ def _group(result: TableResult, frame: pd.DataFrame, columns: Sequence[Column]) 
 
 def _heads(column: Column, result: TableResult, last: str) -> list[str]:
     """Return the headings of a column: paper, measured and what follows, or if the paper has no such table one."""
-    label, word = escape(column.label), wording.measured_word(result)
+    label, word = escape(column.label), escape(wording.measured_word(result))
     if wording.has_paper(result):
         return [f"{label}: paper", word, last]
     return [label if result.own else f"{label}: {word}"]

@@ -68,6 +68,9 @@ def _encodable(text: str, encoding: str) -> str:
 def _pieces(result: TableResult, width: int) -> Iterator[RenderableType]:
     frame = to_frame(result)
     yield from _heading(result)
+    if frame.empty:
+        yield Text("This run holds no numbers: it has no rows or no columns.")
+        return
     labels, whole = _labels(result), _triples(result, frame, brackets=True)
     brackets = fits(labels, whole, width)
     triples = whole if brackets else _triples(result, frame, brackets=False)
