@@ -45,7 +45,7 @@ def _block(block: Block) -> Iterator[str]:
         if not block.caution:  # the table says it
             yield _shown(block.text)
     elif isinstance(block, Command):
-        yield f"    {' '.join(block.text.split())}"
+        yield _code(" ".join(block.text.split()))
     elif isinstance(block, Terms):
         yield "\n".join(f"- **{_entry(name)}**: {_shown(said)}" for name, said in block.pairs)
     elif isinstance(block, Grid):
@@ -57,6 +57,12 @@ def _block(block: Block) -> Iterator[str]:
         yield f"![{_entry(block.alt)}](figures/{block.key}.png)\n\n{_shown(block.caption)}"
     elif isinstance(block, Sheet):
         yield _sheet(block)
+
+
+def _code(text: str) -> str:
+    """Return text as code; indented alone it would belong to a list above it."""
+    fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
+    return f"{fence}\n{text}\n{fence}"
 
 
 def _narrow(text: str) -> str:

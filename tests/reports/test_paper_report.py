@@ -205,7 +205,8 @@ class TestHostileNames:
 
     def test_markdown_has_no_link_and_no_tag_of_theirs(self, table4: TableResult, name: str) -> None:
         text = to_report_markdown(everything(table4, name))
-        prose = "\n".join(line for line in text.splitlines() if not line.startswith("    "))
+        prose = re.sub(r"(?ms)^(`{3,})\n.*?^\1$", "", text)
+        assert "\n    " not in prose, "what is indented belongs to the list above it"
         assert not re.search(r"(?<!\\)\]\((?!figures/)", prose)
         assert not re.search(r"<(?!sup>|/sup>|details|/details|summary|/summary)", prose)
         assert len(text) <= MOST
