@@ -9,9 +9,14 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 _OPACITY = 0.45
+_PALE = 0.6
+_GREY = np.array([0.299, 0.587, 0.114])
+"""Weights of red, green and blue (ITU-R BT.601)."""
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
 """Hues that go round in such steps stay as far apart as they can, however many there are."""
 _BOX = (255, 255, 255)
+DARK = (27, 31, 36)
+"""Ink on a pale photo, see `lit`."""
 _CLICK = ((235, 60, 60), (60, 210, 90))
 """Of label 0 and of label 1."""
 
@@ -22,14 +27,16 @@ def overlay(
     *,
     boxes_xyxy: Sequence[Sequence[float]] = (),
     clicks: Sequence[tuple[float, float, int]] = (),
+    ink: tuple[int, int, int] = _BOX,
 ) -> np.ndarray:
     """Return a photo with masks, boxes and clicks drawn over it, uint8 [H, W, 3].
 
     Args:
         photo: uint8 [H, W, 3] RGB; not changed.
         masks: a number, which is its colour, and a mask bool [H, W] each; later ones lie above earlier ones.
-        boxes_xyxy: px, drawn in white.
+        boxes_xyxy: px.
         clicks: x, y and label, px; 1 green, 0 red.
+        ink: RGB of boxes and of the edges of clicks.
     """
     drawn = photo.copy()
     for number, mask in masks:
@@ -37,11 +44,18 @@ def overlay(
     image = Image.fromarray(drawn)
     draw, width = ImageDraw.Draw(image), max(1, round(max(photo.shape) / 400))
     for box in boxes_xyxy:
-        draw.rectangle(tuple(box), outline=_BOX, width=width)
+        draw.rectangle(tuple(box), outline=ink, width=width)
     for x, y, label in clicks:
         r = 3 * width
-        draw.ellipse((x - r, y - r, x + r, y + r), fill=_CLICK[label], outline=_BOX, width=width)
+        draw.ellipse((x - r, y - r, x + r, y + r), fill=_CLICK[label], outline=ink, width=width)
     return np.array(image)
+
+
+def lit(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return a photo that is grey and pale outside a mask bool [H, W], uint8 [H, W, 3]: seen on any background."""
+    grey = photo @ _GREY
+    pale = np.rint(_PALE * 255 + (1 - _PALE) * grey)[..., None]
+    return np.where(mask[..., None], photo, pale).astype(np.uint8)
 
 
 def colour(number: int) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""What an answer looks like: a model's mask over the image, with what was asked and its IoU."""
+"""What an answer looks like: the image in colour where the mask is and pale elsewhere, what was asked, the IoU."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench.data import Annotation, ImageInfo
-from bench.overlay import overlay
+from bench.overlay import DARK, lit, overlay
 from models.errors import BenchError, UnsupportedPrompt
 from models.segmenter import BOX_TOP_LEFT, Prompts
 from protocols.axes import Axes
@@ -51,9 +51,9 @@ class Scene(NamedTuple):
             return next(iter(clicked(predictor, self.truths, axes, 1)))
         return prompts, predictor.predict(prompts, self.truths.rasters)
 
-    def truth(self) -> Tile:
-        """Return the image with the truth."""
-        return Tile("input and truth", overlay(self.image, [(2, self.truths.masks[0])]))
+    def given(self) -> list[Tile]:
+        """Return the image, and the truth."""
+        return [Tile("input", self.image), Tile("truth", lit(self.image, self.truths.masks[0]))]
 
     def answer(self, row: str, predictor: Any, axes: Axes) -> tuple[Tile, dict[str, Any]]:
         """Return a model's answer and its facts."""
@@ -76,7 +76,7 @@ class Scene(NamedTuple):
             if boxed
             else {"clicks": [(*prompts.points[0, 0].tolist(), int(prompts.labels[0, 0]))]}
         )
-        picture = overlay(self.image, [(1, found.masks[0])], **marks)
+        picture = overlay(lit(self.image, found.masks[0]), [], **marks, ink=DARK)
         said = {"iou": iou, "predicted_iou": predicted, "refused": ""}
         return Tile(row, picture, f"IoU {100 * iou:.1f}", iou), {**facts, **said}
 

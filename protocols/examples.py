@@ -22,6 +22,7 @@ from protocols.axes import Axes
 from protocols.data_set import DataSet
 from protocols.everything import GENERATOR
 from protocols.example_pictures import Object, Scene, everything_in
+from protocols.example_salient import salient_scenes
 from protocols.methods import axes_of
 from protocols.plan import Subject, registry_of
 from protocols.prompts.truths import truths_of
@@ -37,7 +38,8 @@ IMAGES, WORST = 4, 4
 """Images of a sheet, and answers of a row."""
 SAME = 1e-4
 """An IoU that is farther than this from its record is not the same answer."""
-PROMPTS = {"box": "box", "1click": "one click"}
+_GENERATOR = ("points_per_side", "pred_iou_thresh", "stability_score_thresh")
+PROMPTS = {"box": "a box", "1click": "one click"}
 
 
 class Pictures(NamedTuple):
@@ -54,8 +56,8 @@ class Sheets(NamedTuple):
 
     examples: list[Pictures]
     failures: list[Pictures]
-    missing: str
-    """Why there are no failures, empty if there are."""
+    missing: tuple[str, ...]
+    """Sentences on what is not shown, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class _Asked:
     result: TableResult
     data: DataSet
     subjects: tuple[Subject, ...]
+    scale: Scale
     settings: Settings
     everything: Mapping[str, Any]
     """How everything is asked, as table `everything` asks it."""
@@ -93,30 +96,39 @@ def opened(result: TableResult, settings: Settings) -> _Asked:
     subjects = [one for one in question.plan.subjects if kinds.get(one.row, "bound") != "bound"]
     first = {row: place for place, row in enumerate(FIRST_ROWS)}
     subjects.sort(key=lambda one: first.get(one.row, len(first)))
-    return _Asked(result, data, tuple(subjects), settings, GENERATOR[question.plan.data_scale])
+    return _Asked(result, data, tuple(subjects), scale, settings, GENERATOR[question.plan.data_scale])
 
 
 def pictures(result: TableResult, settings: Settings) -> Sheets:
-    """Return sheets of answers to a box, a click and to everything, and of the worst; each model is loaded once.
+    """Return sheets of answers to a box, a click, to everything and of salient objects, and of the worst answers.
+
+    Each model is loaded once.
 
     Raises:
         BenchError: as `opened`.
     """
     asked = opened(result, settings)
     images = list(_first_images(asked.data))
-    examples = list(_examples(asked, images))
+    examples, failures, missing = list(_examples(asked, images)), list[_Sheet](), list[str]()
+    everything, salient = _Everything(images, asked.everything), None
     try:
-        failures, why = list(_failures(asked)), ""
+        failures = list(_failures(asked))
     except BenchError as error:
-        failures, why = [], f"the worst answers are not shown, since {error}"
-    sheets = [*examples, *failures]
-    everything = _Everything(images, asked.everything)
+        missing.append(f"the worst answers are not shown, since {error}")
+    try:
+        salient = salient_scenes([one.model for one in asked.subjects], asked.scale, settings, IMAGES)
+    except BenchError as error:
+        missing.append(f"salient objects are not shown, since {error}")
     for subject, predictor in _models(asked):
-        for sheet in sheets:
+        for sheet in [*examples, *failures]:
             sheet.ask(subject, predictor, asked.data.chosen)
         everything.ask(subject, predictor)
-    shown = [sheet.finished() for sheet in sheets]
-    return Sheets([*shown[: len(examples)], everything.finished()], shown[len(examples) :], why)
+        if salient is not None:
+            salient.ask(subject.row, subject.model, predictor)
+    shown = [*(sheet.finished() for sheet in examples), everything.finished()]
+    if salient is not None:
+        shown.append(Pictures("examples-salient", salient.caption, salient.strips(), pd.DataFrame(salient.rows)))
+    return Sheets(shown, [sheet.finished() for sheet in failures], tuple(missing))
 
 
 def _examples(asked: _Asked, images: Sequence[ImageInfo]) -> Iterator[_Sheet]:
@@ -124,7 +136,10 @@ def _examples(asked: _Asked, images: Sequence[ImageInfo]) -> Iterator[_Sheet]:
     objects = [(info, _median(asked.data, info)) for info in images]
     for prompt, words in PROMPTS.items():
         titled = [Object(info, one, prompt, f"image {info.id}, annotation {one.id}") for info, one in objects]
-        caption = f"Answers to {words}, with their IoU with the truth. Chosen by rule: {rule}."
+        caption = (
+            f"Answers to {words}: the image in colour where the mask is, and its IoU with the truth. Chosen by rule: "
+            f"{rule}."
+        )
         yield _Sheet(f"examples-{prompt}", caption, titled, asked.data.chosen)
 
 
@@ -194,7 +209,7 @@ class _Sheet:
         self.scenes = [
             Scene(read_rgb(one.info.path), truths_of(one.info, [one.annotation], axes), one) for one in objects
         ]
-        self.tiles = [[scene.truth()] for scene in self.scenes]
+        self.tiles = [scene.given() for scene in self.scenes]
         self.rows: list[dict[str, Any]] = []
         self.changed = 0
 
@@ -234,11 +249,14 @@ class _Everything:
 
     def finished(self) -> Pictures:
         """Return what was found."""
-        asked = ", ".join(f"{name} {value}" for name, value in self.asked.items())
+        side, predicted, stable = (self.asked[name] for name in _GENERATOR)
         caption = (
-            f"Everything, as SAM's automatic mask generator finds it ({asked}; others as published, and FastSAM finds "
-            f"all in one pass). The first {len(self.images)} images that have an object."
+            f"Everything that SAM's automatic mask generator finds with each model: {side} x {side} points, masks of a "
+            f"predicted IoU above {predicted:g} and a stability of at least {stable:g}, other settings as published. "
+            f"Chosen by rule: the first {len(self.images)} images that have an object."
         )
+        if any(row["row"].startswith("FastSAM") for row in self.rows):
+            caption += " FastSAM's masks are those of its own single pass."
         strips = (Strip(f"image {info.id}", tuple(tiles)) for info, tiles in zip(self.images, self.tiles, strict=True))
         return Pictures("examples-everything", caption, tuple(strips), pd.DataFrame(self.rows))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from protocols.results import Column, Comparison, TableResult
@@ -11,6 +12,7 @@ from reports import wording
 
 MARKS = {"same order": "✓", "opposite order": "✗", "not decided": "~", "not measured": "–"}
 """Signs of the verdicts; a verdict without a sign is written out."""
+DECIDED = ("same order", "opposite order")
 
 
 class Difference(NamedTuple):
@@ -48,20 +50,38 @@ class Matrix(NamedTuple):
     pairs: list[Pair]
     tally: list[tuple[str, str, int]]
     """(mark, verdict, how many): the legend and the outcome in one."""
+    shared: str = ""
+    """Details that all decided verdicts have, to be said once."""
 
 
 def matrix(result: TableResult) -> Matrix:
-    """Arrange the comparisons of a result, pairs in the order they come in."""
-    found = {(c.first, c.second, c.column): c for c in result.comparisons}
-    compared = {c.column for c in result.comparisons}
+    """Arrange the comparisons of a result, pairs in the order they come in.
+
+    Pairs of which the paper says nothing, and of which nothing was measured, are left out.
+    """
+    known = {(c.first, c.second) for c in result.comparisons if c.paper is not None or c.measured is not None}
+    comparisons = [c for c in result.comparisons if (c.first, c.second) in known]
+    found = {(c.first, c.second, c.column): c for c in comparisons}
+    compared = {c.column for c in comparisons}
     columns = [column for column in result.columns if column.key in compared]
     pairs = [
         Pair(first, second, [_difference(found.get((first, second, column.key)), column) for column in columns])
-        for first, second in dict.fromkeys((c.first, c.second) for c in result.comparisons)
+        for first, second in dict.fromkeys((c.first, c.second) for c in comparisons)
     ]
-    counts = Counter(wording.verdict_word(c.verdict) for c in result.comparisons)
+    counts = Counter(wording.verdict_word(c.verdict) for c in comparisons)
     order = [*(verdict for verdict in MARKS if verdict in counts), *(v for v in counts if v not in MARKS)]
-    return Matrix(columns, pairs, [(MARKS.get(verdict, ""), verdict, counts[verdict]) for verdict in order])
+    tally = [(MARKS.get(verdict, ""), verdict, counts[verdict]) for verdict in order]
+    return Matrix(columns, pairs, tally, _shared([cell for pair in pairs for cell in pair.differences if cell]))
+
+
+def _shared(cells: Sequence[Difference]) -> str:
+    details = [cell.details for cell in cells if cell.verdict in DECIDED]
+    return details[0] if len(details) > 1 and len(set(details)) == 1 else ""
+
+
+def shared_line(found: Matrix) -> str:
+    """Say what all decided verdicts rest on, nothing where they rest on different things."""
+    return f"Decided orders: {found.shared}." if found.shared else ""
 
 
 def tally_line(tally: list[tuple[str, str, int]]) -> str:

@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import pandas as pd
+
 from protocols.results import TableResult
 from reports import wording
-from reports.dataframe import Line, lines
+from reports.dataframe import Line, by_row, lines
 from reports.document import Numbers
 
 JUDGED = ("same order", "opposite order", "not decided")
@@ -71,6 +73,28 @@ def row_status(row: Sequence[Line], word: str) -> str:
     return ", ".join(f"{n} {said}" for said, n in counts.items())
 
 
+def statuses(result: TableResult, frame: pd.DataFrame) -> dict[str, str]:
+    """Return what became of each row, by its name."""
+    word = wording.measured_word(result)
+    return {row: row_status(cells, word) for row, cells in by_row(frame).items()}
+
+
+def common_status(result: TableResult, frame: pd.DataFrame) -> str:
+    """Return what became of all rows alike, nothing where they differ."""
+    found = set(statuses(result, frame).values())
+    return found.pop() if len(found) == 1 else ""
+
+
+def legend(result: TableResult, frame: pd.DataFrame) -> str:
+    """Say how to read a printed table."""
+    said = f"{wording.measured_word(result)}: ± the wider side of its interval ({result.interval}); bold: best of its "
+    said += "column."
+    if frame["outside"].any():
+        said += f" {wording.OUTSIDE}: the paper's number lies outside that interval."
+    status = common_status(result, frame)
+    return said + (f" Status of every row: {status}." if status else "")
+
+
 class Reason(NamedTuple):
     """Why some of the paper's numbers were not measured."""
 
@@ -125,4 +149,7 @@ def abstract(found: Sequence[Numbers]) -> Iterator[str]:
         yield f"Why numbers were not measured here: {'; '.join(said)}."
     scales = Counter(wording.place(one.result) for one in measured)
     if scales:
-        yield f"Measured: {', '.join(f'{tables} at {place}' for place, tables in scales.items())}."
+        places = (
+            f"{tables} {'tables and figures' if tables > 1 else 'table'} at {place}" for place, tables in scales.items()
+        )
+        yield f"Measured: {', '.join(places)}."

@@ -107,15 +107,34 @@ class Document:
     sections: tuple[Section, ...]
 
 
+LONG = 30
+"""Rows of a table of text that is longer than a page."""
+
+
+def abreast(document: Document) -> Iterator[bool]:
+    """Yield for each section at the top whether it is printed in two columns.
+
+    Pictures and long tables of text have pages of one column; so has what follows them, if it holds no numbers.
+    """
+    now = True
+    for section in document.sections:
+        blocks = [block for _, one in _walk((section,), 1) for block in one.blocks]
+        wide = any(
+            isinstance(block, Plot | Sheet) or (isinstance(block, Grid) and len(block.rows) > LONG) for block in blocks
+        )
+        now = not wide and (now or any(isinstance(block, Numbers) for block in blocks))
+        yield now
+
+
 def sections_of(document: Document) -> Iterator[tuple[int, Section]]:
     """Yield each section with its level, 1 for those at the top, in the order of reading."""
+    yield from _walk(document.sections, 1)
 
-    def walk(sections: tuple[Section, ...], level: int) -> Iterator[tuple[int, Section]]:
-        for section in sections:
-            yield level, section
-            yield from walk(section.parts, level + 1)
 
-    yield from walk(document.sections, 1)
+def _walk(sections: tuple[Section, ...], level: int) -> Iterator[tuple[int, Section]]:
+    for section in sections:
+        yield level, section
+        yield from _walk(section.parts, level + 1)
 
 
 def blocks_of(document: Document) -> Iterator[Block]:

@@ -193,7 +193,8 @@ def _engine(facts: Mapping[str, Any]) -> str:
 
 def _hardware(machine: Mapping[str, Any], device: str) -> str:
     """Say on what a model ran; where its device is not known, on what machine."""
-    gpus = [str(one) for one in machine.get("gpus") or ()]
+    listed = machine.get("gpus")
+    gpus = [str(one) for one in listed] if isinstance(listed, list | tuple) else []
     cpu = f"{machine.get('cpu') or NOT_RECORDED}, {machine.get('usable_cores', '?')} cores"
     if not machine:
         return NOT_RECORDED
@@ -221,7 +222,7 @@ def facts_of(result: TableResult) -> tuple[str, str, str, str, str]:
     )
     return (
         _version(facts),
-        str(facts.get("date") or NOT_RECORDED),
+        str(facts.get("date") or NOT_RECORDED)[:16].replace("T", " "),
         _engine(facts),
         _hardware(_mapping(facts, "hardware"), device),
         "; ".join(data),

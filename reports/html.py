@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from protocols.results import Column, TableResult
 from reports import wording
-from reports.comparisons import Difference, Matrix, Pair, matrix, tally_line
+from reports.comparisons import Difference, Matrix, Pair, matrix, shared_line, tally_line
 from reports.coverage import row_status
 from reports.dataframe import Line, by_row, gaps
 from reports.plot import DARK, recolour
@@ -71,6 +71,7 @@ class View(NamedTuple):
     notes: list[tuple[str, str]]
     matrix: Matrix
     tally: str
+    shared: str
     whiskers: list[list[_Whisker | None]]
     verdicts: dict[str, str]
 
@@ -92,6 +93,7 @@ def view_of(result: TableResult, frame: pd.DataFrame) -> View:
         notes=wording.notes(result),
         matrix=found,
         tally=tally_line(found.tally),
+        shared=shared_line(found),
         whiskers=_whiskers(found.pairs),
         verdicts=VERDICTS,
     )
@@ -160,8 +162,8 @@ def _rows(result: TableResult, frame: pd.DataFrame) -> list[_Row]:
             letters.get(row.note, ""),
             row.model or "",
             row.kind,
-            [_entry(line, starts) for line in table[row.label]],
-            row_status(table[row.label], wording.measured_word(result)),
+            [_entry(line, starts) for line in table.get(row.label, [])],
+            row_status(table.get(row.label, []), wording.measured_word(result)),
         )
         for row in result.rows
     ]

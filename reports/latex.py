@@ -1,153 +1,196 @@
-r"""A table as LaTeX (booktabs): a `table*` to \input, each method on lines of paper, measured, difference."""
+r"""A table as LaTeX (booktabs): floats to \input, with what is said below the table."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 import pandas as pd
 
 from protocols.results import Column, TableResult
 from reports import wording
-from reports.comparisons import Difference, Pair, matrix
+from reports.comparisons import Difference, Matrix, Pair, matrix, shared_line
+from reports.coverage import common_status, legend, statuses
 from reports.dataframe import Line, by_row, gaps
-
-SPECIAL = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "{": r"\{",
-        "}": r"\}",
-        "$": r"\$",
-        "&": r"\&",
-        "%": r"\%",
-        "#": r"\#",
-        "_": r"\_",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-        "[": "{[}",
-        "]": "{]}",
-        "−": "$-$",
-        "±": r"$\pm$",
-        "·": r"$\cdot$",
-        "×": r"$\times$",
-        "≥": r"$\geq$",
-        "≤": r"$\leq$",
-        "≈": r"$\approx$",
-        "→": r"$\rightarrow$",
-        "✓": r"$\checkmark$",
-        "✗": r"$\times$",
-    }
+from reports.latex_text import (
+    ABREAST,
+    ACROSS,
+    PAGE,
+    caption,
+    entry,
+    escape,
+    float_of,
+    label,
+    lines_of,
+    pages,
+    small_print,
+    words,
 )
-"""Brackets too: after a line break, \\\\, LaTeX would take [1.2, 3.4] for a distance."""
 
-
-KNOWN = "–—‘’“”…†‡•"
-"""Characters beyond Latin ones that LaTeX has."""
-
-ENTRY = r"r@{\,}l"
-"""A column of the table is two of LaTeX's, the number and what follows it: numbers stand below each other."""
-
-
+NEEDS = r"% needs \usepackage{booktabs,graphicx,textcomp}"
+NUMBER = r"r@{\,}l"
+"""A column of numbers is two of LaTeX's, the number and what follows it: numbers stand below each other."""
+BESIDE = 2
+"""Most columns of a table whose paper's and measured numbers stand side by side, a method a line."""
 VERDICTS = {"same order": "same", "opposite order": "opposite", "not decided": "open", "not measured": "--"}
 
 
-def to_latex(result: TableResult, frame: pd.DataFrame) -> str:
-    r"""Render a result's frame and comparisons as environments that need only \usepackage{booktabs}."""
-    parts = [
-        f"% needs \\usepackage{{booktabs}}\n% again: {' '.join(result.command.split())}",
-        _cells(result, frame),
-    ]
-    if result.comparisons:
-        parts.append(_comparisons(result))
+def to_latex(result: TableResult, frame: pd.DataFrame, key: str = "") -> str:
+    r"""Render a result's frame and comparisons as floats that need only `NEEDS`.
+
+    Args:
+        result: the table.
+        frame: its frame.
+        key: of its \label, unless it is the table's name and scale.
+    """
+    key = label(key or (result.stem if result.own else f"{result.name}-{result.scale}"))
+    parts = [f"{NEEDS}\n% again: {' '.join(result.command.split())}"]
+    if result.rows and result.columns:
+        parts += _cells(result, frame, key)
+    if (found := matrix(result)).pairs:
+        parts += _comparisons(result, found, key)
     return "\n\n".join(parts) + "\n"
 
 
-def escape(text: str) -> str:
-    r"""Return text that LaTeX prints as it is, on one line; letters that it has no fonts for as their number.
-
-    >>> print(escape("50% of my_model"))
-    50\% of my\_model
-    """
-    shown = " ".join(text.split()).translate(SPECIAL)
-    return "".join(one if ord(one) < 0x180 or one in KNOWN else rf"{{[}}U+{ord(one):04X}{{]}}" for one in shown)
+def _kind(columns: Sequence[Column]) -> str:
+    """Return the float of a table: across both columns of a page, unless it has but one of its own."""
+    return "table*" if len(columns) > 1 else "table"
 
 
-def _environment(
-    label: str, caption: str, head: Iterable[str], body: Iterable[str], below: Iterable[str], columns: int
-) -> str:
-    lines = [
-        r"\begin{table*}[t]",
-        r"\centering\small\setlength{\tabcolsep}{4pt}",
-        rf"\caption{{{caption}}}",
-        rf"\label{{tab:{label}}}",
-        rf"\begin{{tabular}}{{ll{ENTRY * columns}}}",
-        r"\toprule",
-        *head,
-        r"\midrule",
-        *body,
-        r"\bottomrule",
-        r"\end{tabular}",
-        *below,
-        r"\end{table*}",
-    ]
-    return "\n".join(lines)
+def _cells(result: TableResult, frame: pd.DataFrame, key: str) -> Iterator[str]:
+    """Yield the table, on several pages if it is long, and its notes, below it where both fit on a page."""
+    beside = len(result.columns) <= BESIDE
+    groups = list(_side_by_side(result, frame) if beside else _stacked(result, frame))
+    head, kinds = _heads_beside(result, frame) if beside else _heads_stacked(result, frame)
+    notes = list(_notes(result, frame))
+    kind = _kind(result.columns)
+    width = ACROSS if kind == "table*" else ABREAST
+    parts = list(pages(groups))
+    room = PAGE - len(parts[-1]) - lines_of([_caption(result, frame)], width)
+    below = lines_of(notes, width) <= room
+    for place, part in enumerate(parts):
+        above = _caption(result, frame) if place == 0 else f"{entry(result.title)}, continued."
+        body = [rf"\begin{{tabular}}{{{kinds}}}", r"\toprule", *head, r"\midrule", *part]
+        under = [r"\par\smallskip\parbox{\linewidth}{" + small_print(notes) + "}"] if below and notes else []
+        last = part is parts[-1]
+        yield float_of(
+            kind,
+            "htbp",
+            above,
+            key if place == 0 else "",
+            [*body, r"\bottomrule", r"\end{tabular}"],
+            under if last else (),
+        )
+    if notes and not below:
+        yield small_print(notes)
 
 
-def _cells(result: TableResult, frame: pd.DataFrame) -> str:
-    word = wording.measured_word(result)
-    interval = escape(result.interval).replace(r" \%", r"\,\%")
+def _caption(result: TableResult, frame: pd.DataFrame) -> str:
     setting = f"{wording.setting(result)}: {result.world}"
-    caption = f"{escape(result.title)} ({escape(setting)}). {_caution(result)}"
-    caption += rf"\emph{{{word}}}: with the wider side of the {interval}; bold: best."
-    if frame["outside"].any():
-        caption += f" {wording.OUTSIDE}: the paper's number lies outside that interval."
-    head, body, below = _head(result, result.columns), _body(result, frame, word), _below(result, frame)
-    return _environment(_name(result), caption, head, body, below, len(result.columns))
-
-
-def _name(result: TableResult) -> str:
-    return result.stem if result.own else f"{result.name}-{result.scale}"
-
-
-def _caution(result: TableResult) -> str:
     caution = wording.caution(result)
-    return rf"\textbf{{{escape(caution)}}} " if caution else ""
+    said = [
+        rf"{entry(result.title)} ({caption(setting)}).",
+        rf"\textbf{{{escape(caution)}}}" if caution else "",
+        caption(legend(result, frame)),
+    ]
+    return " ".join(filter(None, said))
 
 
-def _head(result: TableResult, columns: Sequence[Column]) -> Iterator[str]:
-    tops, rules, start = [], [], 3
-    for group, members in groupby(columns, key=lambda column: column.group):
-        n = 2 * len(list(members))
-        tops.append(rf"\multicolumn{{{n}}}{{c}}{{{escape(wording.group_name(result, group))}}}")
-        rules.append(rf"\cmidrule(lr){{{start}-{start + n - 1}}}")
-        start += n
-    if any(column.group for column in columns):
-        yield rf" & & {' & '.join(tops)} \\"
-        yield "".join(rules)
-    labels = [rf"\multicolumn{{2}}{{c}}{{{escape(column.label)}}}" for column in columns]
-    yield rf" & & {' & '.join(labels)} \\"
+def _heads_beside(result: TableResult, frame: pd.DataFrame) -> tuple[list[str], str]:
+    """Return the lines above a table whose numbers stand side by side, and its kinds of columns."""
+    differs, word = _differs(frame), escape(wording.measured_word(result))
+    under = ["paper", rf"\multicolumn{{2}}{{c}}{{{word}}}", *([r"\multicolumn{2}{c}{diff.}"] if differs else [])]
+    span = 5 if differs else 3
+    status = "" if common_status(result, frame) else " & status"
+    lines = list(_spanning(result, result.columns, span, 2))
+    lines.append(rf"{entry(result.row_head)} & {' & '.join(' & '.join(under) for _ in result.columns)}{status} \\")
+    kinds = "l" + ("r" + NUMBER + (NUMBER if differs else "")) * len(result.columns) + ("l" if status else "")
+    return lines, kinds
 
 
-def _body(result: TableResult, frame: pd.DataFrame, word: str) -> Iterator[str]:
-    letters, table = wording.note_letters(result.rows), by_row(frame)
-    for i, row in enumerate(result.rows):
-        if i:
-            framed = [near.kind == "bound" for near in result.rows[i - 1 : i + 1]]
-            yield r"\addlinespace" if framed[0] == framed[1] else r"\midrule"
-        cells = table[row.label]
-        label = escape(row.label) + (rf"\textsuperscript{{{letters[row.note]}}}" if row.note else "")
-        lines = {
+def _side_by_side(result: TableResult, frame: pd.DataFrame) -> Iterator[list[str]]:
+    """Yield a line a method: paper, measured, difference."""
+    differs, state = _differs(frame), _status_column(result, frame)
+    table = by_row(frame)
+    for row, name in _labels(result):
+        entries = []
+        for cell in table[row]:
+            paper = wording.number(cell.paper, cell.percent)
+            entries += [paper, _measured(cell), *([_difference(cell)] if differs else [])]
+        rule = [r"\midrule"] if _begins_bounds(result, row) else []
+        yield [*rule, rf"{name} & {' & '.join(entries)}{state.get(row, '')} \\"]
+
+
+def _heads_stacked(result: TableResult, frame: pd.DataFrame) -> tuple[list[str], str]:
+    status = not common_status(result, frame)
+    lines = list(_spanning(result, result.columns, 2, 3))
+    lines[-1] = f"{entry(result.row_head)}{lines[-1]}"
+    if status:
+        lines[-1] = lines[-1].removesuffix(r" \\") + r" & status \\"
+    return lines, f"ll{NUMBER * len(result.columns)}{'l' if status else ''}"
+
+
+def _stacked(result: TableResult, frame: pd.DataFrame) -> Iterator[list[str]]:
+    """Yield the lines of each method: paper, measured, difference."""
+    table, state = by_row(frame), _status_column(result, frame)
+    word = escape(wording.measured_word(result))
+    for place, (row, name) in enumerate(_labels(result)):
+        cells = table[row]
+        shown = {
             "paper": [f"{wording.number(cell.paper, cell.percent)} & " for cell in cells],
             word: [_measured(cell) for cell in cells],
             "difference": [_difference(cell) for cell in cells],
         }
-        for name, entries in lines.items():
-            if any(entry.strip(" &") for entry in entries):
-                yield rf"{label} & {name} & {' & '.join(entries)} \\"
-                label = ""
+        lines = [r"\midrule" if _begins_bounds(result, row) else r"\addlinespace"] if place else []
+        first, after = name, state.get(row, "")
+        for line, entries in shown.items():
+            if any(one.strip(" &") for one in entries):
+                lines.append(rf"{first} & {line} & {' & '.join(entries)}{after} \\")
+                first, after = "", " & " if state else ""
+        yield lines
+
+
+def _spanning(result: TableResult, columns: Sequence[Column], span: int, start: int) -> Iterator[str]:
+    """Yield the names of data sets, if there are any, and of columns, each over `span` columns of LaTeX's."""
+    tops, rules, at = [], [], start
+    for group, members in groupby(columns, key=lambda column: column.group):
+        n = span * len(list(members))
+        tops.append(rf"\multicolumn{{{n}}}{{c}}{{{entry(wording.group_name(result, group))}}}")
+        if group:
+            rules.append(rf"\cmidrule(lr){{{at}-{at + n - 1}}}")
+        at += n
+    lead = " &" * (start - 1)
+    if any(column.group for column in columns):
+        yield rf"{lead} {' & '.join(tops)} \\"
+        yield "".join(rules)
+    labels = [rf"\multicolumn{{{span}}}{{c}}{{{entry(column.label)}}}" for column in columns]
+    yield rf"{lead} {' & '.join(labels)} \\"
+
+
+def _labels(result: TableResult) -> Iterator[tuple[str, str]]:
+    """Yield each row's name, and as it is printed, with the letter of its note."""
+    letters = wording.note_letters(result.rows)
+    for row in result.rows:
+        mark = rf"\textsuperscript{{{letters[row.note]}}}" if row.note else ""
+        yield row.label, escape(wording.short_name(row.label)) + mark
+
+
+def _begins_bounds(result: TableResult, row: str) -> bool:
+    """Return whether a row is the first of those that frame the others."""
+    places = [one.label for one in result.rows if one.kind == "bound"]
+    return bool(places) and places[0] == row and result.rows[0].label != row
+
+
+def _status_column(result: TableResult, frame: pd.DataFrame) -> Mapping[str, str]:
+    """Return the last entry of each row; nothing where all have the same, which the caption says."""
+    if common_status(result, frame):
+        return {}
+    return {row: rf" & {{\scriptsize {entry(said)}}}" for row, said in statuses(result, frame).items()}
+
+
+def _differs(frame: pd.DataFrame) -> bool:
+    return bool(frame["difference"].notna().any())
 
 
 def _measured(cell: Line) -> str:
@@ -169,49 +212,50 @@ def _minus(text: str) -> str:
     return text.replace("-", "$-$").replace("[", "{[}").replace("]", "{]}")
 
 
-def _below(result: TableResult, frame: pd.DataFrame) -> Iterator[str]:
-    lines = [
-        rf"\emph{{{escape(wording.MARKS[gap.status])}}}: {escape(gap.where)}: "
-        + escape(gap.why or wording.LEGEND[gap.status])
-        for gap in gaps(frame)
-    ]
-    lines += [
-        (rf"\textsuperscript{{{letter}}} " if letter else "") + escape(note) for letter, note in wording.notes(result)
-    ]
-    if lines:
-        yield ""
-        yield r"\vspace{2pt}\parbox{\linewidth}{\footnotesize\raggedright"
-        yield " \\\\\n".join(lines)
-        yield "}"
+def _notes(result: TableResult, frame: pd.DataFrame) -> Iterator[str]:
+    for gap in gaps(frame):
+        said = words(f"{gap.where}: {gap.why or wording.LEGEND[gap.status]}")
+        yield rf"\emph{{{escape(wording.MARKS[gap.status])}}}: {said}"
+    for letter, note in wording.notes(result):
+        yield (rf"\textsuperscript{{{letter}}} " if letter else "") + words(note)
 
 
-def _comparisons(result: TableResult) -> str:
-    found = matrix(result)
-    title = f"Differences of {result.title}, {result.pairing} ({wording.place(result)})"
+def _comparisons(result: TableResult, found: Matrix, key: str) -> Iterator[str]:
+    """Yield the differences, a pair on lines of paper, measured, verdict."""
     outcome = "; ".join(f"{verdict}: {count}" for _, verdict, count in found.tally)
-    caption = f"{escape(title)}. {_caution(result)}{escape(outcome).capitalize()}."
-    word, body = wording.measured_word(result), list[str]()
-    for i, pair in enumerate(found.pairs):
-        body += [r"\addlinespace"] if i else []
-        body += _pair(pair, word, with_paper=wording.has_paper(result))
-    head = _head(result, found.columns)
-    return _environment(f"{_name(result)}-paired", caption, head, body, (), len(found.columns))
+    title = f"Differences of {wording.cut(result.title, 160)}, {result.pairing} ({wording.place(result)}). "
+    title += f"{outcome[:1].upper()}{outcome[1:]}. {shared_line(found)}"
+    head = list(_spanning(result, found.columns, 2, 3))
+    groups = [
+        [*([r"\addlinespace"] if place else []), *_pair(pair, result, found)] for place, pair in enumerate(found.pairs)
+    ]
+    for place, part in enumerate(pages(groups)):
+        above = caption(title.strip()) if place == 0 else f"Differences of {entry(result.title)}, continued."
+        body = [rf"\begin{{tabular}}{{ll{NUMBER * len(found.columns)}}}", r"\toprule", *head, r"\midrule", *part]
+        yield float_of(
+            _kind(found.columns),
+            "htbp",
+            above,
+            "" if place else f"{key}-paired",
+            [*body, r"\bottomrule", r"\end{tabular}"],
+        )
 
 
-def _pair(pair: Pair, word: str, *, with_paper: bool) -> Iterator[str]:
+def _pair(pair: Pair, result: TableResult, found: Matrix) -> Iterator[str]:
     """Yield the lines of a pair: its names on two of them, since together they are too long for one."""
-    cells = pair.differences
+    cells, with_paper = pair.differences, wording.has_paper(result)
     margins = [rf"{{\scriptsize {escape(cell.margin)}}}" if cell and cell.margin else "" for cell in cells]
-    words = [_verdict(cell) if cell else "" for cell in cells]
-    verdicts = [rf"\multicolumn{{2}}{{c}}{{\emph{{\scriptsize {escape(text)}}}}}" for text in words]
+    said = [_verdict(cell, found) if cell else "" for cell in cells]
+    verdicts = [rf"\multicolumn{{2}}{{c}}{{\emph{{\scriptsize {entry(text)}}}}}" for text in said]
     papers = [f"{_minus(cell.paper) if cell else ''} & " for cell in cells]
     ours = [f"{_minus(cell.measured) if cell else ''} & {m}" for cell, m in zip(cells, margins, strict=True)]
     blank = [" & "] * len(cells)
-    yield rf"{escape(pair.first)} & {'paper' if with_paper else ''} & {' & '.join(papers if with_paper else blank)} \\"
-    yield rf"\quad $-$ {escape(pair.second)} & {word} & {' & '.join(ours)} \\"
+    first, second = (escape(wording.short_name(name)) for name in (pair.first, pair.second))
+    yield rf"{first} & {'paper' if with_paper else ''} & {' & '.join(papers if with_paper else blank)} \\"
+    yield rf"\quad $-$ {second} & {escape(wording.measured_word(result))} & {' & '.join(ours)} \\"
     yield rf" & order & {' & '.join(verdicts)} \\"
 
 
-def _verdict(cell: Difference) -> str:
+def _verdict(cell: Difference, found: Matrix) -> str:
     word = VERDICTS.get(cell.verdict, cell.verdict)
-    return f"{word}, {cell.details}" if cell.details else word
+    return f"{word}, {cell.details}" if cell.details and cell.details != found.shared else word

@@ -13,8 +13,11 @@ from protocols.results import Column, TableResult
 from reports import wording
 from reports.comparisons import matrix, tally_line
 from reports.dataframe import Line, by_row, gaps
+from reports.wording import BREAK
 
 SPECIAL = re.compile(r"([\\`*_\[\]|#~$])")
+MENTION = re.compile(r"(?<![\w./])@(?=\w)")
+"""What would call somebody in a comment on GitHub."""
 
 
 def to_markdown(result: TableResult, frame: pd.DataFrame) -> str:
@@ -55,7 +58,7 @@ def escape(text: str) -> str:
     'my\\_model \\| &lt;b&gt;'
     """
     flat = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return SPECIAL.sub(r"\\\1", flat)
+    return MENTION.sub(f"@{BREAK}", SPECIAL.sub(r"\\\1", flat))
 
 
 def _world(result: TableResult) -> str:
@@ -86,7 +89,7 @@ def _group(result: TableResult, frame: pd.DataFrame, columns: Sequence[Column]) 
 
 def _heads(column: Column, result: TableResult, last: str) -> list[str]:
     """Return the headings of a column: paper, measured and what follows, or if the paper has no such table one."""
-    label, word = escape(column.label), wording.measured_word(result)
+    label, word = escape(column.label), escape(wording.measured_word(result))
     if wording.has_paper(result):
         return [f"{label}: paper", word, last]
     return [label if result.own else f"{label}: {word}"]

@@ -68,13 +68,13 @@ def build(inputs: Inputs) -> Document:
         _coverage(found, inputs.left_out),
         _methods(found, inputs),
         _tables([one for one in found if one.result.name not in NOT_TABLES]),
-        _provenance(found),
-        *inputs.extra,
         _figures([one for one in found if one.result.name in NOT_TABLES]),
         _drawn("ablations", "Ablations, drawn", [one for one in found if one.result.name in ABLATIONS]),
         Section("examples", "Answers side by side", tuple(inputs.examples)),
         Section("failures", "The worst answers", tuple(inputs.failures)),
         _drawn("drawn", "The other tables, drawn", [one for one in found if one.result.name not in drawn]),
+        *inputs.extra,
+        _provenance(found),
     ]
     sections = tuple(part for part in parts if part.blocks or part.parts)
     return Document(TITLE, inputs.byline, tuple(coverage.abstract(found)), sections)
@@ -173,7 +173,7 @@ def _table(one: Numbers) -> tuple[Block, ...]:
     if not result.rows or not result.columns:
         return (Words("This run holds no numbers: it has no rows or no columns."), *_again(one))
     blocks: list[Block] = []
-    if (caution := wording.caution(result)) and _measured(one):
+    if (caution := wording.caution(result)) and _measured(one) and result.name not in NOT_TABLES:  # figures say it
         blocks.append(Words(caution, caution=True))
     if result.comparisons:
         blocks.append(Words(f"Orders of methods: {tally_line(matrix(result).tally)}."))

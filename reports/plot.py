@@ -185,7 +185,8 @@ def _handles(result: TableResult, theme: Theme) -> list[Line2D]:
         return [
             Line2D([], [], marker="o", color=theme.measured, ms=4, lw=1.2, label=f"{word}, band: {result.interval}")
         ]
-    handles = [Line2D([], [], marker="o", color=theme.measured, ms=5, lw=1.4, label=f"{word}, 95 % interval")]
+    interval = "95 % interval" if result.interval.startswith("95 %") else result.interval
+    handles = [Line2D([], [], marker="o", color=theme.measured, ms=5, lw=1.4, label=f"{word}, {interval}")]
     if wording.has_paper(result):
         paper = Line2D([], [], marker="D", ls="", mfc=theme.background, mec=theme.paper, ms=4.2, label="paper")
         handles.append(paper)

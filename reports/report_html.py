@@ -7,11 +7,13 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 
-from reports.document import Document, Plot, Sheet, blocks_of
+from reports.document import Document, Grid, Plot, Sheet, blocks_of
 from reports.fonts import FALLBACK, face_rules
 from reports.html import TEMPLATES, address, environment, plots, view_of
 from reports.plot import SERIF
 
+LONG = 28
+"""Characters of an entry that takes several lines on a narrow page."""
 _FONT_OF_SVG = re.compile(rb"(<text style=\"[^\"]*?)" + ", ".join(f"'{name}'" for name in SERIF).encode())
 
 
@@ -39,6 +41,7 @@ def to_report_html(document: Document, tiles: Mapping[str, bytes], siblings: Seq
             script_hash=digest,
             siblings=siblings,
             kind_of=lambda block: type(block).__name__,
+            long_columns=long_columns,
             view_of=view_of,
             plots=lambda svg: plots(in_fonts_of_the_page(svg, of_drawings)),
             tiles={
@@ -50,6 +53,12 @@ def to_report_html(document: Document, tiles: Mapping[str, bytes], siblings: Seq
             },
         )
     )
+
+
+def long_columns(grid: Grid) -> frozenset[int]:
+    """Return the columns of a table of text whose entries take several lines."""
+    columns = enumerate(zip(*grid.rows, strict=True))
+    return frozenset(i for i, entries in columns if i not in grid.numeric and max(map(len, entries)) > LONG)
 
 
 def in_fonts_of_the_page(svg: bytes, faces: str) -> bytes:

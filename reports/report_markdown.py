@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from reports.document import Block, Command, Document, Grid, Numbers, Plot, Sheet, Terms, Words, sections_of
@@ -41,21 +42,33 @@ def _entry(text: str) -> str:
 
 def _block(block: Block) -> Iterator[str]:
     if isinstance(block, Words):
-        yield f"> **{_shown(block.text)}**" if block.caution else _shown(block.text)
+        if not block.caution:  # the table says it
+            yield _shown(block.text)
     elif isinstance(block, Command):
-        yield f"    {' '.join(block.text.split())}"
+        yield _code(" ".join(block.text.split()))
     elif isinstance(block, Terms):
         yield "\n".join(f"- **{_entry(name)}**: {_shown(said)}" for name, said in block.pairs)
     elif isinstance(block, Grid):
-        yield pipe_table(
-            [_entry(name) for name in block.head], [[_entry(entry) for entry in row] for row in block.rows]
-        )
+        rows = [[_entry(entry) for entry in row] for row in block.rows]
+        yield _narrow(pipe_table([_entry(name) for name in block.head], rows))
     elif isinstance(block, Numbers):
-        yield from tables_of(block.result, block.frame)
+        yield from map(_narrow, tables_of(block.result, block.frame))
     elif isinstance(block, Plot):
         yield f"![{_entry(block.alt)}](figures/{block.key}.png)\n\n{_shown(block.caption)}"
     elif isinstance(block, Sheet):
         yield _sheet(block)
+
+
+def _code(text: str) -> str:
+    """Return text as code; indented alone it would belong to a list above it."""
+    fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
+    return f"{fence}\n{text}\n{fence}"
+
+
+def _narrow(text: str) -> str:
+    """Return tables without the blanks that align their entries: a comment has room for more of them."""
+    lines = (re.sub("-+", "---", line) if re.fullmatch("[|: -]+", line) else line for line in text.splitlines())
+    return "\n".join(re.sub(" +", " ", line) if line.startswith("|") else line for line in lines)
 
 
 def _sheet(sheet: Sheet) -> str:

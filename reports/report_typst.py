@@ -16,10 +16,10 @@ from pathlib import Path
 from models.errors import BenchError
 from protocols.results import Column, TableResult
 from reports import wording
-from reports.comparisons import Difference, Matrix, matrix
-from reports.coverage import row_status
+from reports.comparisons import Difference, Matrix, matrix, shared_line
+from reports.coverage import common_status, legend, row_status
 from reports.dataframe import Line, by_row, gaps
-from reports.document import Block, Command, Document, Grid, Numbers, Plot, Section, Sheet, Terms, Words, sections_of
+from reports.document import Block, Command, Document, Grid, Numbers, Plot, Sheet, Terms, Words, abreast, sections_of
 from reports.fonts import folder as fonts
 
 TEMPLATE = Path(__file__).parent / "templates" / "report.typ"
@@ -27,12 +27,8 @@ LONGEST_WORDS = 1200
 """Characters of a paragraph; what is longer is cut, with a note, and stands in report.json in full."""
 LONGEST_ENTRY = 160
 """Characters of an entry of a table."""
-UNBROKEN = 20
-"""Characters without a blank after which a line may break."""
 TALLEST = 1.05
 """Height over width of a drawing that fills the width of the text."""
-LONG = 30
-"""Rows of a table of text that floats no more."""
 BESIDE = 2
 """Most columns of a table whose paper's and measured numbers stand side by side, a method a line."""
 
@@ -43,10 +39,7 @@ def literal(text: str, longest: int = LONGEST_WORDS) -> str:
     >>> print(literal('#eval("1")'), literal("a\\b"))
     "#eval(\"1\")" "a\\b"
     """
-    if len(text) > longest:
-        text = f"{text[:longest]}… [cut: {len(text):,} characters]"
-    broken = re.sub(rf"\S{{{UNBROKEN}}}(?=\S{{4}})", lambda match: f"{match[0]}\u200b", text)
-    return quoted(wording.isolated(broken))
+    return quoted(wording.isolated(wording.breakable(wording.cut(text, longest))))
 
 
 def quoted(text: str) -> str:
@@ -66,29 +59,19 @@ def array(values: Iterable[str]) -> str:
 
 def to_typst(document: Document) -> str:
     """Return the source of a report; files of its pictures are figures/KEY.svg and figures/KEY-ROW-TILE.jpg."""
-    title = f"#title-block({literal(document.title)}, {literal(document.byline)})"
-    abstract = f"#abstract({array(map(literal, document.abstract))})"
+    abstract = array(map(literal, document.abstract))
     parts = [
         TEMPLATE.read_text(encoding="utf-8"),
         f"#set document(title: {literal(document.title)}, date: none)",
-        title,
-        abstract,
+        f"#title-block({literal(document.title)}, {literal(document.byline)}, {abstract})",
     ]
-    floating = True
+    floating, columns = True, abreast(document)
     for level, section in sections_of(document):
-        if level == 1 and floating == _is_plates(section):
-            floating = not floating
+        if level == 1 and floating != (floating := next(columns)):
             parts.append(f"#set page(columns: {2 if floating else 1})")
         parts.append(f"#heading(level: {level}, {literal(section.title, LONGEST_ENTRY)})")
-        parts += [part for block in section.blocks for part in _block(block, "true" if floating else "false")]
+        parts += [part for block in section.blocks for part in _block(block, _flag(floating))]
     return "\n".join(parts) + "\n"
-
-
-def _is_plates(section: Section) -> bool:
-    """Return whether a section stands on pages of one column: if it holds pictures or a long table of text."""
-    long = (isinstance(block, Grid) and len(block.rows) > LONG for block in section.blocks)
-    pictures = (isinstance(block, Plot | Sheet) for block in section.blocks)
-    return any(pictures) or any(long) or any(map(_is_plates, section.parts))
 
 
 def to_pdf(source: str, figures: Mapping[str, bytes]) -> bytes:
@@ -167,10 +150,8 @@ def _numbers(block: Numbers, floating: str) -> Iterator[str]:
     result, frame = block.result, block.frame
     word = wording.measured_word(result)
     layout = _beside if len(result.columns) <= BESIDE else _stacked
-    caption = f"{wording.setting(result).capitalize()}. {word}, ± the wider side of: {result.interval}. "
-    caption += "Bold: best of its column."
-    if frame["outside"].any():
-        caption += f" {wording.OUTSIDE}: the paper's number lies outside that interval."
+    setting = wording.setting(result)
+    caption = f"{setting[:1].upper()}{setting[1:]}; {legend(result, frame)}"
     yield layout(result, block, word, caption, floating)
     found = matrix(result)
     if found.pairs:
@@ -180,7 +161,7 @@ def _numbers(block: Numbers, floating: str) -> Iterator[str]:
     ]
     notes += [f"{letter}: {note}" if letter else note for letter, note in wording.notes(result)]
     if notes:
-        yield f"#notes({array(map(literal, notes))})"
+        yield f"#notes({literal(result.title, LONGEST_ENTRY)}, {array(map(literal, notes))})"
 
 
 def _heads(result: TableResult, columns: Sequence[Column], span: int, first: Sequence[str]) -> str:
@@ -201,6 +182,7 @@ def _label(row: str, letter: str) -> str:
 def _beside(result: TableResult, block: Numbers, word: str, caption: str, floating: str) -> str:
     """Return a table of few columns: paper, measured, difference side by side, a method a line."""
     letters, table = wording.note_letters(result.rows), by_row(block.frame)
+    state = not common_status(result, block.frame)
     under = ["paper", word, "diff."] if block.frame["difference"].notna().any() else ["paper", word]
     rows = []
     for row in result.rows:
@@ -208,20 +190,21 @@ def _beside(result: TableResult, block: Numbers, word: str, caption: str, floati
         entries = [
             entry for cell in cells for entry in (_paper(cell), _measured(cell), _difference(cell))[: len(under)]
         ]
-        status = literal(row_status(cells, word), LONGEST_ENTRY)
-        rows.append(array((_label(row.label, letters.get(row.note, "")), *entries, f"small-text({status})")))
+        status = [f"small-text({literal(row_status(cells, word), LONGEST_ENTRY)})"] if state else []
+        rows.append(array((_label(row.label, letters.get(row.note, "")), *entries, *status)))
     heads = f"{_heads(result, result.columns, len(under), (result.row_head,))}, under: {array(map(literal, under))}"
-    wide = "true" if len(result.columns) > 1 else "false"
+    wide = _flag(len(result.columns) > 1)
     title = literal(result.title, LONGEST_ENTRY)
     return (
         f"#numbers-table({title}, {literal(caption)}, {heads}, rules: (), wide: {wide}, "
-        f"floating: {floating}, {array(rows)})"
+        f"status: {_flag(state)}, floating: {floating}, {array(rows)})"
     )
 
 
 def _stacked(result: TableResult, block: Numbers, word: str, caption: str, floating: str) -> str:
     """Return a table of many columns: lines of paper, measured and difference for each method."""
     letters, table = wording.note_letters(result.rows), by_row(block.frame)
+    state = not common_status(result, block.frame)
     rows, rules = [], []
     for row in result.rows:
         cells = table[row.label]
@@ -231,15 +214,20 @@ def _stacked(result: TableResult, block: Numbers, word: str, caption: str, float
         label = _label(row.label, letters.get(row.note, ""))
         for name, entries in lines.items():
             if any(entry != "[]" for entry in entries):
-                rows.append(array((label, f"small-text({literal(name)})", *entries, status)))
+                last = [status] if state else []
+                rows.append(array((label, f"small-text({literal(name)})", *entries, *last)))
                 label = status = "[]"
         rules.append(str(len(rows)))
     heads = _heads(result, result.columns, 1, (result.row_head, ""))
     title = literal(result.title, LONGEST_ENTRY)
     return (
         f"#numbers-table({title}, {literal(caption)}, {heads}, under: (), rules: {array(rules[:-1])}, wide: true, "
-        f"floating: {floating}, {array(rows)})"
+        f"status: {_flag(state)}, floating: {floating}, {array(rows)})"
     )
+
+
+def _flag(value: bool) -> str:
+    return "true" if value else "false"
 
 
 def _paper(cell: Line) -> str:
@@ -248,7 +236,7 @@ def _paper(cell: Line) -> str:
 
 def _value(number: str, margin: str = "", best: bool = False) -> str:
     shown = number.replace("-", "−")
-    return f"value({literal(shown)}, {literal(margin)}, {'true' if best else 'false'})" if number else "[]"
+    return f"value({literal(shown)}, {literal(margin)}, {_flag(best)})" if number else "[]"
 
 
 def _measured(cell: Line) -> str:
@@ -269,17 +257,17 @@ def _differences(result: TableResult, found: Matrix, word: str, floating: str) -
         lines = {
             "paper": [_value(cell.paper) if cell else "[]" for cell in pair.differences],
             word: [_value(cell.measured, cell.margin) if cell else "[]" for cell in pair.differences],
-            "order": [f"mark({literal(_verdict(cell))})" if cell else "[]" for cell in pair.differences],
+            "order": [f"mark({literal(_verdict(cell, found))})" if cell else "[]" for cell in pair.differences],
         }
-        labels = [_label(pair.first, ""), f"[#h(0.8em)− #{_label(pair.second, '')}]", "[]"]
-        shown = {line: entries for line, entries in lines.items() if any(entry != "[]" for entry in entries)}
-        for label, (line, entries) in zip(labels, shown.items(), strict=False):
+        labels = [_label(pair.first, ""), f"box[#h(0.8em)− #{_label(pair.second, '')}]", "[]"]
+        shown = [(line, entries) for line, entries in lines.items() if any(entry != "[]" for entry in entries)]
+        for label, (line, entries) in zip(labels, shown, strict=False):
             rows.append(array((label, f"small-text({literal(line)})", *entries)))
         rules.append(str(len(rows)))
     caption = f"Differences, first − second, {result.pairing} ({wording.place(result)}); ± the wider side of the "
-    caption += "95 % interval."
+    caption += f"95 % interval. {shared_line(found)}"
     heads = _heads(result, found.columns, 1, ("first − second", ""))
-    wide = "true" if len(found.columns) > 1 else "false"
+    wide = _flag(len(found.columns) > 1)
     title = literal(f"{result.title}: orders", LONGEST_ENTRY)
     return (
         f"#numbers-table({title}, {literal(caption)}, {heads}, under: (), rules: {array(rules[:-1])}, wide: {wide}, "
@@ -290,6 +278,6 @@ def _differences(result: TableResult, found: Matrix, word: str, floating: str) -
 _VERDICTS = {"same order": "same", "opposite order": "opposite", "not decided": "open", "not measured": "–"}
 
 
-def _verdict(cell: Difference) -> str:
+def _verdict(cell: Difference, found: Matrix) -> str:
     word = _VERDICTS.get(cell.verdict, cell.verdict)
-    return f"{word}, {cell.details}" if cell.details else word
+    return f"{word}, {cell.details}" if cell.details and cell.details != found.shared else word

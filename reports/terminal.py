@@ -68,6 +68,9 @@ def _encodable(text: str, encoding: str) -> str:
 def _pieces(result: TableResult, width: int) -> Iterator[RenderableType]:
     frame = to_frame(result)
     yield from _heading(result)
+    if frame.empty:
+        yield Text("This run holds no numbers: it has no rows or no columns.")
+        return
     labels, whole = _labels(result), _triples(result, frame, brackets=True)
     brackets = fits(labels, whole, width)
     triples = whole if brackets else _triples(result, frame, brackets=False)
@@ -120,7 +123,7 @@ def _measured(cells: list[Line], brackets: bool) -> list[Text]:
         else wording.plus_minus(line.measured, line.low, line.high, line.percent)
         for line in cells
     ]
-    width = max(map(len, intervals))
+    width = max(map(len, intervals), default=0)
     return [
         Text.assemble(
             (wording.number(line.measured, line.percent), _style(line)),

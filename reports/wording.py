@@ -42,6 +42,10 @@ CAUTION = "Not comparable with the paper's numbers: other data, models or arithm
 
 LONGEST_NAME = 32
 """Characters of a row's name in a figure."""
+BREAK = "\u200b"
+"""Stands where a line may break; names never have it, `tame` writes it out."""
+UNBROKEN = 20
+"""Characters without a blank after which a line may break."""
 
 
 def short_name(name: str) -> str:
@@ -51,8 +55,26 @@ def short_name(name: str) -> str:
     ('EfficientSAM-Ti', 'onnx:sam.encoder.onnx,sam.decod…')
     """
     if len(name) > LONGEST_NAME:
-        name = re.sub(r"[^,:=?&]*/", "", name)
+        name = "".join(part.rpartition("/")[2] for part in re.split("([,:=?&])", name))
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+
+
+def cut(text: str, longest: int) -> str:
+    """Return text that is no longer than a page can take, with a note where some of it is left out.
+
+    >>> cut("short", 9), cut("n" * 1000, 4)
+    ('short', 'nnnn… [cut: 1,000 characters]')
+    """
+    return text if len(text) <= longest else f"{text[:longest]}… [cut: {len(text):,} characters]"
+
+
+def breakable(text: str) -> str:
+    """Return text whose long words may break.
+
+    >>> breakable("one " + "n" * 25).split(BREAK)
+    ['one nnnnnnnnnnnnnnnnnnnn', 'nnnnn']
+    """
+    return re.sub(rf"\S{{{UNBROKEN}}}(?=\S{{4}})", lambda match: f"{match[0]}{BREAK}", text)
 
 
 def tame(value: T) -> T:
@@ -210,7 +232,7 @@ def note_letters(rows: Iterable[Row]) -> dict[str, str]:
 def notes(result: TableResult) -> list[tuple[str, str]]:
     """Return what stands below a table: row notes with their letters, then footnotes with none."""
     lettered = [(letter, note) for note, letter in note_letters(result.rows).items()]
-    return lettered + [("", footnote) for footnote in result.footnotes]
+    return lettered + [("", footnote) for footnote in dict.fromkeys(result.footnotes)]
 
 
 def flatten(provenance: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -92,6 +93,59 @@ def test_a_file_of_another_version_is_refused_by_name_and_told_where_it_lay_amon
     assert "table4.json is left out" in capsys.readouterr().err
     assert "table4.json is left out" in (place / "paper/report.md").read_text(encoding="utf-8")
     assert {cell["status"] for cell in whole["results"][3]["cells"]} == {"not requested"}
+
+
+HOSTILE = ("<img src=x onerror=alert(1)>", r"\input{/etc/passwd}", '=cmd|"/C calc"!A1', "\x1b[2J\u202e")
+OF_OTHER_VERSIONS = (
+    {"provenance": {"hardware": {"gpus": 5}, "axes": {"clicks": [1.5]}}},
+    {"provenance": {"axes": {"an_axis_of_old": 1}}},
+    {"cells": []},
+    {"format": 0},
+)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_run_of_hostile_names_is_shown_as_text_in_every_format(
+    place: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("typst")
+    table = make_table("table4")
+    hostile = replace(table, name=name, title=name, scale=name, preset=name, world=name, row_head=name, command=name)
+    save(hostile, place / "evil.json")
+    report(runs=("evil.json",), pictures=False, out=Path("paper"))
+    said = capsys.readouterr()
+    whole = {path: path.read_text(encoding="utf-8") for path in place.joinpath("paper").rglob("*.*") if _is_text(path)}
+    assert {path.suffix for path in whole} == {".html", ".typ", ".md", ".tex", ".csv", ".json", ".svg"}
+    assert (place / "paper/report.pdf").read_bytes().startswith(b"%PDF-")
+    for text in (*whole.values(), said.out, said.err):
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+    for path, text in whole.items():
+        shown = re.sub("(?ms)^```\n.*?^```$", "", text) if path.suffix == ".md" else text
+        assert path.suffix in (".typ", ".csv", ".json", ".tex") or "<img src=x" not in shown
+        assert path.suffix != ".tex" or not re.search(r"(?m)^[^%\n]*\\input\{/", text)
+        assert path.suffix != ".csv" or not re.search(r"(?m)(^|,)\"?=", text)
+    assert sorted(path.name for path in place.iterdir()) == ["evil.json", "paper"]
+
+
+def _is_text(path: Path) -> bool:
+    return path.suffix not in (".pdf", ".png")
+
+
+@pytest.mark.parametrize("change", OF_OTHER_VERSIONS, ids=str)
+def test_runs_of_other_versions_are_refused_in_one_sentence(
+    place: Path, ask: Callable[..., dict[str, Any]], change: dict[str, Any]
+) -> None:
+    save(make_table("table4"), place / "old.json", **change)
+    with pytest.raises(BenchError, match=r"^'old.json' cannot be shown: "):
+        ask(runs=("old.json",))
+
+
+def test_an_empty_run_is_shown_as_such(place: Path, ask: Callable[..., dict[str, Any]]) -> None:
+    save(make_table("table4"), place / "none.json", rows=[], cells=[], comparisons=[])
+    ask(runs=("none.json",))
+    for name in ("report.md", "report.html", "latex/report.tex", "report.typ"):
+        assert "This run holds no numbers" in (place / "paper" / name).read_text(encoding="utf-8")
 
 
 def test_nothing_to_show_names_the_command_that_makes_something(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -25,10 +26,12 @@ from protocols.results import TableResult
 from protocols.snapshots import EXPECTED, Snapshot, read_snapshot
 from protocols.snapshots import cells_of as cells_of_results
 from protocols.tolerances import read_tolerances
+from reports.dataframe import to_frame
 from reports.document import Grid, Section, Sheet, Words
+from reports.gather import facts_of
 from reports.paper_report import Choice, Inputs, build
 from reports.report_files import write_document
-from reports.result_files import read_report, result_files
+from reports.result_files import other_version, read_report, result_files
 from reports.spreadsheet import inert_csv
 from reports.write import check_folder, write_report
 
@@ -103,8 +106,12 @@ def _make_missing(wanted: Sequence[ModuleType], results: Path, device: str) -> N
         return
     notice(f"making {', '.join(table.NAME for table in missing)} at micro scale")
     check_folder(results)
+    on = "" if device == "cpu" else f" --device {shlex.quote(device)}"
     for result in make(missing, replace(run_settings(None, device), scale="micro")):
-        write_report(result, results)
+        again = (
+            f"python -m bench run {result.name} --scale micro{on if 'device' in tables.find(result.name).TAKES else ''}"
+        )
+        write_report(replace(result, command=again), results)
 
 
 def _finished(folder: Path) -> tuple[list[TableResult], list[str]]:
@@ -112,7 +119,7 @@ def _finished(folder: Path) -> tuple[list[TableResult], list[str]]:
     found, left_out = [], []
     for path in result_files([folder]) if folder.is_dir() else []:
         try:
-            found.append(read_report(path))
+            found.append(_read(path))
         except BenchError as error:
             left_out.append(f"{path} is left out: {error}")
     return found, left_out
@@ -147,9 +154,27 @@ def _chosen(runs: Sequence[str], results: Path) -> tuple[list[TableResult], list
     return found, left_out
 
 
+def _read(path: Path) -> TableResult:
+    """Read a result of which every part can be shown.
+
+    Raises:
+        BenchError: if it is damaged or of another version, in its provenance too.
+    """
+    result = read_report(path)
+    try:
+        to_frame(result)
+        facts_of(result)
+        judge([result])
+        if result.name in tables.names():
+            list(used_axes([result]))
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
+        raise other_version(error) from error
+    return result
+
+
 def _read_named(path: Path) -> TableResult:
     try:
-        return read_report(path)
+        return _read(path)
     except BenchError as error:
         raise BenchError(f"'{path}' cannot be shown: {error}") from error
 
@@ -189,7 +214,7 @@ def _inputs(shown: Sequence[TableResult], left_out: Sequence[str], pictures: boo
         examples=tuple(sheets),
         failures=tuple(failures),
         left_out=tuple([*left_out, *missing]),
-        extra=(*_gate(made), _claims(made)),
+        extra=(_claims(made), _gate(made)),
         byline=f"efficientsam-bench {version}{commit}, {facts['date'][:10]}",
     )
 
@@ -199,16 +224,18 @@ def _claims(made: Sequence[TableResult]) -> Section:
     verdicts = judge(made)
     rows = tuple(tuple(cells_of(one)) for one in verdicts)
     grid = Grid("claims", "Claims of the paper's text, one by one.", HEADS, rows)
-    return Section("claims", "Claims of the text", (*map(Words, summary(verdicts)), grid))
+    said = (Words(f"{line[:1].upper()}{line[1:]}.") for line in summary(verdicts))
+    return Section("claims", "Claims of the text", (*said, grid))
 
 
-def _gate(made: Sequence[TableResult]) -> Iterator[Section]:
-    """Yield how far cells are from what is expected of them, for tables of which something is."""
+def _gate(made: Sequence[TableResult]) -> Section:
+    """Return how far cells are from what is expected of them, for tables of which something is."""
     expected = read_snapshot(EXPECTED)
     whole = [one for one in made if one.scale == "micro" and not one.own and not _is_limited(one)]
     compared = [one for one in whole if one.name in expected.tables]
     if not compared:
-        return
+        none = "Nothing was compared: `bench regression` knows what to expect of whole tables at micro scale alone."
+        return Section("gate", "Regression gate", (Words(none),))
     findings = compare(expected, Snapshot(cells_of_results(compared)), read_tolerances())
     drifted = [one for one in findings if one.drifted]
     names = ", ".join(one.name for one in compared)
@@ -223,7 +250,7 @@ def _gate(made: Sequence[TableResult]) -> Iterator[Section]:
     grids = (
         [Grid("drifted", "Numbers that drifted, 0..1 where percent.", head, rows, frozenset({3, 4}))] if rows else []
     )
-    yield Section("gate", "Regression gate", (Words(said), *grids))
+    return Section("gate", "Regression gate", (Words(said), *grids))
 
 
 def _is_limited(result: TableResult) -> bool:
@@ -245,4 +272,4 @@ def _pictures(made: Sequence[TableResult], device: str) -> tuple[Sequence[Sheet]
         [Sheet(one.key, one.caption, one.strips, inert_csv(one.data)) for one in some]
         for some in (sheets.examples, sheets.failures)
     )
-    return next(shown), next(shown), [sheets.missing] if sheets.missing else []
+    return next(shown), next(shown), list(sheets.missing)

@@ -182,7 +182,7 @@ async function large(place) {
   if (index !== state.at) return;
   const { truth, answers, points, view } = decoded(row, content);
   by("panels").replaceChildren(
-    panel(`${image ? "photo" : "the photo cannot be read"}${points.length ? " and prompt" : image ? "; the prompt's place is not known" : ""}`, image, row, view, [], points),
+    panel(`${image ? "photo" : "the photo cannot be read;"}${points.length ? `${image ? " and" : ""} prompt` : image ? "; the prompt's place is not known" : ""}`, image, row, view, [], points),
     panel(truth ? "truth" : "no truth here", image, row, view, [[truth, TRUTH]]),
     ...answers.map((one, k) => panel(`${two() ? `${"AB"[k]}, ${head.sides[k]}` : head.sides[k]}: IoU ${number(row[IOU + 2 * k])}${one ? "" : ", no mask is known"}`, image, row, view, [[one, COLOURS[k]]])),
   );

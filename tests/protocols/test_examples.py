@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bench.data.dead_leaves import salient as leaves
 from bench.store import RunStore
 from models.errors import BenchError
 from protocols import tables
@@ -12,6 +13,8 @@ from protocols.axes import PAPER
 from protocols.examples import pictures
 from protocols.methods import axes_of, in_order, not_made, used_axes
 from protocols.results import Column
+from protocols.table import make_tables
+from tests.bench.data.dead_leaves.test_salient_scenes import FIRST_THREE
 from tests.protocols.fakes import settings
 from tests.protocols.test_table import ONE, maker
 
@@ -19,29 +22,42 @@ WITHOUT_NUMBERS = ("clicks", "click_curves", "everything", "robustness", "salien
 """Tables of which the paper has none."""
 
 
+@pytest.fixture(autouse=True)
+def leaves_of_few(tmp_path, monkeypatch):
+    """Draw three salient leaves instead of all."""
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(leaves, "VAL_IMAGES", 3)
+    monkeypatch.setattr(leaves, "SALIENT_SHA256", FIRST_THREE)
+    monkeypatch.setattr(leaves, "drawn", lambda draw, count: map(draw, range(count)))
+
+
 @pytest.fixture
 def made(tmp_path, monkeypatch):
     """Table 4 of two models with discs for answers, and the settings that it was made with."""
-    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     result = maker(tmp_path, monkeypatch)("table4", models=("sam-micro", "efficientsam-ti-micro", "floor"))
     return result, settings(tmp_path / "runs", scale="micro")
 
 
 def test_every_model_is_shown_the_same_objects_and_bounds_are_not_shown(made):
     sheets = pictures(*made)
-    box, click, everything = sheets.examples
-    assert [sheet.key for sheet in sheets.examples] == ["examples-box", "examples-1click", "examples-everything"]
+    box, click, everything, salient = sheets.examples
+    assert [sheet.key.removeprefix("examples-") for sheet in sheets.examples] == [
+        "box", "1click", "everything", "salient",
+    ]  # fmt: skip
     for sheet in (box, click):
         assert [[tile.label for tile in strip.tiles] for strip in sheet.strips] == [
-            ["input and truth", "SAM", "EfficientSAM-Ti"]
+            ["input", "truth", "SAM", "EfficientSAM-Ti"]
         ] * 3
+    assert [tile.label for tile in salient.strips[0].tiles] == [
+        "input", "map", "truth and points", "SAM", "EfficientSAM-Ti",
+    ]  # fmt: skip
     assert box.data.groupby("row")["annotation_id"].apply(list).map(tuple).nunique() == 1
     assert "cannot segment everything" in everything.strips[0].tiles[1].words
 
 
 def test_ious_shown_are_those_of_the_table_s_records(made):
     result, chosen = made
-    box, click, _ = pictures(result, chosen).examples
+    box, click, *_ = pictures(result, chosen).examples
     for sheet in (box, click):
         for row in ("SAM", "EfficientSAM-Ti"):
             records = RunStore(chosen.store.root)
@@ -54,6 +70,22 @@ def test_ious_shown_are_those_of_the_table_s_records(made):
                 assert recorded["iou"].tolist() == pytest.approx([fact["iou"]])
 
 
+def test_salient_objects_are_asked_for_as_the_table_does(made):
+    _, chosen = made
+    *_, shown = pictures(*made).examples
+    records = make_tables([tables.find("salient")], replace(chosen, models=("sam-micro", "efficientsam-ti-micro")))
+    for row in ("SAM", "EfficientSAM-Ti"):
+        stored = _records(RunStore(chosen.store.root), records[0].provenance["runs"][row])
+        assert shown.data[shown.data["row"] == row]["iou"].tolist() == pytest.approx(stored["iou"].tolist())
+
+
+def test_without_photos_of_salient_objects_the_others_are_shown_and_the_reason_said(made, monkeypatch, tmp_path):
+    monkeypatch.setattr("protocols.salient.micro_root", lambda: tmp_path / "nothing")
+    sheets = pictures(*made)
+    assert len(sheets.examples) == 3
+    assert any("salient objects are not shown, since" in why and "ECSSD" in why for why in sheets.missing)
+
+
 def _records(store, fingerprint):
     from bench.store.stored import find_run
 
@@ -63,7 +95,7 @@ def _records(store, fingerprint):
 def test_failures_are_the_lowest_ious_of_the_records_and_no_others(made):
     result, chosen = made
     sheets = pictures(result, chosen)
-    assert sheets.missing == ""
+    assert sheets.missing == ()
     stored = _records(chosen.store, result.provenance["runs"]["EfficientSAM-Ti on coco"])
     for sheet in sheets.failures:
         prompt = sheet.key.split("-")[1]
@@ -86,8 +118,8 @@ def test_records_that_are_gone_leave_the_failures_out_and_say_why(made, tmp_path
     result, _ = made
     sheets = pictures(result, settings(tmp_path / "empty", scale="micro"))
     assert sheets.failures == []
-    assert "the worst answers are not shown" in sheets.missing
-    assert len(sheets.examples) == 3
+    assert any("the worst answers are not shown" in why for why in sheets.missing)
+    assert len(sheets.examples) == 4
 
 
 def test_other_data_than_the_tables_are_refused(made):

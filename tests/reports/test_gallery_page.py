@@ -12,6 +12,7 @@ import pytest
 from models.annotations import decode, encode
 from reports.gallery import write_gallery
 from tests.reports.gallery_files import HEIGHT, HOSTILE, WIDTH, head, photos, rows, square, write_photos
+from tests.reports.test_gallery import OF_COCO
 from tests.reports.test_report_page import BROWSER, _passes_axe, browser
 
 __all__ = ["browser"]
@@ -150,6 +151,38 @@ def _is_where_its_address_says(page: Any) -> None:
     page.wait_for_selector("dialog[open] #panels canvas")
     assert (page.locator("#which").text_content(), page.locator("#said").text_content()) == (title, said)
     page.loaded[:] = [url for url in page.loaded if url != "about:blank"]
+
+
+def test_all_annotations_of_coco_open_at_once_and_masks_are_read_as_they_are_seen(browser: Any, tmp_path: Path) -> None:
+    each = 9
+    count = OF_COCO // each + 1
+    write_gallery(head(2), photos(count, each, sides=2), tmp_path)
+    page, asked = browser.new_page(), list[str]()
+    page.on("request", lambda one: asked.append(one.url))
+    page.goto((tmp_path / "index.html").as_uri() + "#sort=file")
+    page.wait_for_selector("#cards button")
+    total = f"{count * each:,}"
+    assert page.locator("#said").text_content().startswith(f"{total} of {total} instances")
+    assert page.locator("#cards button").count() == 48
+    page.wait_for_load_state("networkidle")
+    pieces_of_masks = len(list((tmp_path / "pieces").glob("masks-*.js")))
+    read = {url for url in asked if "/masks-" in url}
+    assert 0 < len(read) <= 2 < pieces_of_masks
+    page.select_option("[name=size]", "2")
+    assert page.locator("#said").text_content().startswith(f"{count * (each // 2):,} of {total} instances")
+    page.close()
+
+
+def test_photos_that_are_gone_are_said_and_numbers_stay(browser: Any, tmp_path: Path) -> None:
+    write_gallery(head(), photos(1, 3), tmp_path)
+    page = browser.new_page()
+    page.goto((tmp_path / "index.html").as_uri())
+    page.locator("#cards button").first.click()
+    page.wait_for_selector("dialog[open] #panels canvas")
+    panels = page.locator("#panels figcaption").all_text_contents()
+    assert panels[0] == "the photo cannot be read; prompt"
+    assert panels[2].startswith("model 0: IoU ")
+    page.close()
 
 
 def test_a_piece_that_is_missing_is_said(browser: Any, tmp_path: Path) -> None:

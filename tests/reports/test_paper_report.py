@@ -6,14 +6,17 @@ import csv
 import io
 import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import html5lib
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from models.errors import BenchError
 from protocols.results import Strip, TableResult, Tile
@@ -30,6 +33,7 @@ from reports.report_markdown import MOST, to_report_markdown
 from reports.report_typst import literal, quoted, to_pdf, to_typst
 from reports.result_files import read_report
 from reports.wording import tame
+from tests.reports.test_latex import compiled
 
 SVG = (
     b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><defs></defs>'
@@ -50,10 +54,18 @@ HOSTILE = {
 }
 
 
+@cache
+def empty_page() -> bytes:
+    """Return a PDF."""
+    file = io.BytesIO()
+    Figure((1, 1)).savefig(file, format="pdf")
+    return file.getvalue()
+
+
 @pytest.fixture(autouse=True)
 def quick_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawings cost seconds and have tests of their own."""
-    monkeypatch.setattr(paper_report, "printed", lambda result, frame: Printed(SVG, b"png", b"pdf"))
+    monkeypatch.setattr(paper_report, "printed", lambda result, frame: Printed(SVG, b"png", empty_page()))
 
 
 def sheet(title: str = "image 1", label: str = "SAM") -> Sheet:
@@ -169,6 +181,16 @@ class TestHostileNames:
         assert pdf.startswith(b"%PDF-")
         assert len(pdf) > 5_000
 
+    @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX on this machine")
+    def test_latex_prints_them_and_obeys_nothing(self, table4: TableResult, name: str, tmp_path: Path) -> None:
+        made = everything(table4, name)
+        write_document(made, [], tmp_path, pdf=False)
+        log = compiled(tmp_path / "latex", "main")
+        assert "Overfull" not in log
+        assert "too large" not in log
+        assert "/etc/passwd" not in log
+        assert "multiply" not in log
+
     def test_latex_commands_are_ours_alone(self, table4: TableResult, name: str) -> None:
         files = to_latex_files(everything(table4, name))
         usual = to_latex_files(everything(table4, "plain"))
@@ -183,7 +205,8 @@ class TestHostileNames:
 
     def test_markdown_has_no_link_and_no_tag_of_theirs(self, table4: TableResult, name: str) -> None:
         text = to_report_markdown(everything(table4, name))
-        prose = "\n".join(line for line in text.splitlines() if not line.startswith("    "))
+        prose = re.sub(r"(?ms)^(`{3,})\n.*?^\1$", "", text)
+        assert "\n    " not in prose, "what is indented belongs to the list above it"
         assert not re.search(r"(?<!\\)\]\((?!figures/)", prose)
         assert not re.search(r"<(?!sup>|/sup>|details|/details|summary|/summary)", prose)
         assert len(text) <= MOST
@@ -210,7 +233,7 @@ def _number(text: str) -> bool:
 
 
 def _latex_letters() -> list[str]:
-    from reports.latex import SPECIAL
+    from reports.latex_text import SPECIAL
 
     return list(SPECIAL.values())
 

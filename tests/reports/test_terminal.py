@@ -127,3 +127,10 @@ def test_a_stream_without_unicode_still_gets_the_table(table4: TableResult, enco
     text = stream.read()
     assert interval in text
     assert "?-SAM" in text
+
+
+def test_a_run_without_rows_or_columns_is_shown_as_such(table4: TableResult) -> None:
+    for nothing in (replace(table4, rows=(), cells=()), replace(table4, columns=(), cells=())):
+        file = io.StringIO()
+        print_table(nothing, Console(file=file, width=100))
+        assert "This run holds no numbers" in file.getvalue()

@@ -18,7 +18,7 @@ PRINTED = 0.05 + 1e-9
 """Half of the last printed digit of a percentage."""
 
 
-@pytest.mark.parametrize("module", ["wording", "comparisons", "write", "markdown", "latex"])
+@pytest.mark.parametrize("module", ["wording", "comparisons", "write", "markdown", "latex_text"])
 def test_examples_in_docstrings_are_true(module: str) -> None:
     outcome = doctest.testmod(importlib.import_module(f"reports.{module}"))
     assert outcome.attempted > 0
@@ -86,3 +86,8 @@ def test_a_long_name_loses_its_folders_and_then_its_end_in_a_figure() -> None:
     first, second = map(wording.short_name, pairs)
     assert first != second
     assert len(first) == len(second) == wording.LONGEST_NAME
+
+
+def test_a_long_name_is_shortened_at_once() -> None:
+    """Names come from anywhere: no cut may take longer than its square."""
+    assert wording.short_name("n" * 1_000_000).endswith("…")
