@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
 from bench.streams import patient_streams
 from models.errors import BenchError, refused
+
+OURS = ("bench", "models", "protocols", "reports")
+"""Packages whose absence is no matter of which Python this is."""
 
 
 def main() -> None:
@@ -40,12 +45,27 @@ def _run(arguments: list[str]) -> int:
     except OSError as error:
         _say(f"error: {refused(error)}")
         return 1
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in OURS:
+            raise
+        _say(f"error: {_elsewhere(error)}")
+        return 1
     except KeyboardInterrupt:
         _say("stopped; what was finished is kept, the same command goes on from there")
         return 130
     except SystemExit as leave:
         return leave.code if isinstance(leave.code, int) else int(leave.code is not None)
     return 0
+
+
+def _elsewhere(error: ModuleNotFoundError) -> str:
+    """Say that a package is not in this Python, and which one may have it."""
+    ours = Path(__file__).resolve().parents[1] / ".nox" / "bench" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    way_out = f"use {ours}, which nox made" if ours.is_file() else "run `nox -s reproduce_table4`, which makes one"
+    return (
+        f"this Python, {sys.executable}, does not have the package '{error.name}': {way_out}, or install the project "
+        "here with `pip install -e .`"
+    )
 
 
 def _say(line: str) -> None:

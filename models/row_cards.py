@@ -1,7 +1,7 @@
 """Cards of tables whose rows are models of one task: which have public weights, and where these are found.
 
-Nothing is downloaded: a user puts the authors' file into the weights folder, or passes its path. The weights of micro
-models are inside this package.
+Published files are in the weights folder, where `bench weights fetch` puts them, or a user passes another's path. The
+weights of micro models are inside this package.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from models.errors import BenchError, unknown_name
 from models.files.hashes import hash_file
 from models.packaged import PACKAGED
 
+SHA256_DIGITS = 64
 MICRO_NOTE = "pretrained and finetuned on dead leaves: stands in for the pipeline, never for the paper's number"
 
 
@@ -41,6 +42,10 @@ class RowCard:
     """Where it was published."""
     digest: tuple[str, str] | None = None
     """Hash algorithm and how the published file's hash begins, as far as its authors say."""
+    bytes: int | None = None
+    """Size of the published file, None if its authors do not say."""
+    licence: str = "not stated"
+    """Of the published file."""
     threads: int | None = None
     """CPU threads that are fastest, None for all there are."""
     note: str = ""
@@ -53,8 +58,19 @@ class RowCard:
 
     @property
     def file_card(self) -> ModelCard:
-        """Return what errors about the file say."""
-        return ModelCard(self.name, self.paper_row, self.scale, "", self.filename)
+        """Return the card of its file: what errors say of it, and where it is downloaded from."""
+        algorithm, start = self.digest or ("", "")
+        return ModelCard(
+            self.name,
+            self.paper_row,
+            self.scale,
+            build="",
+            filename=self.filename,
+            url=self.url,
+            bytes=self.bytes,
+            sha256=start if (algorithm, len(start)) == ("sha256", SHA256_DIGITS) else None,
+            licence=self.licence,
+        )
 
 
 AnyCard = TypeVar("AnyCard", bound=RowCard)
@@ -162,7 +178,7 @@ def checkpoint_file(card: RowCard, checkpoint: str | Path | None = None) -> Path
             raise BenchError(
                 f"'{card.name}' is not trained yet: train it with `nox -s reproduce_{card.table} -- --train`"
             )
-        raise BenchError(f"the weights of '{card.name}' are not at '{path}': download {card.url} to there")
+        raise checkpoints.missing(card.file_card, path)
     _check_digest(card, path)
     return path
 
@@ -204,5 +220,6 @@ def _check_digest(card: RowCard, path: Path) -> None:
     if not digest.startswith(start):
         raise BenchError(
             f"'{path}' is not the published checkpoint of '{card.name}', its {algorithm} begins with "
-            f"{digest[: len(start)]} instead of {start}: pass its path to use it as a custom one, or download it again"
+            f"{digest[: len(start)]} instead of {start}: pass its path to use it as a custom one, or move it away and "
+            f"run `bench weights fetch {card.name}`"
         )

@@ -13,7 +13,7 @@ from PIL import Image
 
 from bench import __main__ as front_door
 from bench.cli.commands import COMMANDS, GROUPS
-from bench.data.catalog import BOX_SETS, FOLDER_SETS, INSTANCE_SETS
+from bench.data.catalog import set_names
 from bench.data.dead_leaves import world_root
 from bench.training.runs import RUNS
 from models import zoo
@@ -39,7 +39,7 @@ def known_models() -> set[str]:
     return {*zoo.names(), *cards, *rows, *(card.name for card in CASCADES)}
 
 
-DATA = {*INSTANCE_SETS, *BOX_SETS, *FOLDER_SETS}
+DATA = set(set_names())
 WHAT = {"table": "table", "tables": "table", "models": "model", "model": "model", "detector": "model"}
 """What is named by a parameter; `names` and `name` mean another thing for each command."""
 NAMED = {"run": "table", "weights": "model", "data": "data set", "train": "training"}

@@ -117,6 +117,8 @@ def _help(program: str, description: str, commands: dict[str, Command]) -> str:
 def _call(command: Command, program: str, arguments: list[str]) -> None:
     import tyro  # a tenth of a second
 
+    from bench.cli.legible import legible
+
     module, _, name = command.function.partition(":")
     function: Callable[..., Any] = getattr(importlib.import_module(module), name)
     rules = tyro.constructors.ConstructorRegistry()
@@ -135,4 +137,4 @@ def _call(command: Command, program: str, arguments: list[str]) -> None:
         )
 
     with rules:
-        tyro.cli(function, prog=program, args=arguments)
+        tyro.cli(legible(function), prog=program, args=arguments, config=(tyro.conf.DisallowNone,))

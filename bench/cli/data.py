@@ -27,7 +27,7 @@ def verify(
     """Check data sets: layout, counts, image files, and hashes where any were published.
 
     Args:
-        names: coco, lvis, coco-boxes, lvis-boxes, ade20k, imagenet or sa1b; or your own, written
+        names: coco, lvis, coco-boxes, lvis-boxes, ade20k, imagenet, sa1b or salient; or your own, written
             coco:ANNOTATIONS.json,IMAGES/ or lvis:ANNOTATIONS.json,IMAGES/ as for `bench run --data`.
         root: Folder of the data sets; $BENCH_DATA if not given.
         as_json: Print what was found as JSON.
@@ -56,7 +56,7 @@ def fetch(
     overwritten. SA-1B and ImageNet are given to people with an account alone: for these it says what to do.
 
     Args:
-        names: coco, lvis, coco-boxes, lvis-boxes or ade20k; of imagenet and sa1b it says what to do.
+        names: coco, lvis, coco-boxes, lvis-boxes or ade20k; of imagenet, sa1b and salient it says what to do.
         root: Folder of the data sets; $BENCH_DATA if not given.
         dry_run: Say what would be downloaded, and download nothing.
     """

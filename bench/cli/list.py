@@ -22,7 +22,8 @@ from bench.cli.as_json import AsJson, print_json
 from bench.cli.axes import print_axes
 from bench.cli.published import print_published
 from bench.data import open_instances
-from bench.data.catalog import BOX_SETS, FOLDER_SETS, INSTANCE_SETS
+from bench.data.catalog import BOX_SETS, FOLDER_SETS, INSTANCE_SETS, SALIENT, set_names
+from bench.data.salient import open_salient
 from models import checkpoints, row_cards, zoo
 from models.errors import BenchError, printable, refused
 from models.packaged import packaged_weights
@@ -222,9 +223,7 @@ def _way_to_get(card: Any) -> str:
             return ""
     if card.scale == "micro":
         return f"python -m bench train {card.name}"
-    if card.name in zoo.names():
-        return f"bench weights fetch {card.name}"
-    return f"download {card.url}"
+    return f"bench weights fetch {card.name}"
 
 
 def _data_sets() -> Iterator[Entry]:
@@ -232,7 +231,7 @@ def _data_sets() -> Iterator[Entry]:
     yield Entry("data", "dead leaves", "micro scale, drawn on first use", here=True)
     root = paths.data_root()
     sizes = {name: f"{one.n_images:,} images" for name, one in (INSTANCE_SETS | FOLDER_SETS).items()}
-    for name in [*INSTANCE_SETS, *BOX_SETS, *FOLDER_SETS]:
+    for name in set_names():
         if root is None:
             yield Entry("data", name, "", False, sizes.get(name, ""), "set BENCH_DATA to the folder of all data sets")
             continue
@@ -260,6 +259,9 @@ def _look(name: str, root: Path) -> str:
         if not path.is_file():
             raise BenchError(BOX_SETS[name].download.sentence(root))
         return f"{path.stat().st_size / 1e6:,.0f} MB"
+    if name == SALIENT:
+        photos = open_salient(root)
+        return f"{len(photos):,} photos in {photos.paths[0].parent}"
     folder = root / FOLDER_SETS[name].pattern.partition("*")[0].rpartition("/")[0]
     if not folder.is_dir():
         raise BenchError(f"{FOLDER_SETS[name].how} {root / name}")

@@ -1,7 +1,8 @@
-"""`bench weights`: which checkpoints the zoo knows, which are here, and whether they match the published hashes."""
+"""`bench weights`: which checkpoints are published, which are here, and whether they match the published hashes."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import tyro
@@ -10,10 +11,16 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.cli.as_json import AsJson, print_json
-from models import checkpoints, download, zoo
+from models import checkpoints, download, row_cards, specs, zoo
 from models.cards import ModelCard
-from models.errors import BenchError, printable, refused
+from models.errors import BenchError, printable, refused, unknown_name
 from models.files.hashes import forget_hash
+from models.row_cards import RowCard
+from models.vitdet.cascades import CASCADES
+from protocols import tables
+from protocols.plan import registry_of
+
+Card = ModelCard | RowCard
 
 
 def list_weights(as_json: AsJson = False) -> None:
@@ -27,10 +34,10 @@ def list_weights(as_json: AsJson = False) -> None:
         table.add_column(heading, no_wrap=True)
     table.add_column("checkpoint", overflow="fold")
     reasons, rows = [], []
-    for name in zoo.names():
-        card, path = zoo.card(name), checkpoints.checkpoint_path(zoo.card(name))
+    for card in _all():
+        name, path = card.name, _path(card)
         try:
-            (usable, why), found, size = zoo.available(name), _is_file(path), _size(card, path)
+            (usable, why), found, size = _available(card), _is_file(path), _size(card, path)
         except OSError as error:  # a file or folder of others' costs its own line
             usable, why, found, size = False, str(refused(error)), True, ""
         here = Text("yes", "green") if usable else Text("no", "red" if found else "")
@@ -52,7 +59,7 @@ def fetch_weights(names: tyro.conf.Positional[tuple[str, ...]]) -> list[Path]:
     """Download the published checkpoints of models that are not here yet, and check them.
 
     Args:
-        names: models, see `bench weights list`.
+        names: models, see `bench weights list`. Of Table 5's detectors both files, for COCO and for LVIS.
 
     Returns:
         Where the files are.
@@ -60,10 +67,9 @@ def fetch_weights(names: tyro.conf.Positional[tuple[str, ...]]) -> list[Path]:
     Raises:
         BenchError: if a name is unknown or a file cannot be had; files fetched before it stay.
     """
-    cards = [zoo.card(name) for name in names]
-    if not cards:
+    if not names:
         raise BenchError("name the models to fetch, e.g. `bench weights fetch efficientsam-ti sam-vit-b`")
-    paths = [download.fetch(card) for card in cards]
+    paths = [_fetched(card) for card in [card for name in names for card in _cards(name)]]
     for path in paths:
         _print("ok", "green", str(path))
     return paths
@@ -73,13 +79,13 @@ def verify_weights(names: tyro.conf.Positional[tuple[str, ...]] = ()) -> None:
     """Hash checkpoints again and compare them with the published hashes.
 
     Args:
-        names: models; none for every model whose file is here.
+        names: models, see `bench weights list`; none for every model whose file is here.
 
     Raises:
         BenchError: if one is missing, damaged or not the published one; all others are checked first.
     """
     wrong: list[BenchError] = []
-    for card in [zoo.card(name) for name in names] or _present():
+    for card in [card for name in names for card in _cards(name)] or _present():
         try:
             line = _verified(card)
         except (BenchError, OSError) as error:
@@ -91,15 +97,60 @@ def verify_weights(names: tyro.conf.Positional[tuple[str, ...]] = ()) -> None:
         raise BenchError("; ".join(str(error) for error in wrong))
 
 
-def _verified(card: ModelCard) -> str:
+def _all() -> list[Card]:
+    """Return the cards of the zoo, then those of all other published files."""
+    others: list[RowCard] = [*CASCADES]
+    for name in tables.names():
+        with suppress(BenchError):  # a broken plug-in has its line in `bench list`
+            table = tables.find(name)
+            cards = registry_of(table).cards() if hasattr(table, "CARDS") else ()
+            others += [card for card in cards if isinstance(card, RowCard) and card.url and card not in others]
+    return [*(zoo.card(name) for name in zoo.names()), *others]
+
+
+def _cards(name: str) -> list[Card]:
+    """Return the cards of one name.
+
+    Raises:
+        BenchError: if there is none; it names the nearest one.
+    """
+    if specs.is_spec(name):
+        return [zoo.card(name)]
+    known = _all()
+    found = [card for card in known if card.name == name]
+    if not found:
+        unknown = unknown_name("model", name, dict.fromkeys(card.name for card in known))
+        raise BenchError("; ".join([str(unknown), *zoo.broken_plugins()]))
+    return found
+
+
+def _path(card: Card) -> Path | None:
+    return checkpoints.checkpoint_path(card if isinstance(card, ModelCard) else card.file_card)
+
+
+def _available(card: Card) -> tuple[bool, str]:
+    return zoo.available(card.name) if isinstance(card, ModelCard) else row_cards.available(card)
+
+
+def _fetched(card: Card) -> Path:
+    """Return where the file of a card is, downloaded if it was not there."""
+    if isinstance(card, ModelCard):
+        return download.fetch(card)
+    download.fetch(card.file_card)
+    return row_cards.checkpoint_file(card)  # knows hashes of which the beginning alone is published
+
+
+def _verified(card: Card) -> str:
     """Return the line about a checkpoint that passed."""
-    path = checkpoints.checkpoint_path(card)
+    path = _path(card)
     if path is None:
         return f"{card.name}: no file to verify"
     forget_hash(path)
-    digest = checkpoints.check(card, path)
-    doubt = "" if card.sha256 else " (no published hash to compare with)"
-    return f"{card.name} {digest}{doubt}"
+    if isinstance(card, ModelCard):
+        digest, known = checkpoints.check(card, path), card.sha256
+    else:
+        digest, known = checkpoints.sha256_of(row_cards.checkpoint_file(card)), card.digest
+    return f"{card.name} {digest}{'' if known else ' (no published hash to compare with)'}"
 
 
 def _print(word: str, style: str, line: str) -> None:
@@ -107,17 +158,16 @@ def _print(word: str, style: str, line: str) -> None:
     Console().print(Text.assemble((word, style), " ", printable(line)), soft_wrap=True, highlight=False)
 
 
-def _present() -> list[ModelCard]:
+def _present() -> list[Card]:
     """Return the cards whose checkpoint file is here."""
-    cards = [zoo.card(name) for name in zoo.names()]
-    return [card for card in cards if _is_file(checkpoints.checkpoint_path(card))]
+    return [card for card in _all() if _is_file(_path(card))]
 
 
 def _is_file(path: Path | None) -> bool:
     return path is not None and path.is_file()
 
 
-def _size(card: ModelCard, path: Path | None) -> str:
+def _size(card: Card, path: Path | None) -> str:
     """Return the size of a checkpoint, published or found, in MB."""
     size = card.bytes
     if size is None and path is not None and path.is_file():

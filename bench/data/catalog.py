@@ -269,6 +269,15 @@ FOLDER_SETS = {
 }
 
 
+SALIENT = "salient"
+"""Photos with a mask of the salient object each, published ones or one's own: see `bench.data.salient`."""
+
+
+def set_names() -> list[str]:
+    """Return the names of all data sets, as `bench list` has them."""
+    return [*published_sets(), SALIENT]
+
+
 def published_sets() -> dict[str, InstanceSet | BoxSet | FolderSet]:
     """Return all sets that can be verified, by name."""
     return {**INSTANCE_SETS, **BOX_SETS, **FOLDER_SETS}

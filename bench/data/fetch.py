@@ -14,7 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bench.data.archives import unpack
-from bench.data.catalog import FOLDER_SETS, Download, published_sets
+from bench.data.catalog import FOLDER_SETS, SALIENT, Download, published_sets, set_names
+from bench.data.salient import WAY_TO_GET
 from bench.store.disk import sweep
 from bench.store.locks import acquire, holder
 from models.errors import BenchError, refused, unknown_name
@@ -35,14 +36,16 @@ def downloads_of(names: Sequence[str]) -> list[Download]:
     """
     sets = published_sets()
     for name in names:
-        if name not in sets:
-            raise unknown_name("data set", name, sets)
-    found = dict.fromkeys(download for name in names for download in sets[name].downloads)
+        if name not in set_names():
+            raise unknown_name("data set", name, set_names())
+    found = dict.fromkeys(download for name in names if name in sets for download in sets[name].downloads)
     return sorted(found, key=_bytes)
 
 
 def instructions(name: str, root: Path) -> list[str]:
-    """Return what to do for a data set that nobody may download without an account, empty for others."""
+    """Return what to do for a data set that cannot be downloaded from here, empty for others."""
+    if name == SALIENT:
+        return [f"{name} is not downloaded from here: in {root}, {WAY_TO_GET.replace(' there', '')}"]
     published = FOLDER_SETS.get(name)
     steps = published.steps if published else ()
     places = {"folder": shlex.quote(str(root / name)), "root": shlex.quote(str(root))}

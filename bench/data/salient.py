@@ -19,6 +19,14 @@ LAYOUTS = {
     "DUTS-TE": ("DUTS-TE/DUTS-TE-Image", "DUTS-TE/DUTS-TE-Mask"),
 }
 """Folders of photos and of masks under the data root, by name of the set; the first that is there is taken."""
+PUBLISHED = {"ECSSD": 1_000, "DUTS-TE": 5_019}
+"""Photos of the published sets."""
+WAY_TO_GET = (
+    "put photos and PNGs of the same names, white where the object is, into salient/images and salient/masks there, or "
+    "unpack ECSSD (https://www.cse.cuhk.edu.hk/leojia/projects/hsaliency/dataset.html, into ECSSD/images and "
+    "ECSSD/ground_truth_mask) or DUTS-TE (http://saliencydetection.net/duts, into DUTS-TE/DUTS-TE-Image and "
+    "DUTS-TE/DUTS-TE-Mask)"
+)
 OBJECT_ABOVE = 128
 """Grey value of a mask above which a pixel is of the object (PySODMetrics)."""
 
@@ -68,11 +76,7 @@ def open_salient(root: Path) -> SalientPhotos:
     for name, (images, masks) in LAYOUTS.items():
         if (root / images).is_dir():
             return _open(name, root / images, root / masks)
-    own, ecssd, duts = (" and ".join(LAYOUTS[name]) for name in ("salient", "ECSSD", "DUTS-TE"))
-    raise MissingData(
-        f"{root} has no photos with masks of salient objects: put photos and PNGs of the same names, white where the "
-        f"object is, into {own} there, or unpack ECSSD (into {ecssd}) or DUTS-TE (into {duts}), or use --scale micro"
-    )
+    raise MissingData(f"{root} has no photos with masks of salient objects: {WAY_TO_GET}, or use --scale micro")
 
 
 def _open(name: str, images: Path, masks: Path) -> SalientPhotos:

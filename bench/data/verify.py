@@ -10,13 +10,24 @@ from typing import TypeVar
 import numpy as np
 
 from bench.data.ade20k import open_ade20k
-from bench.data.catalog import BOX_SETS, FOLDER_SETS, INSTANCE_SETS, BoxSet, FolderSet, InstanceSet, missing
+from bench.data.catalog import (
+    BOX_SETS,
+    FOLDER_SETS,
+    INSTANCE_SETS,
+    SALIENT,
+    BoxSet,
+    FolderSet,
+    InstanceSet,
+    missing,
+    set_names,
+)
 from bench.data.detections import NO_MASKS, Detections, open_detections
 from bench.data.imagenet import CLASSES, open_imagenet
 from bench.data.images import image_size
 from bench.data.instances import NOT_ON_DISK, ImageInfo, Instances, open_instances
 from bench.data.own import OwnData, open_own, own_data
 from bench.data.sa1b import EXTENSIONS, BrokenSample, decode_sample
+from bench.data.salient import PUBLISHED, open_salient
 from bench.data.tars import COMPRESSED, Shard, open_shards, tars_in
 from models.errors import BenchError, refused, unknown_name
 
@@ -43,7 +54,7 @@ def verify(name: str, root: Path | str) -> VerifyReport:
     """Check one data set under `root`: layout, counts, image files, and hashes where any were published.
 
     Args:
-        name: coco, lvis, coco-boxes, lvis-boxes, ade20k, imagenet or sa1b, or one's own, see `bench.data.own.own_data`.
+        name: one of `bench.data.catalog.set_names`, or one's own data, see `bench.data.own.own_data`.
         root: the data root; one's own data may be elsewhere.
 
     Raises:
@@ -60,11 +71,13 @@ def verify(name: str, root: Path | str) -> VerifyReport:
             return _verify_boxes(BOX_SETS[name], root)
         if name in FOLDER_SETS:
             return _FOLDER_CHECKS.get(name, _verify_folders)(FOLDER_SETS[name], root)
+        if name == SALIENT:
+            return _verify_salient(root)
     except BenchError as error:
         return VerifyReport(name, (str(error),), ok=False, complete=False)
     except OSError as error:
         return VerifyReport(name, (str(refused(error, root)),), ok=False, complete=False)
-    raise unknown_name("data set", name, [*INSTANCE_SETS, *BOX_SETS, *FOLDER_SETS])
+    raise unknown_name("data set", name, set_names())
 
 
 def is_published_set(instances: Instances) -> bool:
@@ -286,6 +299,20 @@ def _verify_ade20k(published: FolderSet, root: Path) -> VerifyReport:
     broken = _failing(lambda index: photos.labels(index, image_size(photos.paths[index])), numbers)
     lines = (*report.lines, *_unusable(broken))
     return replace(report, lines=lines, ok=report.ok and not broken, complete=report.complete and not broken)
+
+
+def _verify_salient(root: Path) -> VerifyReport:
+    """Read every photo and mask of the set that is taken."""
+    photos = open_salient(root)
+    broken = _failing(photos.__getitem__, range(len(photos)))
+    published = PUBLISHED.get(photos.name)
+    complete = len(photos) == published and not broken
+    if published is None:
+        extent = f"{len(photos):,} photos with masks of your own"
+    else:
+        extent = f"{'the complete published set' if complete else 'a subset'}: {len(photos):,} of {published:,} photos"
+    lines = (f"{photos.paths[0].parent}: {extent}", *_unusable(broken))
+    return VerifyReport(SALIENT, lines, ok=not broken, complete=complete)
 
 
 _FOLDER_CHECKS = {"ade20k": _verify_ade20k, "imagenet": _verify_imagenet, "sa1b": _verify_sa1b}

@@ -1,6 +1,6 @@
 """The classifiers of Table 1: which have public weights, and what it means that the others have none.
 
-Nothing is downloaded: a user puts the authors' file into the weights folder, or passes its path.
+`bench weights fetch` gets the authors' files, or a user passes another's path.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ def _deit(size: str, paper_row: str, architecture: str, digest: str, why: str) -
         filename=filename,
         url=f"{_FACEBOOK}/deit/{filename}",
         digest=("sha256", digest),
+        licence="Apache-2.0",
         note=why,
     )
 
@@ -137,6 +138,7 @@ CARDS: tuple[ClassifierCard, ...] = (
         timm="deit3_base_patch16_224.fb_in1k",
         filename="deit_3_base_224_1k.pth",
         url=f"{_FACEBOOK}/deit/deit_3_base_224_1k.pth",
+        licence="Apache-2.0",
         crop_share=1.0,  # DeiT III evaluates without cutting the border off
         note="the printed number is that of DeiT III's ViT-B; DeiT-B itself has 81.8, distilled 83.4 (DeiT repository)",
     ),
@@ -150,6 +152,7 @@ CARDS: tuple[ClassifierCard, ...] = (
         filename="mae_finetuned_vit_base.pth",
         url=f"{_FACEBOOK}/mae/finetune/mae_finetuned_vit_base.pth",
         digest=("md5", "1b25e9"),
+        licence="CC BY-NC 4.0",
         note="MAE's own finetuned file, 83.664 in its repository; timm's vit_base_patch16_224.mae has no head",
     ),
     _without("BEiT-B", "the released classifiers were finetuned on ImageNet-22K in between, and score 85.2"),

@@ -30,10 +30,7 @@ class SaliencyCard(RowCard):
     """Makes the untrained network: "module:function"."""
     side: int = SIDE
     """Of its input, px."""
-    bytes: int | None = None
-    """Size of the published file."""
     licence: str = "Apache-2.0"
-    """Of the weights."""
     source: str = "U²-Net, arXiv 2005.09007"
     """Whose weights these are."""
 

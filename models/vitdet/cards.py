@@ -1,6 +1,6 @@
 """The detectors of Table 2: one has public weights, four have micro stand-ins, the others have none.
 
-Nothing is downloaded: a user puts the file into the weights folder, or passes its path.
+`bench weights fetch` gets the public file, or a user passes another's path.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The detectors that boxes come from, on either engine: those of Table 2, and the cascades behind Table 5.
 
 The engine torchvision is `models.vitdet.network`; the engine detectron2 is `models.vitdet.d2`, which alone has
-cascades. Nothing is downloaded: a user puts the authors' file into the weights folder, or passes its path.
+cascades. `bench weights fetch` gets the authors' files, or a user passes another's path.
 """
 
 from __future__ import annotations
