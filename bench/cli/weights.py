@@ -147,9 +147,9 @@ def _verified(card: Card) -> str:
         return f"{card.name}: no file to verify"
     forget_hash(path)
     if isinstance(card, ModelCard):
-        digest, known = checkpoints.check(card, path), card.sha256
+        digest, known = checkpoints.check(card, path), card.sha256 is not None
     else:
-        digest, known = checkpoints.sha256_of(row_cards.checkpoint_file(card)), card.digest
+        digest, known = checkpoints.sha256_of(row_cards.checkpoint_file(card)), card.digest is not None
     return f"{card.name} {digest}{'' if known else ' (no published hash to compare with)'}"
 
 
