@@ -11,7 +11,7 @@ import pandas as pd
 
 from protocols.results import Column, TableResult
 from reports import wording
-from reports.comparisons import matrix, tally_line
+from reports.comparisons import Matrix, matrix, tally_line
 from reports.dataframe import Line, by_row, gaps
 from reports.wording import BREAK
 
@@ -23,8 +23,8 @@ MENTION = re.compile(r"(?<![\w./])@(?=\w)")
 def to_markdown(result: TableResult, frame: pd.DataFrame) -> str:
     """Render the frame of a result, with its comparisons, reasons, notes, command and provenance."""
     parts = [f"# {escape(result.title)}", *tables_of(result, frame, heading="## ")]
-    if result.comparisons:
-        parts += [f"## Differences, {escape(result.pairing)}", *_comparisons(result)]
+    if (found := matrix(result)).pairs:
+        parts += [f"## Differences, {escape(result.pairing)}", *_comparisons(result, found)]
     if result.command:
         parts += ["## Again", f"    {' '.join(result.command.split())}"]
     if result.provenance:
@@ -139,8 +139,7 @@ def _below(result: TableResult, frame: pd.DataFrame) -> str:
     return "\n".join(reasons + notes)
 
 
-def _comparisons(result: TableResult) -> Iterator[str]:
-    found = matrix(result)
+def _comparisons(result: TableResult, found: Matrix) -> Iterator[str]:
     for group, members in groupby(enumerate(found.columns), key=lambda place: place[1].group):
         places = list(members)
         if group:

@@ -175,8 +175,8 @@ def _table(one: Numbers) -> tuple[Block, ...]:
     blocks: list[Block] = []
     if (caution := wording.caution(result)) and _measured(one) and result.name not in NOT_TABLES:  # figures say it
         blocks.append(Words(caution, caution=True))
-    if result.comparisons:
-        blocks.append(Words(f"Orders of methods: {tally_line(matrix(result).tally)}."))
+    if (found := matrix(result)).pairs:
+        blocks.append(Words(f"Orders of methods: {tally_line(found.tally)}."))
     return (*blocks, one, *_again(one))
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from protocols.results import TableResult
 from reports import wording
 from reports.blocks import Triple, blocks, fits
-from reports.comparisons import Difference, matrix, tally_line
+from reports.comparisons import Difference, Matrix, matrix, tally_line
 from reports.dataframe import Line, gaps, lines, to_frame
 from reports.wording import tame
 
@@ -82,8 +82,8 @@ def _pieces(result: TableResult, width: int) -> Iterator[RenderableType]:
     yield from _legend(result, frame, brackets)
     for letter, note in wording.notes(result):
         yield Text(f"({letter}) {note}" if letter else note, style="dim")
-    if result.comparisons:
-        yield from _comparisons(result, width)
+    if (found := matrix(result)).pairs:
+        yield from _comparisons(result, found, width)
     if result.command:
         yield Text(f"\nagain: {result.command}", style="dim")
 
@@ -159,8 +159,7 @@ def _legend(result: TableResult, frame: pd.DataFrame, brackets: bool) -> Iterato
         yield Text.assemble((wording.MARKS[gap.status], "italic"), f"  {gap.where}: {why}", style="dim")
 
 
-def _comparisons(result: TableResult, width: int) -> Iterator[RenderableType]:
-    found = matrix(result)
+def _comparisons(result: TableResult, found: Matrix, width: int) -> Iterator[RenderableType]:
     labels = [Text(f"{pair.first} - {pair.second}") for pair in found.pairs]
     heads = ("paper" if wording.has_paper(result) else "", wording.measured_word(result), "")
     yield Text(f"\nDifferences, {result.pairing}", style="bold")

@@ -3,8 +3,14 @@
 import math
 from dataclasses import replace
 
+from rich.console import Console
+
 from protocols.results import Comparison, TableResult
 from reports.comparisons import matrix
+from reports.dataframe import to_frame
+from reports.latex import to_latex
+from reports.markdown import to_markdown
+from reports.terminal import print_table
 
 
 def compared(result: TableResult, *comparisons: Comparison) -> TableResult:
@@ -60,3 +66,14 @@ def test_a_verdict_without_a_sign_is_written_out(table4: TableResult) -> None:
     assert found.pairs[0].differences[0] is not None
     assert found.pairs[0].differences[0].mark == "larger"
     assert found.tally == [("", "larger", 1)]
+
+
+def test_nothing_is_printed_of_pairs_that_nobody_claims_or_measured(table4: TableResult) -> None:
+    result = compared(table4, Comparison("SAM", "MobileSAM", "coco_box", None, None, None, None, "not measured"))
+    assert matrix(result).pairs == []
+    frame = to_frame(result)
+    assert "Differences" not in to_markdown(result, frame)
+    assert "first" not in to_latex(result, frame)
+    console = Console(width=80, record=True)
+    print_table(result, console)
+    assert "Differences" not in console.export_text()

@@ -43,6 +43,7 @@ def bench(tmp_path, monkeypatch, capsys):
     return run
 
 
+@pytest.mark.usefixtures("bfloat16_cpu")
 def test_a_run_of_a_micro_model_is_verified_tampered_with_and_adopted(bench, monkeypatch):
     assert bench(*TABLE)[0] == 0
     code, printed, _ = bench("verify", NAME)

@@ -57,7 +57,7 @@ class TestCards:
         for card in box_detectors.CASCADES:
             usable, why = row_cards.available(card)
             assert not usable
-            assert f"{tmp_path / card.filename}': download https://dl.fbaipublicfiles.com/detectron2/ViTDet/" in why
+            assert f"{tmp_path / card.filename}': run `bench weights fetch {card.name}`, or download {card.url}" in why
             assert card.url.endswith(f"/{card.filename}")
             assert card.digest[1] in card.filename
 
