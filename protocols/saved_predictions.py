@@ -97,6 +97,12 @@ def read_recordings(
     return found
 
 
+def recorded_models(table: str, folder: Path = RECORDS) -> set[str]:
+    """Return the names of the models whose first training left its answers: a table needs no weights of these."""
+    files = folder.glob(f"{table}-*-seed0.json")
+    return {str(json.loads(file.read_text(encoding="utf-8"))["model"]) for file in files}
+
+
 def _read(path: Path) -> Recording:
     file = path.with_suffix(".parquet")
     try:

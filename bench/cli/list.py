@@ -6,7 +6,7 @@ import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -34,6 +34,7 @@ from protocols.axes import PRESETS
 from protocols.defaults import of
 from protocols.paper import paper_table
 from protocols.plan import registry_of
+from protocols.saved_predictions import recorded_models
 
 WIDTH = 120
 """Columns where the output is no terminal."""
@@ -52,6 +53,8 @@ class Entry:
     """The missing file and its size."""
     missing: str = ""
     """How to get what is missing."""
+    recorded: bool = False
+    """Of a model that is not here: whether tables have what it answered when it was trained."""
 
 
 def list_all(
@@ -104,7 +107,11 @@ def _print_group(console: Console, group: str, entries: list[Entry]) -> None:
     here = ", ".join(entry.name + (f" ({entry.what})" if entry.what else "") for entry in entries if entry.here)
     if here:
         console.print(Padding(Text.assemble(("here: ", "green"), printable(here)), (0, 2)), highlight=False)
-    absent = [entry for entry in entries if not entry.here]
+    recorded = ", ".join(entry.name for entry in entries if entry.recorded)
+    if recorded:
+        how = "tables rest on answers kept from their training; `bench train NAME` makes the weights"
+        console.print(Padding(Text.assemble(("recorded: ", "green"), f"{printable(recorded)}: {how}"), (0, 2)))
+    absent = [entry for entry in entries if not entry.here and not entry.recorded]
     if len({entry.missing for entry in absent}) == 1 < len(absent):
         _say(console, f"  missing: {', '.join(entry.name for entry in absent)}: {absent[0].missing}")
         return
@@ -129,23 +136,26 @@ def _say(console: Console, line: str, style: str = "") -> None:
 def _tables(entries: list[Entry]) -> Iterator[Entry]:
     """Yield a line for each table: what it can be made of here."""
     here = {entry.name for entry in entries if entry.here}
+    recorded = {entry.name for entry in entries if entry.recorded}
     for name in tables.names():
         try:
             table = tables.find(name)
         except BenchError as error:
             yield Entry("tables", name, "", here=False, missing=str(error))
             continue
-        state = of(table, "state")() if hasattr(table, "make") else _state(table, here)
+        state = (
+            of(table, "state")() if hasattr(table, "make") else _state(table, here, recorded & recorded_models(name))
+        )
         yield Entry("tables", name, table.TITLE, here=True, missing=state)
 
 
-def _state(table: ModuleType, here: set[str]) -> str:
-    """Say at which scale a table can be made here, and from how many of its models."""
+def _state(table: ModuleType, here: set[str], recorded: set[str]) -> str:
+    """Say at which scale a table can be made here, and from how many of its models, or of what these answered."""
     labels = set(paper_table(table.NAME).index)
     counts = {}
     for scale in ("micro", "paper"):
         cards = [card for card in registry_of(table).cards() if card.scale == scale and card.paper_row in labels]
-        models = {card.paper_row: card.name in here for card in cards if card.released}
+        models = {card.paper_row: card.name in here | recorded for card in cards if card.released}
         counts[scale] = f"{sum(models.values())} of {len(models)}" if models else "no public"
     missing = [name for name in table.DATA_SETS if name not in here]
     without = f", without {' and '.join(missing)}" if missing else ""
@@ -165,11 +175,13 @@ def _models() -> Iterator[Entry]:
             registry = registry_of(table)
             of_tables = [other for other in map(_found, tables.names()) if getattr(other, "CARDS", "") == table.CARDS]
             group = f"{table.MODELS}s ({', '.join(other.NAME for other in of_tables)})"
+            recorded = {name for other in of_tables for name in recorded_models(other.NAME)}
             own = [card for card in registry.cards() if card.name not in listed]
             listed |= {card.name for card in own}
             for card in own:
                 if card.released and card.scale != "any":
-                    yield _entry(group, card, partial(_available, registry))
+                    entry = _entry(group, card, partial(_available, registry))
+                    yield replace(entry, recorded=not entry.here and card.name in recorded)
             for bound in [card for card in own if card.scale == "any"]:
                 yield Entry(group, bound.name, "", here=True)
 
@@ -198,7 +210,9 @@ def _entry(group: str, card: Any, available: Callable[[Any], tuple[bool, str]]) 
         usable, why = False, str(error)
     except OSError as error:
         usable, why = False, str(refused(error))
-    row = getattr(card, "data", "").upper() if card.paper_row in ("", None) else card.paper_row
+    row = ", ".join(
+        filter(None, (card.paper_row if card.paper_row != card.name else "", getattr(card, "data", "").upper()))
+    )
     if usable:
         return Entry(group, card.name, row, here=True)
     return Entry(group, card.name, row, here=False, file=_file(card), missing=_way_to_get(card) or why)
@@ -222,7 +236,7 @@ def _way_to_get(card: Any) -> str:
         if file and os.path.lexists(path):
             return ""
     if card.scale == "micro":
-        return f"python -m bench train {card.name}"
+        return f"bench train {card.name}"
     return f"bench weights fetch {card.name}"
 
 

@@ -23,9 +23,7 @@ PUBLISHED = {"ECSSD": 1_000, "DUTS-TE": 5_019}
 """Photos of the published sets."""
 WAY_TO_GET = (
     "put photos and PNGs of the same names, white where the object is, into salient/images and salient/masks there, or "
-    "unpack ECSSD (https://www.cse.cuhk.edu.hk/leojia/projects/hsaliency/dataset.html, into ECSSD/images and "
-    "ECSSD/ground_truth_mask) or DUTS-TE (http://saliencydetection.net/duts, into DUTS-TE/DUTS-TE-Image and "
-    "DUTS-TE/DUTS-TE-Mask)"
+    "unpack ECSSD or DUTS-TE as docs/salient.md says"
 )
 OBJECT_ABOVE = 128
 """Grey value of a mask above which a pixel is of the object (PySODMetrics)."""

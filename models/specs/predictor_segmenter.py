@@ -24,6 +24,7 @@ from models.specs.kinds import Kind, of_kinds
 _PIXELS_AT_ONCE = 1 << 24
 """Pixels of upscaled logits that one call may return (64 MiB in float32)."""
 _CANDIDATES = 3
+_NO_LOGITS = torch.zeros(0, 0)
 _TOGETHER = ("point_coords", "point_labels", "boxes", "mask_input", "return_logits")
 """What a `predict_torch` must take to be asked about several prompts at once."""
 
@@ -41,7 +42,7 @@ class _Answer(NamedTuple):
     predicted_iou: Tensor
     """[P, M]."""
     low: Tensor
-    """[P, M, h, w], what a mask prompt is made of."""
+    """[P, M, h, w], what a mask prompt is made of; h and w are 0 where the predictor returned None."""
 
 
 class PredictorSegmenter:
@@ -183,11 +184,24 @@ class PredictorSegmenter:
     def _read(self, returned: Any) -> _Answer:
         """Return what a call returned as tensors; of decided masks, whatever lies on their sides of the threshold."""
         if not isinstance(returned, tuple | list) or len(returned) != len(_Answer._fields):
-            raise BenchError(f"model '{self.name}' must return masks, predicted IoU and low-resolution logits")
-        found, *others = (torch.as_tensor(one).to(self._device) for one in returned)
+            raise BenchError(f"model '{self.name}' must return masks, predicted IoU and low-resolution logits (or None)")
+        masks, predicted_iou, low = returned
+        found, *others = (self._array(one) for one in (masks, predicted_iou, _NO_LOGITS if low is None else low))
+        if low is None:
+            others[1] = others[1].expand(*found.shape[:-2], 0, 0)
         if found.dtype == torch.bool:
             found = torch.where(found, self._threshold + 1.0, self._threshold - 1.0)
         return _Answer(found.float(), *(one.float() for one in others))
+
+    def _array(self, value: Any) -> Tensor:
+        try:
+            array = torch.as_tensor(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise BenchError(
+                f"model '{self.name}' returned a {type(value).__name__} for an array ({error}): predict must return "
+                "masks [M, H, W], predicted IoU [M] and low-resolution logits [M, h, w] (or None)"
+            ) from error
+        return array.to(self._device)
 
     def _check(self, answer: _Answer, size: tuple[int, int], count: int) -> None:
         """Raise if an answer is not of its image and its prompts."""
@@ -220,6 +234,8 @@ class PredictorSegmenter:
         same = (last.logits == mask_logits[:, None].to(last.logits.device)).flatten(2).all(2)  # [P, M]
         if not same.any(1).all():
             return mask_logits
+        if not last.low.numel():
+            raise UnsupportedPrompt(f"model '{self.name}' returns no low-resolution logits: set refinement passes to 0")
         return last.low[torch.arange(len(same)), same.int().argmax(1)]
 
     def _size(self) -> tuple[int, int]:

@@ -179,6 +179,19 @@ class Pair(Plain):
         return np.ones((1, *self.size), bool), np.ones(1)
 
 
+class Unrefined(Plain):
+    """Takes mask prompts and returns nothing to make one of."""
+
+    def predict(self, point_coords=None, point_labels=None, box=None, mask_input=None, multimask_output=True):
+        masks, predicted_iou, _ = super().predict(point_coords, point_labels, box)
+        return masks, predicted_iou, None
+
+
+class Unscored(Plain):
+    def predict(self, point_coords=None, point_labels=None, box=None):
+        return np.ones((1, *self.size), bool), None, None
+
+
 class Two(Plain):
     def predict(self, point_coords=None, point_labels=None, box=None):
         return np.ones((2, *self.size), bool), np.ones(1), np.zeros((1, 4, 4))

@@ -143,11 +143,22 @@ def test_what_a_predictor_cannot_take_is_refused(multimask, low, label, said):
         segmenter.segment(embedding, Prompts(np.ones((1, 1, 2)), [[label]], low), multimask=multimask)
 
 
+def test_a_predictor_without_low_resolution_logits_is_asked_all_but_its_own_masks():
+    segmenter = zoo.load(f"{FACTORIES}:Unrefined")
+    (embedding,) = segmenter.embed([image(40, 60)])
+    boxes = Prompts.from_boxes([[5, 7, 30, 20], [0, 0, 60, 40]])
+    answer = segmenter.segment(embedding, boxes)
+    assert segmenter.masks(answer.logits, (40, 60)).sum((1, 2, 3)).tolist() == [25 * 13, 2400]
+    with pytest.raises(UnsupportedPrompt, match="returns no low-resolution logits"):
+        segmenter.segment(embedding, Prompts(boxes.points, boxes.labels, answer.logits[:, 0]))
+
+
 @pytest.mark.parametrize(
     ("factory", "said"),
     [
         ("Small", r"returned masks \[1, 1, 8, 8\] about an image of \[40, 60\] px: predict must return masks"),
         ("Pair", "must return masks, predicted IoU and low-resolution logits"),
+        ("Unscored", r"returned a NoneType for an array .*: predict must return masks \[M, H, W\], predicted IoU \[M\]"),
         ("Two", r"returned masks \[1, 2, 40, 60\] and predicted IoU \[1, 1\] for 1 prompts"),
         ("Breaks", r"failed in predict \(IndexError: no such layer\): it must do as SamPredictor"),
     ],
