@@ -79,7 +79,7 @@ def _pieces(result: TableResult, width: int) -> Iterator[RenderableType]:
     yield from _legend(result, frame, brackets)
     for letter, note in wording.notes(result):
         yield Text(f"({letter}) {note}" if letter else note, style="dim")
-    if result.comparisons:
+    if any(one.measured is not None for one in result.comparisons):
         yield from _comparisons(result, width)
     if result.command:
         yield Text(f"\nagain: {result.command}", style="dim")

@@ -184,7 +184,9 @@ class PredictorSegmenter:
     def _read(self, returned: Any) -> _Answer:
         """Return what a call returned as tensors; of decided masks, whatever lies on their sides of the threshold."""
         if not isinstance(returned, tuple | list) or len(returned) != len(_Answer._fields):
-            raise BenchError(f"model '{self.name}' must return masks, predicted IoU and low-resolution logits (or None)")
+            raise BenchError(
+                f"model '{self.name}' must return masks, predicted IoU and low-resolution logits (or None)"
+            )
         masks, predicted_iou, low = returned
         found, *others = (self._array(one) for one in (masks, predicted_iou, _NO_LOGITS if low is None else low))
         if low is None:

@@ -158,7 +158,10 @@ def test_a_predictor_without_low_resolution_logits_is_asked_all_but_its_own_mask
     [
         ("Small", r"returned masks \[1, 1, 8, 8\] about an image of \[40, 60\] px: predict must return masks"),
         ("Pair", "must return masks, predicted IoU and low-resolution logits"),
-        ("Unscored", r"returned a NoneType for an array .*: predict must return masks \[M, H, W\], predicted IoU \[M\]"),
+        (
+            "Unscored",
+            r"returned a NoneType for an array .*: predict must return masks \[M, H, W\], predicted IoU \[M\]",
+        ),
         ("Two", r"returned masks \[1, 2, 40, 60\] and predicted IoU \[1, 1\] for 1 prompts"),
         ("Breaks", r"failed in predict \(IndexError: no such layer\): it must do as SamPredictor"),
     ],
