@@ -168,7 +168,7 @@ def assemble(prepared: Prepared, settings: Settings) -> TableResult:
         rows=plan.rows,
         cells=tuple(_cells(prepared, plan, found)),
         comparisons=tuple(_comparisons(table, columns, found)),
-        footnotes=tuple(_footnotes(table, columns, found, settings)),
+        footnotes=tuple(dict.fromkeys(_footnotes(table, columns, found, settings))),
         command=settings.command,
         provenance={**settings.provenance, **_facts(question, settings)},
         pairing=of(table, "pairing")(next(iter(found.values()))),

@@ -186,4 +186,5 @@ def footnotes(measured: Measured) -> Iterator[str]:
         yield line
         yield from (f"{name}: left out {why}" for why in run.skipped.values())
     yield from data_notes(measured.data)
-    yield from seed_notes(measured.columns, measured.scores, METHOD)
+    if any(subject.card.scale == "micro" for subject in measured.plan.subjects):
+        yield from seed_notes(measured.columns, measured.scores, METHOD)

@@ -82,8 +82,8 @@ def _pieces(result: TableResult, width: int) -> Iterator[RenderableType]:
     yield from _legend(result, frame, brackets)
     for letter, note in wording.notes(result):
         yield Text(f"({letter}) {note}" if letter else note, style="dim")
-    if (found := matrix(result)).pairs:
-        yield from _comparisons(result, found, width)
+    if any(one.measured is not None for one in result.comparisons):
+        yield from _comparisons(result, matrix(result), width)
     if result.command:
         yield Text(f"\nagain: {result.command}", style="dim")
 

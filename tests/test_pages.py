@@ -15,8 +15,10 @@ from bench import __main__ as front_door
 from bench.cli.commands import COMMANDS, GROUPS
 from bench.data.catalog import set_names
 from bench.data.dead_leaves import world_root
+from bench.data.verify import verify
 from bench.training.runs import RUNS
 from models import zoo
+from models.checks import contract, places
 from models.specs import is_spec
 from models.vitdet.cascades import CASCADES
 from protocols import tables
@@ -28,6 +30,8 @@ from tests.pages import PAGES, ROOT, Block, bench_arguments, blocks, commands, p
 
 SH = blocks("sh")
 RUN = [block for block in SH if block.runs]
+(EXAMPLE,) = (block for block in blocks("python") if "def build" in block.text)
+"""`my_model.py` of docs/own_model.md."""
 
 
 @cache
@@ -86,7 +90,7 @@ def test_a_wrong_option_a_wrong_name_and_a_foreign_command_are_found() -> None:
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what pages assume a reader has: a photo, annotated photos, a report."""
+    """A folder with what pages assume a reader has: a photo, annotated photos, a report, a model."""
     folder = tmp_path_factory.mktemp("desk")
     world = world_root() / "coco"
     found = json.loads((world / "annotations" / "instances_val2017.json").read_text())
@@ -98,6 +102,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for image in found["images"]:
         shutil.copy(world / "val2017" / image["file_name"], folder / "photos")
     Image.open(folder / "photos" / found["images"][0]["file_name"]).convert("RGB").save(folder / "photo.jpg")
+    (folder / "my_model.py").write_text(EXAMPLE.text)
     return folder
 
 
@@ -143,9 +148,25 @@ def test_python_blocks_run(block: Block, desk: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(desk)
     scope: dict[str, object] = {}
     exec(block.text, scope)
-    if block.page.name == "own_model.md":
+    if "zoo.load" in block.text:
         assert tuple(scope["masks"].shape) == (1, 3, 480, 640)
         assert tuple(scope["predicted_iou"].shape) == (1, 3)
+
+
+def test_the_example_of_a_model_keeps_the_contract(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(desk)
+    model = zoo.load("predictor:my_model:build")
+    checks = (contract.contract, contract.masks, contract.prompts_taken, places.boxes, places.single_clicks)
+    assert [check(model).outcome for check in checks] == ["ok"] * len(checks)
+
+
+def test_the_example_of_annotations_is_whole(tmp_path: Path) -> None:
+    (example,) = (block for block in blocks("json") if block.page.name == "own_data.md")
+    (tmp_path / "street.json").write_text(example.text)
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (640, 480)).save(tmp_path / "photos" / "corner.jpg")
+    report = verify(f"coco:{tmp_path / 'street.json'},{tmp_path / 'photos'}", tmp_path)
+    assert report.ok, report.lines
 
 
 def test_all_presets_are_told() -> None:

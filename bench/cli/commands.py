@@ -98,7 +98,7 @@ def dispatch(arguments: list[str]) -> None:
 
 def _named(name: str, commands: dict[str, Command], *others: dict[str, Any]) -> Command:
     if name not in commands:
-        raise unknown_name("command", name, [*commands, *(other for group in others for other in group)])
+        raise unknown_name("command", name, {*commands, *(other for group in others for other in group)})
     return commands[name]
 
 

@@ -11,6 +11,7 @@ import tyro
 
 from bench import data, paths
 from bench.cli.as_json import AsJson, print_json
+from bench.data.catalog import set_names
 from bench.data.dead_leaves import world_root
 from bench.data.dead_leaves.ade20k import ade20k_root
 from bench.data.dead_leaves.detection import detection_root
@@ -19,6 +20,8 @@ from bench.data.fetch import announce, downloads_of, instructions, is_there, req
 from bench.data.fetch import fetch as fetch_one
 from bench.progress import bytes_progress
 from models.errors import BenchError, printable, unknown_name
+
+IN_PART = "NOT SOUND (what is named here is left out)"
 
 
 def verify(
@@ -32,6 +35,9 @@ def verify(
         root: Folder of the data sets; $BENCH_DATA if not given.
         as_json: Print what was found as JSON.
     """
+    for name in names:
+        if ":" not in name and name not in set_names():
+            raise _no_set(name)
     anywhere = all(":" in name for name in names)  # data of one's own
     folder = Path.cwd() if anywhere else _root(root, "; `bench run --scale micro` needs none")
     reports = [data.verify(name, folder) for name in names]
@@ -84,6 +90,15 @@ def fetch(
     verify(tuple(dict.fromkeys(names)), folder)
 
 
+def _no_set(name: str) -> BenchError:
+    """Return the error for a name that is no data set's, which may be a file of the user's own."""
+    if ".json" in name:
+        return BenchError(
+            f"'{name}' is no data set: your own are written coco:FILE.json,FOLDER or lvis:FILE.json,FOLDER"
+        )
+    return unknown_name("data set", name, set_names())
+
+
 def _root(root: Path | None, hint: str) -> Path:
     """Return the folder of the data sets."""
     folder = root or paths.data_root()
@@ -94,7 +109,7 @@ def _root(root: Path | None, hint: str) -> Path:
 
 def _print(reports: Sequence[data.VerifyReport]) -> None:
     for report in reports:
-        word = "complete" if report.complete else "usable" if report.ok else "NOT USABLE"
+        word = "complete" if report.complete else "usable" if report.ok else IN_PART if report.opens else "NOT USABLE"
         print(f"{printable(report.name)}: {word}")
         for line in report.lines:
             print(f"  {printable(line)}")

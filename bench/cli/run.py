@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -255,6 +257,7 @@ def say(line: str) -> None:
 
 def _report(result: TableResult, out: Path) -> None:
     print_table(result)
+    earlier = _command_of(out / f"{result.stem}.json")
     try:
         files = write_report(result, out)
     except BenchError as error:
@@ -263,6 +266,15 @@ def _report(result: TableResult, out: Path) -> None:
     forms = [file.suffix[1:] for file in files if file.stem == result.stem]
     pictures = [f", {file}" for file in files if file.stem != result.stem]
     say(f"wrote {files[0].with_suffix('')}.{{{','.join(forms)}}}{''.join(pictures)}")
+    if earlier not in ("", result.command):
+        say(f"which were those of `{earlier}`: --out FOLDER keeps both, and what was measured is kept in any case")
+
+
+def _command_of(report: Path) -> str:
+    """Return the command that made an earlier report, empty if there is none that can be read."""
+    with suppress(OSError, ValueError, AttributeError):
+        return str(json.loads(report.read_text(encoding="utf-8")).get("command") or "")
+    return ""
 
 
 def _train(modules: Sequence[ModuleType]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -25,8 +28,14 @@ def list_runs(as_json: AsJson = False) -> None:
     table = Table("run", "what", "shards", "size", "last write", box=None)
     for run in found:
         table_name, model, data = about(run.identity)
-        what = run.problem or f"{table_name or '?'}: {model} {data}"
+        what = run.problem or f"{table_name or '?'}: {model} {data}{_extent(run.identity)}"
         size, written = f"{run.bytes / 1e6:.1f} MB", f"{run.last_write:%Y-%m-%d %H:%M}"
         entries = (run.fingerprint, what, f"{run.done} of {run.shards}", size, written)
         table.add_row(*(Text(printable(entry)) for entry in entries))
     Console().print(table)
+
+
+def _extent(identity: Mapping[str, Any]) -> str:
+    images = identity.get("images")
+    count = images.get("count") if isinstance(images, dict) else None
+    return f", {count:,} images" if isinstance(count, int) else ""

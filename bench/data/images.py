@@ -92,11 +92,11 @@ def _check(image: Image.Image, path: Path, size: tuple[int, int] | None) -> None
             if not any(file.read()) and ends_in_zeros(path.read_bytes()):
                 raise OSError("zeros are in place of its last part")
     if size is not None and (image.height, image.width) != tuple(size):
-        turned = ", which are those of the photo turned by its EXIF orientation; pixels are taken as they are stored"
+        turned = ", as if it were turned (EXIF says so of some photos; pixels are taken as they are stored)"
         swapped = (image.width, image.height) == tuple(size)
         raise BenchError(
             f"{path} is {image.height} x {image.width} (height x width) but its annotations are for "
-            f"{size[0]} x {size[1]}{turned if swapped else ''}: restore the published file"
+            f"{size[0]} x {size[1]}{turned if swapped else ''}: mend the annotations, or restore the photo"
         )
     if not is_8_bit(image):
         raise BenchError(

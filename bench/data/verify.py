@@ -48,6 +48,8 @@ class VerifyReport:
     """The data can be used: what is listed is there and sound."""
     complete: bool
     """The data are all of what was published, so that numbers can be compared with a paper's."""
+    opens: bool = True
+    """The data can be opened; where they are not `ok`, what is named here is left out of what is made from them."""
 
 
 def verify(name: str, root: Path | str) -> VerifyReport:
@@ -74,9 +76,9 @@ def verify(name: str, root: Path | str) -> VerifyReport:
         if name == SALIENT:
             return _verify_salient(root)
     except BenchError as error:
-        return VerifyReport(name, (str(error),), ok=False, complete=False)
+        return VerifyReport(name, (str(error),), ok=False, complete=False, opens=False)
     except OSError as error:
-        return VerifyReport(name, (str(refused(error, root)),), ok=False, complete=False)
+        return VerifyReport(name, (str(refused(error, root)),), ok=False, complete=False, opens=False)
     raise unknown_name("data set", name, set_names())
 
 
@@ -116,7 +118,7 @@ def _verify_own(own: OwnData) -> VerifyReport:
     try:
         instances = open_own(own)
     except BenchError as error:
-        return VerifyReport(own.name, (str(error),), ok=False, complete=False)
+        return VerifyReport(own.name, (str(error),), ok=False, complete=False, opens=False)
     absent = [problem for problem in instances.problems if problem.kind == NOT_ON_DISK]
     listed = len(instances.images) + sum(problem.count for problem in absent)
     broken = _broken_images(instances.images)
@@ -294,7 +296,7 @@ def _verify_ade20k(published: FolderSet, root: Path) -> VerifyReport:
     try:
         photos = open_ade20k(root)
     except BenchError as error:
-        return replace(report, lines=(*report.lines, str(error)), ok=False, complete=False)
+        return replace(report, lines=(*report.lines, str(error)), ok=False, complete=False, opens=False)
     numbers = range(len(photos))
     broken = _failing(lambda index: photos.labels(index, image_size(photos.paths[index])), numbers)
     lines = (*report.lines, *_unusable(broken))
