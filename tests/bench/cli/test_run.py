@@ -22,7 +22,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
 
     def make(table: object, settings: Settings) -> SimpleNamespace | None:
         asked.append(settings)
-        return SimpleNamespace(name="table4") if this_process().is_first else None
+        return SimpleNamespace(name="table4", stem="table4", command="") if this_process().is_first else None
 
     table = SimpleNamespace(NAME="table4", TAKES=frozenset({"limit"}), make=make)
     monkeypatch.setattr(tables, "find", lambda name: table)
