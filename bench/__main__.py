@@ -6,11 +6,18 @@ import os
 import sys
 from pathlib import Path
 
+from bench.env import start_again_with_them
 from bench.streams import patient_streams
 from models.errors import BenchError, refused
 
 OURS = ("bench", "models", "protocols", "reports")
 """Packages whose absence is no matter of which Python this is."""
+
+
+def start() -> None:
+    """Run one command as this process, with the environment that makes torch fast."""
+    start_again_with_them()
+    main()
 
 
 def main() -> None:
@@ -73,4 +80,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start()

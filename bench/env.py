@@ -7,6 +7,7 @@ must be set when the process starts; the C library reads its own before the firs
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +23,16 @@ ENV: Mapping[str, str] = {
     "THP_MEM_ALLOC_ENABLE": "1",
 }
 """Recommended values by name. LD_PRELOAD of tcmalloc, where installed, does what both MALLOC_ levers do."""
+
+
+def start_again_with_them() -> None:
+    """Start this process again, at its first line, with the values that it was not started with (Linux only).
+
+    It stays the same process with the same files and terminal. A variable that is set already keeps its value.
+    """
+    missing = {name: value for name, value in ENV.items() if name not in os.environ}
+    if missing and sys.platform == "linux":
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, **missing})
 
 
 def in_force() -> dict[str, str | None]:

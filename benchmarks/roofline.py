@@ -19,6 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.env import start_again_with_them
 from bench.progress import progress
 from bench.provenance import provenance
 from models import zoo
@@ -161,4 +162,5 @@ def _show(parts: list[dict[str, Any]], operators: list[dict[str, Any]], best: fl
 
 
 if __name__ == "__main__":
+    start_again_with_them()  # without them an encoder waits for memory for as long as it computes
     tyro.cli(main)

@@ -150,14 +150,18 @@ def run_all(todo: Mapping[str, Task], options: Options) -> None:
 
 
 def schedule(needs: Mapping[str, Sequence[str]], run: Callable[[str], None], size: Mapping[str, int]) -> None:
-    """Call `run` for every name after the names it needs, with at most TOGETHER processes at a time."""
+    """Call `run` for every name after the names it needs, with at most TOGETHER processes at a time.
+
+    What is named first begins first, so that one arm is finished before the next begins.
+    """
+    places = {name: place for place, name in enumerate(needs)}
     sorter = TopologicalSorter(needs)
     sorter.prepare()
     ready: list[str] = []
     running: dict[Future[None], str] = {}
     with ThreadPoolExecutor(TOGETHER) as pool:
         while sorter.is_active():
-            ready += sorter.get_ready()
+            ready = sorted((*ready, *sorter.get_ready()), key=places.__getitem__)
             while ready and sum(size[name] for name in running.values()) + size[ready[0]] <= TOGETHER:
                 name = ready.pop(0)
                 running[pool.submit(run, name)] = name

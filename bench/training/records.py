@@ -72,17 +72,25 @@ def _counts_top1(job: Job) -> bool:
     return isinstance(job.recipe, ClassifyRecipe) and bool(job.run.tables.keys() - {"table1"})
 
 
-def _pretraining_of(job: Job) -> Path:
-    """Return the folder of the pretraining that a classifier's record tells of.
+def _pretraining_of(job: Job) -> dict[str, Any]:
+    """Return how the encoder was made that a classifier starts from, and its loss curve.
+
+    Of a committed encoder, whose log is not part of the project, the curve is its last point alone.
 
     Raises:
-        BenchError: if its log is not there.
+        BenchError: if nothing beside the encoder says how it was made.
     """
-    folder = folder_of(job.options, str(job.run.start), job.seed)
-    if not (log := folder / "log.jsonl").is_file():
+    file = start_file(job.run, job.options).with_suffix(".json")
+    if not file.is_file():
         way = command(RUNS[str(job.run.start)], Options(seed=job.seed))
-        raise BenchError(f"no log of {job.run.start} at {log}, which the record of this run holds: run `{way}` first")
-    return folder
+        raise BenchError(
+            f"nothing at {file} says how {job.run.start} was made, which the record of this run holds: "
+            f"run `{way}` first"
+        )
+    facts: dict[str, Any] = json.loads(file.read_text())
+    own, last = folder_of(job.options, str(job.run.start), job.seed), facts["last_log_line"]
+    logged = file.parent == own and (own / "log.jsonl").is_file()
+    return {**facts, "curve": _curve(own) if logged else [[last["step"], round(last["loss"], 4)]]}
 
 
 def _ablation_record(job: Job, network: nn.Module, training: dict[str, Any], folder: Path) -> None:
@@ -102,10 +110,10 @@ def _ablation_record(job: Job, network: nn.Module, training: dict[str, Any], fol
         "correct": np.packbits(correct).tobytes().hex(),
         "top1": float(correct.mean()),
         "probes": _probes(job),
-        "curve": _curve(pretraining),
+        "curve": pretraining["curve"],
         "finetune_curve": _curve(job.folder),
-        "recipes": {"pretraining": _facts(pretraining)["recipe"], "finetuning": training["recipe"]},
-        "seconds": _facts(pretraining)["seconds"] + training["seconds"],
+        "recipes": {"pretraining": pretraining["recipe"], "finetuning": training["recipe"]},
+        "seconds": pretraining["seconds"] + training["seconds"],
         "made_with": training["made_with"],
     }
     _write(folder / f"{name}-seed{job.seed}.json", record)
@@ -138,10 +146,6 @@ def _probes(job: Job) -> dict[str, Any]:
         variance = explained_variance(encoder, teacher, *photos, advance=advance)
     bits = {name: np.packbits(answers).tobytes().hex() for name, answers in right.items()}
     return {**bits, "variance": [round(share, 4) for share in variance.tolist()]}
-
-
-def _facts(folder: Path) -> dict[str, Any]:
-    return dict(json.loads((folder / "weights.json").read_text()))
 
 
 def _curve(folder: Path) -> list[list[float]]:

@@ -169,6 +169,12 @@ class TestLevers:
         late = "import os; os.environ['MALLOC_TRIM_THRESHOLD_'] = '8589934592'; "
         assert json.loads(python(late + self.TOLD))["MALLOC_TRIM_THRESHOLD_"] is None
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is started again")
+    def test_a_command_starts_again_with_the_levers_that_nobody_set(self) -> None:
+        code = f"from bench.env import start_again_with_them as again; again(); {self.TOLD}"
+        assert json.loads(python(code)) == dict(ENV)
+        assert json.loads(python(code, OMP_WAIT_POLICY="active")) == {**ENV, "OMP_WAIT_POLICY": "active"}
+
     def test_levers_are_part_of_the_provenance(self) -> None:
         assert provenance()["levers"] == in_force()
 

@@ -70,6 +70,25 @@ def test_every_stage_goes_on_from_what_the_one_before_left(cache: Path, tmp_path
     assert not np.array_equal(first, last)
 
 
+@pytest.mark.overfit
+def test_every_micro_training_and_every_ablation_is_one_command_each(cache: Path, tmp_path: Path) -> None:
+    """From nothing to all weights and records of seed 0: the second command starts from the committed weights alone."""
+    kept = f"--weights {tmp_path}/weights --records {tmp_path}/records"
+    finish(start(cache, *f"train --all micro --out {tmp_path}/micro {kept}".split()))
+    made = {path.stem for path in (tmp_path / "weights").glob("**/*.safetensors")}
+    assert made == {name for name, run in RUNS.items() if run.committed}
+    finish(start(cache, *f"train --all ablations --out {tmp_path}/ablations {kept}".split()))
+    recorded = {path.stem for path in (tmp_path / "records").glob("*.json")}
+    arms = {f"{name}-seed0" for name, arm in ARMS.items() if arm.tables.keys() - {"table1"}}
+    rows = {
+        "table2-mae-s-seed0",
+        "table2-vitdet-scratch-ti-micro-seed0",
+        "table3-sami-s-seed0",
+        "table3-mask2former-scratch-ti-micro-seed0",
+    }
+    assert arms | rows <= recorded
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no kill -9 on this system")
 def test_a_killed_pretraining_goes_on_to_the_same_weights(cache: Path, tmp_path: Path) -> None:
     """kill -9 in the middle: the resumed run ends in the very bits of the one that was left alone."""
@@ -119,12 +138,18 @@ class TestTasks:
         assert most[0] <= TOGETHER
         assert (order[0], order[-1], sorted(order)) == ("wide", "c", ["a", "b", "c", "wide"])
 
+    def test_an_arm_is_finished_before_the_next_begins(self) -> None:
+        order: list[str] = []
+        needs = {"first": (), "first-classify": ("first",), "second": (), "second-classify": ("second",)}
+        schedule(needs, order.append, dict.fromkeys(needs, TOGETHER))
+        assert order == list(needs)
+
 
 def test_ablations_are_all_that_leaves_records_alone() -> None:
     wanted = group_of("ablations")
     arms = {(f"{name}-micro-classify", seed) for name, arm in ARMS.items() if arm.tables for seed in (0, 1, 2)}
     of_micro = {(name, 0) for name, run in RUNS.items() if run.committed}
-    assert len(wanted) == len(set(wanted)) == 67
+    assert len(wanted) == len(set(wanted)) == 77
     assert arms - of_micro <= set(wanted)
     assert {("efficientsam-s-micro", 2), ("vitdet-mae-s-micro", 0), ("mask2former-sami-ti-micro", 1)} <= set(wanted)
     assert not of_micro & set(wanted)

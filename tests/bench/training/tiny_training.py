@@ -1,6 +1,7 @@
 """`bench train` with tiny recipes and data, as its own process so that it can be killed.
 
-`tiny_training.py COMMAND ... then COMMAND ...` runs commands of the front door one after the other.
+`tiny_training.py COMMAND ... then COMMAND ...` runs commands of the front door one after the other. What `--all` starts
+is of the same size, one process each.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 from bench import __main__ as front_door
 from bench.data.dead_leaves import ade20k, crowded, detection, imagenet
+from bench.training import all as group
 from bench.training import data, records
 from bench.training.runs import MICRO, RUNS
 from models.mask2former import build as mask2former
@@ -32,6 +34,8 @@ def shrink() -> None:
     mask2former.mask2former_micro.__kwdefaults__["crop"] = 64
     records.FIGURE7_EPOCHS = (1.0, 4.0)
     records.VARIANCE_IMAGES = 8
+    group.EVERY_SEED = (0,)
+    group._launcher = lambda processes: [sys.executable, __file__]
     crowded.VAL_IMAGES, crowded.WORLD_SHA256 = 12, TINY_SHA256
     imagenet.VAL_IMAGES, imagenet.IMAGENET_SHA256 = HELD_OUT, TINY_SHA256
     detection.VAL_IMAGES, detection.DETECTION_SHA256 = 3, TINY_SHA256
@@ -45,6 +49,6 @@ if __name__ == "__main__":
     shrink()
     for world in (crowded, imagenet, detection, ade20k):
         world.check_published = lambda found, published: None  # fewer images than were published
-    for command in " ".join(sys.argv[1:]).split(" then "):
+    for command in " ".join(sys.argv[1:]).removeprefix("bench ").split(" then "):
         sys.argv = ["bench", *command.split()]
         front_door.main()
