@@ -8,9 +8,7 @@ before a ratio is printed.
 from __future__ import annotations
 
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,9 +22,9 @@ import tyro
 from pycocotools import mask as rle
 from rich.console import Console
 from rich.table import Table
+from turns import WORKER, differing, keep, own_process
 
 from bench.data.images import read_rgb
-from bench.env import ENV
 from bench.progress import progress
 from bench.provenance import provenance
 from models import zoo
@@ -114,37 +112,18 @@ def _in_turn(
     with tempfile.TemporaryDirectory() as place:
         for _ in range(rounds):
             for way, engine in WAYS.items():
-                levers = {} if engine == "reference" else dict(ENV)
-                environment = {k: v for k, v in os.environ.items() if k not in ENV} | levers
-                environment["OMP_WAIT_POLICY"] = "passive"  # of the machine, not of a way: other processes' noise
-                answers = Path(place) / f"{engine}.npz"
-                given = [model, work, engine, str(folder or ""), str(photos), str(boxes), str(answers)]
-                command = [sys.executable, __file__, WORKER, *given]
-                done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-                if done.returncode:
-                    raise SystemExit(done.stderr)
-                seconds[way].append(float(done.stdout))
+                given = (model, work, engine, folder or "", photos, boxes, Path(place) / f"{engine}.npz")
+                seconds[way].append(float(own_process(__file__, *given, published=engine == "reference")))
                 advance(1)
         _check(Path(place))
     return seconds
 
 
 def _check(place: Path) -> None:
-    published = np.load(place / "reference.npz")["answers"]
     for engine, most in PIXELS.items():
-        differing = _differing(published, np.load(place / f"{engine}.npz")["answers"])
-        if differing > most:
-            raise SystemExit(f"the {engine} engine's answers are off by {differing:.1e}: no ratio is printed")
-
-
-def _differing(published: np.ndarray, found: np.ndarray) -> float:
-    """Return the share of mask pixels that differ, or of features the largest error over the largest value."""
-    if published.dtype == np.bool_:
-        return float((published != found).mean())
-    return float(np.abs(published - found).max() / np.abs(published).max())
-
-
-WORKER = "--worker"
+        share = differing(place / "reference.npz", place / f"{engine}.npz")
+        if share > most:
+            raise SystemExit(f"the {engine} engine's answers are off by {share:.1e}: no ratio is printed")
 
 
 def worker(model: str, work: Work, engine: Engine, folder: str, photos: int, boxes: int, answers: str) -> None:
@@ -178,8 +157,9 @@ def time_and_keep(run: Callable[[], Any], answers: str) -> None:
     started = time.perf_counter()
     found = run()
     print(time.perf_counter() - started)
-    array = found if isinstance(found, np.ndarray) else np.stack([rle.decode(one) for one in found]).astype(bool)
-    np.savez_compressed(answers, answers=array)
+    if not isinstance(found, np.ndarray):  # photos differ in size
+        found = np.concatenate([rle.decode(one).ravel() for one in found]).astype(bool)
+    keep(Path(answers), found)
 
 
 def _published(segmenter: Any, images: Sequence[np.ndarray], prompts: Sequence[Prompts]) -> list[Any]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import json
 import statistics
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from segment_anything import SamAutomaticMaskGenerator, sam_model_registry
 from segment_anything.modeling import Sam
+from turns import WORKER, own_process
 
 from bench.data.dead_leaves.scene import draw_scene
 from bench.data.images import read_rgb
@@ -31,13 +31,16 @@ from models.everything.segment import DEFAULT, Settings, segment_everything
 from models.sam.build import sam_vit_b
 from models.sam.segmenter import SamSegmenter
 from models.segmenter import Prompts
+from models.speed import forget_peak, peak
 
 PUBLISHED = "segment_anything"
 OURS = "this project"
 COMMAND = "this project, as `bench segment` runs it"
 
+WAYS = (PUBLISHED, OURS, COMMAND)
+CPU = torch.device("cpu")
+
 Records = Sequence[Any]
-Way = Callable[[Settings], Records]
 
 
 def main(
@@ -51,9 +54,10 @@ def main(
 ) -> None:
     """Time SAM ViT-B over a grid of points, in turn with segment_anything's generator on the same weights.
 
-    First both segment a grid of 8 x 8 points, and what they find must agree; then they take turns. Peak memory is that
-    of the whole process, weights and libraries included (Linux only). `bench segment` multiplies matrices by the exact
-    engine (models/engines/float32.py); the row before it does so as segment_anything does.
+    First each segments a grid of 8 x 8 points, and what they find must agree. Ways take turns in processes of their
+    own, the published one with the allocator that it is published with. Peak memory is that of the whole process,
+    weights and libraries included (Linux only). `bench segment` multiplies matrices by the exact engine
+    (models/engines/float32.py); the row before it does so as segment_anything does.
 
     Args:
         photo: What is segmented. Default: dead leaves at 640 x 480 px.
@@ -65,46 +69,23 @@ def main(
         repeats: Timed runs of each; the median counts.
         out: A JSON file for the figures and the machine.
     """
-    torch.manual_seed(0)
-    image = _dead_leaves() if photo is None else read_rgb(photo)
-    official: Sam = sam_model_registry["vit_b"](checkpoint=checkpoint and str(checkpoint)).eval()
-    if checkpoint is None:
-        _enliven(official)
-    network = sam_vit_b()
-    network.load_state_dict(official.state_dict(), assign=True)  # one copy of the weights for both
-    segmenter = SamSegmenter(network, name="sam-vit-b")
+    image, official, segmenter = _models(photo, checkpoint)
     few = DEFAULT if checkpoint else _thresholds(segmenter, image, confident, stable)
     few = replace(few, points_per_side=8)
-
-    def published(settings: Settings) -> Records:
-        generator = SamAutomaticMaskGenerator(official, output_mode="coco_rle", **asdict(settings))
-        return generator.generate(image)  # type: ignore[no-any-return]
-
-    def command(settings: Settings) -> Records:
-        with engine(exact=True):
-            return segment_everything(segmenter, image, settings)
-
-    ways: dict[str, Way] = {
-        COMMAND: command,
-        OURS: lambda settings: segment_everything(segmenter, image, settings),
-        PUBLISHED: published,
-    }
-    found = {name: way(few) for name, way in ways.items()}
-    count = len(found[PUBLISHED])
-    agreement = [_differing(found[name], found[PUBLISHED]) for name in (OURS, COMMAND)]
-    settings = replace(few, points_per_side=points_per_side)
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    peaks: dict[str, list[float]] = {name: [] for name in ways}
-    with progress("timing", total=repeats * len(ways), unit="runs") as advance:
+    del official, segmenter
+    seconds: dict[str, list[float]] = {way: [] for way in WAYS}
+    peaks: dict[str, list[float]] = {way: [] for way in WAYS}
+    found: dict[str, Any] = {}
+    with progress("timing", total=repeats * len(WAYS), unit="runs") as advance:
         for _ in range(repeats):
-            for name, way in ways.items():
-                _forget_peak()
-                started = time.perf_counter()
-                found[name] = way(settings)
-                seconds[name].append(time.perf_counter() - started)
-                peaks[name].append(_peak())
+            for way in WAYS:
+                given = (way, photo or "", checkpoint or "", points_per_side, json.dumps(asdict(few)))
+                found[way] = json.loads(own_process(__file__, *given, published=way == PUBLISHED))
+                seconds[way].append(found[way]["seconds"])
+                peaks[way].append(found[way]["peak_gb"])
                 advance(1)
-    size = f"{image.shape[1]} x {image.shape[0]} px"
+    agreement = [_differing(found[way]["few"], found[PUBLISHED]["few"]) for way in (OURS, COMMAND)]
+    count, size = len(found[PUBLISHED]["few"]), f"{image.shape[1]} x {image.shape[0]} px"
     Console().print(f"8 x 8 points: the same {count} masks, of which at most {max(agreement)} pixels differ")
     table = Table(
         title=f"SAM ViT-B, {size}, {points_per_side} x {points_per_side} points, {torch.get_num_threads()} threads"
@@ -113,14 +94,45 @@ def main(
         table.add_column(heading, justify="right" if heading else "left")
     slow = statistics.median(seconds[PUBLISHED])
     figures = []
-    for name in reversed(ways):
-        middle, peak = statistics.median(seconds[name]), max(peaks[name])
-        table.add_row(name, f"{len(found[name])}", f"{middle:.1f}", f"{slow / middle:.2f}", f"{peak:.2f}")
-        one = {"way": name, "masks": len(found[name]), "seconds": middle, "ratio": slow / middle, "peak_gb": peak}
-        figures.append(one)
+    for way in WAYS:
+        middle, peak, masks = statistics.median(seconds[way]), max(peaks[way]), found[way]["masks"]
+        table.add_row(way, f"{masks}", f"{middle:.1f}", f"{slow / middle:.2f}", f"{peak:.2f}")
+        figures.append({"way": way, "masks": masks, "seconds": middle, "ratio": slow / middle, "peak_gb": peak})
     Console().print(table)
     if out is not None:
         out.write_text(json.dumps({"figures": figures, "made_with": provenance()}, indent=1) + "\n")
+
+
+def worker(way: str, photo: str, checkpoint: str, points_per_side: int, settings: str) -> None:
+    """Segment one way, first a few points and then all on the clock, and print what came out."""
+    image, official, segmenter = _models(Path(photo) if photo else None, Path(checkpoint) if checkpoint else None)
+    few = Settings(**json.loads(settings))
+
+    def run(settings: Settings) -> Records:
+        if way == PUBLISHED:
+            generator = SamAutomaticMaskGenerator(official, output_mode="coco_rle", **asdict(settings))
+            return generator.generate(image)  # type: ignore[no-any-return]
+        with engine(exact=way == COMMAND):
+            return segment_everything(segmenter, image, settings)
+
+    first = [{key: one[key] for key in ("point_coords", "segmentation")} for one in run(few)]
+    forget_peak(CPU)
+    started = time.perf_counter()
+    found = run(replace(few, points_per_side=points_per_side))
+    seconds = time.perf_counter() - started
+    print(json.dumps({"few": first, "masks": len(found), "seconds": seconds, "peak_gb": peak(CPU) / 2**30}))
+
+
+def _models(photo: Path | None, checkpoint: Path | None) -> tuple[np.ndarray, Sam, SamSegmenter]:
+    """Return the photo, and segment_anything's network and ours with the same weights, once in memory."""
+    torch.manual_seed(0)
+    image = _dead_leaves() if photo is None else read_rgb(photo)
+    official: Sam = sam_model_registry["vit_b"](checkpoint=checkpoint and str(checkpoint)).eval()
+    if checkpoint is None:
+        _enliven(official)
+    network = sam_vit_b()
+    network.load_state_dict(official.state_dict(), assign=True)
+    return image, official, SamSegmenter(network, name="sam-vit-b")
 
 
 def _dead_leaves() -> np.ndarray:
@@ -172,22 +184,9 @@ def _differing(ours: Records, published: Records) -> int:
     return differing
 
 
-def _forget_peak() -> None:
-    """Return freed memory to the system and have it measure the peak anew."""
-    gc.collect()
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")
-    except (OSError, AttributeError):
-        return
-
-
-def _peak() -> float:
-    """Return the most memory this process held, GB; NaN where the system does not say."""
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.is_file() else []
-    return next((int(line.split()[1]) / 2**20 for line in lines if line.startswith("VmHWM")), float("nan"))
-
-
 if __name__ == "__main__":
-    tyro.cli(main)
+    if sys.argv[1:2] == [WORKER]:
+        which, picture, weights, side, told = sys.argv[2:]
+        worker(which, picture, weights, int(side), told)
+    else:
+        tyro.cli(main)

@@ -6,10 +6,12 @@ units it is no faster in bfloat16 than in float32. Products of a block of querie
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor
 
-from models.parallel import parts
+from models.parallel import in_parallel, parts, workers_on
 
 BLOCK = 1 << 20
 """Scores held at once (4 MiB in float32)."""
@@ -38,17 +40,25 @@ def attention_in_blocks(
     groups, count, width = q.shape
     queries = min(count, max(1, BLOCK // count))
     together = max(1, BLOCK // (queries * count))
-    mixed = torch.empty_like(v)
-    scaled, keys = q * width**-0.5, k.mT
-    for group in (slice(start, start + together) for start in range(0, groups, together)):
-        for some in (slice(start, start + queries) for start in range(0, count, queries)):
-            scores = torch.bmm(scaled[group, some], keys[group])  # [g, n, N]
-            if rows is not None and columns is not None:
-                grid = scores.unflatten(2, (rows.shape[2], columns.shape[2]))
-                grid += rows[group, some, :, None]
-                grid += columns[group, some, None, :]
-            mixed[group, some] = torch.bmm(scores.softmax(-1), v[group])
+    scaled, keys, values = (q * width**-0.5).contiguous(), k.contiguous().mT, v.contiguous()
+    mixed = torch.empty_like(values)
+
+    def attend(block: tuple[slice, slice]) -> None:
+        group, some = block
+        scores = torch.bmm(scaled[group, some], keys[group])  # [g, n, N]
+        if rows is not None and columns is not None:
+            grid = scores.unflatten(2, (rows.shape[2], columns.shape[2]))
+            grid += rows[group, some, :, None]
+            grid += columns[group, some, None, :]
+        mixed[group, some] = torch.bmm(scores.softmax(-1), values[group])
+
+    blocks = itertools.product(_slices(groups, together), _slices(count, queries))
+    in_parallel(attend, list(blocks), workers_on(q.device))
     return mixed
+
+
+def _slices(count: int, step: int) -> list[slice]:
+    return [slice(start, start + step) for start in range(0, count, step)]
 
 
 def prompts_at_once(image: Tensor, prompts: int, workers: int) -> list[slice]:

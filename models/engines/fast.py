@@ -41,7 +41,8 @@ class HalfSelfAttention(SelfAttention):
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()  # [B, heads, N, d] each
         if not blocks_pay(q.flatten(0, 1)):
             return super().forward(tokens)
-        mixed = attention_in_blocks(*(x.flatten(0, 1) for x in (q, k, v))).unflatten(0, q.shape[:2])
+        with torch.autocast(q.device.type, enabled=False):  # it would widen the scores before their softmax
+            mixed = attention_in_blocks(*(x.flatten(0, 1) for x in (q, k, v))).unflatten(0, q.shape[:2])
         return self.proj(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 

@@ -16,6 +16,7 @@ from models import attention, zoo
 from models.attention import attention_in_blocks
 from models.engines import audit as auditing
 from models.engines.audit import audit
+from models.engines.float32 import threads
 from models.engines.ladder import products, put_on
 from models.engines.names import ENGINES
 from models.errors import BenchError
@@ -48,6 +49,16 @@ def test_attention_in_blocks_is_attention(groups: int, height: int, width: int, 
         plain, biased = attention_in_blocks(q, k, v), attention_in_blocks(q, k, v, rows, columns)
     torch.testing.assert_close(plain, F.scaled_dot_product_attention(q, k, v))
     torch.testing.assert_close(biased, F.scaled_dot_product_attention(q, k, v, attn_mask=bias))
+
+
+@torch.inference_mode()
+def test_blocks_side_by_side_are_the_same_blocks(small_blocks: None) -> None:
+    q, k, v = torch.randn(3, 4, 256, 16).unbind()
+    with threads(1):
+        alone = attention_in_blocks(q, k, v)
+    with threads(2):
+        torch.testing.assert_close(attention_in_blocks(q, k, v), alone)
+    torch.testing.assert_close(alone, F.scaled_dot_product_attention(q, k, v))
 
 
 @pytest.mark.parametrize("name", MODELS)
