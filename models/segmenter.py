@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:  # torch takes seconds to import, and prompts are made without
     from torch import Tensor
 
 BACKGROUND, FOREGROUND, BOX_TOP_LEFT, BOX_BOTTOM_RIGHT, PADDING, NO_CLICK = 0, 1, 2, 3, -1, -2
+
+Multimask = bool | Literal["best"]
+"""Three candidate masks (True), the single-mask token's (False), or of three the one of the highest predicted IoU."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.data.masks import joined, stacked
 from bench.metrics.iou import mask_iou
-from models.segmenter import BOX_TOP_LEFT, FOREGROUND, Prompts, Segmenter
+from models.segmenter import BOX_TOP_LEFT, FOREGROUND, Multimask, Prompts, Segmenter
 from protocols.axes import Axes
 from protocols.prompts.frame import CELLS, Frame
 
@@ -88,15 +88,14 @@ class ModelPredictor:
         return Prediction(joined(masks), np.concatenate(predicted_iou), np.concatenate(pick), low, fed)
 
     def _answer(self, prompts: Prompts, truths: np.ndarray | None) -> Prediction:
-        multimask = self.axes.mask_pick != "single"
-        size = self.embedding.size
+        size, multimask = self.embedding.size, self._multimask(prompts)
         with self._precision():
             for _ in range(1 + self.axes.refinement):
-                logits, predicted_iou = self.model.segment(self.embedding, prompts, multimask=multimask)
+                logits, predicted_iou = self.model.segment(self.embedding, prompts, multimask=multimask)  # type: ignore[arg-type]
                 logits, predicted_iou = logits.float(), predicted_iou.float()
                 pick = self._pick(logits, predicted_iou, prompts, truths)
                 rows = torch.arange(len(pick), device=logits.device)
-                picked = logits[rows, pick]  # [P, h, w]
+                picked = logits[:, 0] if multimask == "best" else logits[rows, pick]  # [P, h, w]
                 prompts = Prompts(prompts.points, prompts.labels, picked)
             masks = self.model.masks(picked[:, None], size)[:, 0]
         iou, chosen = torch.stack([predicted_iou[rows, pick], pick.float()]).cpu().numpy()  # one copy from a GPU
@@ -104,15 +103,26 @@ class ModelPredictor:
         fed = picked if self._fed_back else None
         return Prediction(masks.cpu().numpy(), iou, chosen.astype(np.int8), cells, fed)
 
-    def _pick(self, logits: Tensor, predicted_iou: Tensor, prompts: Prompts, truths: np.ndarray | None) -> Tensor:
-        """Return the index [P] of the candidate that counts; clicks have no box and go by predicted IoU."""
-        rule = self.axes.mask_pick
+    def _rule(self, prompts: Prompts) -> str:
+        """Return how a candidate is picked; clicks have no box and go by predicted IoU."""
         boxed = len(prompts) > 0 and prompts.labels[0, 0] == BOX_TOP_LEFT
+        return self.axes.mask_pick if boxed or self.axes.mask_pick in ("oracle", "single") else "predicted_iou"
+
+    def _multimask(self, prompts: Prompts) -> Multimask:
+        """Return what to ask for: no more than the best candidate where the model picks as the axes do."""
+        rule = self._rule(prompts)
+        if rule == "predicted_iou" and getattr(self.model, "picks", False):
+            return "best"
+        return rule != "single"
+
+    def _pick(self, logits: Tensor, predicted_iou: Tensor, prompts: Prompts, truths: np.ndarray | None) -> Tensor:
+        """Return the index [P] of the candidate that counts."""
+        rule = self._rule(prompts)
         if rule == "oracle":
             assert truths is not None
             masks = self.model.masks(logits, self.embedding.size).cpu().numpy()
             quality = np.stack([mask_iou(candidates, truth) for candidates, truth in zip(masks, truths, strict=True)])
-        elif rule in ("box_iou", "filled_box_iou") and boxed:
+        elif rule in ("box_iou", "filled_box_iou"):
             masks = self.model.masks(logits, self.embedding.size).cpu().numpy()
             boxes = prompts.points[:, :2].reshape(-1, 4)
             quality = _box_quality(masks, boxes, filled=rule == "filled_box_iou")

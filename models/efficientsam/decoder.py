@@ -7,6 +7,8 @@ d525f62) under the same state-dict names.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,8 +16,9 @@ from torch.nn import functional as F
 from models.attention import pieces, prompts_at_once
 from models.efficientsam.transformer import Mlp, TwoWayTransformer
 from models.parallel import in_parallel, workers_on
-from models.sam.mask_decoder import MASKS
+from models.sam.mask_decoder import MASKS, chosen_kernels
 from models.sam.transformer import ImageSide
+from models.segmenter import Multimask
 
 _MULTIMASK = 3
 """Masks of an ambiguous answer; a token before them gives the single mask."""
@@ -57,7 +60,7 @@ class MaskDecoder(nn.Module):
         self.iou_prediction_head = Mlp(transformer_dim, iou_head_hidden_dim, count, depth=3)
 
     def forward(
-        self, image: Tensor, image_pe: Tensor, prompts: Tensor, *, multimask: bool | None
+        self, image: Tensor, image_pe: Tensor, prompts: Tensor, *, multimask: Multimask | None, alike: int = 1
     ) -> tuple[Tensor, Tensor]:
         """Return logits [B, P, M, 4 h, 4 h] and predicted IoU [B, P, M].
 
@@ -65,35 +68,58 @@ class MaskDecoder(nn.Module):
             image: features [B, 1, N, C] on a square grid, N = h * h.
             image_pe: [N, C].
             prompts: [B, P, K, C].
-            multimask: the multimask tokens 1.. (M = 3), or else token 0 (M = 1); None for all, token 0 first (M = 4).
+            multimask: the multimask tokens 1.. (M = 3), or else token 0 (M = 1); None for all, token 0 first (M = 4);
+                "best" for predicted IoU of three and logits [B, P, 1, 4 h, 4 h] of the one where it is highest.
+            alike: how many of the last tokens of each prompt are the same.
         """
         batch, count = prompts.shape[:2]
         output = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        tokens = torch.cat([output.expand(batch, count, -1, -1), prompts], 2)
+        tokens, bias = self._once(torch.cat([output.expand(batch, count, -1, -1), prompts], 2), alike)
         side = self.transformer.image_side(image, image_pe)
         workers = self._workers(image)
 
         def answer(part: slice) -> tuple[Tensor, Tensor]:
-            return self._answer(tokens[:, part], image, image_pe, side, multimask=multimask)
+            on_scores = None if bias is None else bias[:, part]
+            return self._answer(tokens[:, part], image, image_pe, on_scores, side, multimask=multimask)
 
         answers = in_parallel(answer, prompts_at_once(image, count, workers), workers)
         logits, predicted_iou = (torch.cat(parts, 1) for parts in zip(*answers, strict=True))
         return logits, predicted_iou
+
+    def _once(self, tokens: Tensor, alike: int) -> tuple[Tensor, Tensor | None]:
+        """Return tokens [B, P, T, C] with the last ones that are the same only once, and what counts that one as often.
+
+        What is alike stays so through all layers: nothing tells padding apart from padding. See `bias` of
+        `models.sam.transformer.TwoWayTransformer.forward`.
+        """
+        if torch.compiler.is_exporting() or alike < 2:  # a graph takes any number of points
+            return tokens, None
+        tokens = tokens[:, :, : tokens.shape[2] - alike + 1]
+        bias = tokens.new_zeros(tokens.shape[:3])
+        bias[..., -1] = math.log(alike)
+        return tokens, bias
 
     def _workers(self, image: Tensor) -> int:
         """Return how many parts of the prompts to decode side by side."""
         return workers_on(image.device)
 
     def _answer(
-        self, tokens: Tensor, image: Tensor, image_pe: Tensor, side: ImageSide | None, *, multimask: bool | None
+        self,
+        tokens: Tensor,
+        image: Tensor,
+        image_pe: Tensor,
+        bias: Tensor | None,
+        side: ImageSide | None,
+        *,
+        multimask: Multimask | None,
     ) -> tuple[Tensor, Tensor]:
         """Answer tokens [B, P, T, C] of a few prompts; see `forward`."""
-        tokens, image = self.transformer(tokens, image, image_pe, side)
+        tokens, image = self.transformer(tokens, image, image_pe, bias, side)
         wanted = MASKS[multimask]
         masks = range(len(self.output_hypernetworks_mlps))[wanted]
         kernels = torch.stack([self.output_hypernetworks_mlps[m](tokens[:, :, 1 + m]) for m in masks], -1)
         predicted_iou = self.iou_prediction_head(tokens[:, :, 0])[..., wanted]
-        return self._masks(image, kernels), predicted_iou
+        return self._masks(image, chosen_kernels(kernels, predicted_iou, multimask)), predicted_iou
 
     def _masks(self, image: Tensor, kernels: Tensor) -> Tensor:
         """Upscale image [B, P, N, C] fourfold and multiply with kernels [B, P, c, M]: [B, P, M, 4 h, 4 h].

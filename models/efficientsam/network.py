@@ -6,8 +6,9 @@ from torch import Tensor, nn
 
 from models.efficientsam.decoder import MaskDecoder
 from models.efficientsam.encoder import ImageEncoder
-from models.efficientsam.prompt_encoder import PromptEncoder
+from models.efficientsam.prompt_encoder import MAX_POINTS, PromptEncoder
 from models.errors import BenchError
+from models.segmenter import Multimask
 
 
 class EfficientSamNetwork(nn.Module):
@@ -40,7 +41,7 @@ class EfficientSamNetwork(nn.Module):
         points: Tensor,
         labels: Tensor,
         *,
-        multimask: bool = True,
+        multimask: Multimask = True,
         mask_logits: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Answer P prompts about each of B images.
@@ -53,7 +54,8 @@ class EfficientSamNetwork(nn.Module):
             mask_logits: must be None.
 
         Returns:
-            Logits [B, P, M, 4 h, 4 h] and predicted IoU [B, P, M]; M = 3, or 1 without `multimask`.
+            Logits [B, P, M, 4 h, 4 h] and predicted IoU [B, P, M]; M = 3, or 1 without `multimask`; with
+            "best" logits of one and predicted IoU of three.
 
         Raises:
             BenchError: if there is a mask prompt or a prompt of more than six points.
@@ -63,6 +65,10 @@ class EfficientSamNetwork(nn.Module):
         tokens = self.prompt_encoder(points, labels)
         image = features.flatten(2).transpose(1, 2)[:, None].contiguous()  # [B, 1, N, C]
         logits, predicted_iou = self.mask_decoder(
-            image, self.prompt_encoder.grid_positions(), tokens, multimask=multimask
+            image,
+            self.prompt_encoder.grid_positions(),
+            tokens,
+            multimask=multimask,
+            alike=MAX_POINTS - labels.shape[-1],  # padding
         )
         return logits, predicted_iou

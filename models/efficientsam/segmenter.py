@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from models.efficientsam.network import EfficientSamNetwork
 from models.efficientsam.prompt_encoder import MAX_POINTS
 from models.errors import BenchError, UnsupportedPrompt
-from models.segmenter import BACKGROUND, NO_CLICK, Embedding, Prompts, Segmentation
+from models.segmenter import BACKGROUND, NO_CLICK, PADDING, Embedding, Multimask, Prompts, Segmentation
 from models.upscaling import Resize, axis, upscaled_masks
 
 PIXEL_MEAN = (0.485, 0.456, 0.406)
@@ -29,6 +29,9 @@ _MASKS_AT_ONCE = 1 << 24
 
 class EfficientSamSegmenter:
     """A `Segmenter` from an EfficientSAM network."""
+
+    picks = True
+    """Whether `segment` can be asked for the best candidate alone: logits [P, 1, h, w], predicted IoU of all."""
 
     def __init__(self, network: EfficientSamNetwork, *, name: str) -> None:
         self.network = network.eval()
@@ -48,7 +51,7 @@ class EfficientSamSegmenter:
         ]
 
     @torch.inference_mode()
-    def segment(self, embedding: Embedding, prompts: Prompts, *, multimask: bool = True) -> Segmentation:
+    def segment(self, embedding: Embedding, prompts: Prompts, *, multimask: Multimask = True) -> Segmentation:
         """Answer all prompts about one image.
 
         Raises:
@@ -61,9 +64,11 @@ class EfficientSamSegmenter:
         side = self.network.image_size
         if not len(prompts):
             return Segmentation(*self._empty(embedding, multimask))
+        # Padding at the end is the network's own matter, which computes it once.
+        used = 1 + int(np.flatnonzero((prompts.labels != PADDING).any(0)).max(initial=0))
         # Multiplied before divided, in float32, as the released code does.
-        points = torch.from_numpy(prompts.points) * side / torch.tensor([width, height], dtype=torch.float32)
-        labels = torch.from_numpy(prompts.labels).to(self.device)[None]
+        points = torch.from_numpy(prompts.points[:, :used]) * side / torch.tensor([width, height], dtype=torch.float32)
+        labels = torch.from_numpy(prompts.labels[:, :used]).to(self.device)[None]
         features, points = embedding.features[None], points.to(self.device)[None]
         logits, predicted_iou = self.network.decode(features, points, labels, multimask=multimask)
         if not (torch.isfinite(logits).all() & torch.isfinite(predicted_iou).all()):  # one wait for a GPU, not two
@@ -106,7 +111,7 @@ class EfficientSamSegmenter:
         mean, std = (torch.tensor(x, device=self.device)[:, None, None] for x in (PIXEL_MEAN, PIXEL_STD))
         return (pixels - mean) / std  # type: ignore[no-any-return]
 
-    def _empty(self, embedding: Embedding, multimask: bool) -> tuple[Tensor, Tensor]:
+    def _empty(self, embedding: Embedding, multimask: Multimask) -> tuple[Tensor, Tensor]:
         """Return the answer to no prompts: [0, M, 4 h, 4 w] and [0, M]."""
         _, height, width = embedding.features.shape
         count = 3 if multimask else 1

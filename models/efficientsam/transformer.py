@@ -59,7 +59,12 @@ class TwoWayTransformer(nn.Module):
         return first.image_side(image, image_pe)
 
     def forward(
-        self, tokens: Tensor, image: Tensor, image_pe: Tensor, side: ImageSide | None = None
+        self,
+        tokens: Tensor,
+        image: Tensor,
+        image_pe: Tensor,
+        bias: Tensor | None = None,
+        side: ImageSide | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return the updated tokens [B, P, T, C] and the updated image [B, P, N, C].
 
@@ -67,12 +72,13 @@ class TwoWayTransformer(nn.Module):
             tokens: [B, P, T, C].
             image: [B, 1, N, C], shared by the prompts, or [B, P, N, C].
             image_pe: [N, C].
+            bias: [B, P, T] on the score of each token, by whatever asks: log m counts it m times.
             side: `image_side` of the image, where more prompts than these share it.
         """
         token_pe = tokens
         side = side or self.image_side(image, image_pe)
         for layer in self.layers:
-            tokens, image = layer(tokens, image, token_pe, image_pe, side)
+            tokens, image = layer(tokens, image, token_pe, image_pe, bias, side)
             side = None  # from now on each prompt has an image of its own
         attended = self.final_attn_token_to_image.tokens_to_image(tokens + token_pe, image + image_pe, image)
         return self.norm_final_attn(tokens + attended), image
@@ -98,18 +104,25 @@ class TwoWayLayer(nn.Module):
         if image.shape[1] != 1:
             return None
         located = image + image_pe
-        return ImageSide(located, *self.cross_attn_token_to_image.keys_values(located, image))
+        keys, values = self.cross_attn_token_to_image.keys_values(located, image)
+        return ImageSide(located, keys, values, self.cross_attn_image_to_token.image_queries(located))
 
     def forward(
-        self, tokens: Tensor, image: Tensor, token_pe: Tensor, image_pe: Tensor, side: ImageSide | None
+        self,
+        tokens: Tensor,
+        image: Tensor,
+        token_pe: Tensor,
+        image_pe: Tensor,
+        bias: Tensor | None,
+        side: ImageSide | None,
     ) -> tuple[Tensor, Tensor]:
         """Update the tokens [B, P, T, C] and the image [B, P, N, C], or [B, 1, N, C] with its `side`."""
         if not self.first:
             tokens = tokens + token_pe
-        tokens = self.norm1(tokens + self.self_attn(tokens, tokens, None))
+        tokens = self.norm1(tokens + self.self_attn(tokens, tokens, bias))
         located = image + image_pe if side is None else side.located
         tokens = tokens + self.cross_attn_token_to_image.tokens_to_image(tokens + token_pe, located, image, side)
         tokens = self.norm2(tokens)
         tokens = self.norm3(tokens + self.mlp(tokens))
-        image = self.cross_attn_image_to_token.image_to_tokens(image, located, tokens + token_pe, tokens, None)
+        image = self.cross_attn_image_to_token.image_to_tokens(image, located, tokens + token_pe, tokens, bias, side)
         return tokens, self.norm4(image)

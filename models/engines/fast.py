@@ -19,7 +19,7 @@ from models.efficientsam.encoder import SelfAttention
 from models.efficientsam.segmenter import EfficientSamSegmenter
 from models.sam.image_encoder import WindowAttention
 from models.sam.segmenter import SamSegmenter
-from models.segmenter import Embedding, Prompts, Segmentation
+from models.segmenter import Embedding, Multimask, Prompts, Segmentation
 
 SHORT = 512
 """Keys of a window: with fewer, products in bfloat16 lose more than they gain on a CPU."""
@@ -67,7 +67,7 @@ class _Half:
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             return super().embed(images)  # type: ignore[misc, no-any-return]
 
-    def segment(self, embedding: Embedding, prompts: Prompts, *, multimask: bool = True) -> Segmentation:
+    def segment(self, embedding: Embedding, prompts: Prompts, *, multimask: Multimask = True) -> Segmentation:
         """Answer all prompts about one image."""
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             logits, predicted_iou = super().segment(embedding, prompts, multimask=multimask)  # type: ignore[misc]

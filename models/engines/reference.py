@@ -49,27 +49,33 @@ class PlainWindowAttention(WindowAttention):
 class PlainAttention(Attention):
     """The decoders': every patch is projected, for each prompt anew."""
 
-    def forward(self, located: Tensor, tokens: Tensor, keep: Tensor | None) -> Tensor:
+    def forward(self, located: Tensor, tokens: Tensor, bias: Tensor | None) -> Tensor:
         """Let tokens [B, P, T, C] attend to each other."""
-        return self._plain(located, located, tokens, keep)
+        return self._plain(located, located, tokens, bias)
 
     def tokens_to_image(self, tokens: Tensor, located: Tensor, image: Tensor, side: ImageSide | None = None) -> Tensor:
         """Let tokens [B, P, T, C] attend to image [B, P, N, C]."""
         return self._plain(tokens, located, image, None)
 
     def image_to_tokens(
-        self, image: Tensor, located: Tensor, token_keys: Tensor, tokens: Tensor, keep: Tensor | None
+        self,
+        image: Tensor,
+        located: Tensor,
+        token_keys: Tensor,
+        tokens: Tensor,
+        bias: Tensor | None,
+        side: ImageSide | None = None,
     ) -> Tensor:
         """Return the image [B, P, N, C] plus what each patch reads from the tokens [B, P, T, C]."""
-        return image + self._plain(located, token_keys, tokens, keep)
+        return image + self._plain(located, token_keys, tokens, bias)
 
-    def _plain(self, queries: Tensor, keys: Tensor, values: Tensor, keep: Tensor | None) -> Tensor:
-        """Attend [B, P, L, C] -> [B, P, M, C]; `keep` [B, P, M] says which keys count."""
+    def _plain(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
+        """Attend [B, P, L, C] -> [B, P, M, C]; `bias` [B, P, M] is added to the scores of the keys."""
         projected = ((self.q_proj, queries), (self.k_proj, keys), (self.v_proj, values))
         q, k, v = (layer(x).unflatten(-1, (self.heads, -1)).transpose(2, 3) for layer, x in projected)
         scores = q @ k.mT / q.shape[-1] ** 0.5  # [B, P, heads, L, M]
-        if keep is not None:
-            scores = scores.masked_fill(~keep[:, :, None, None], -torch.inf)
+        if bias is not None:
+            scores = scores + bias[:, :, None, None]
         return self.out_proj((scores.softmax(-1) @ v).transpose(2, 3).flatten(3))  # type: ignore[no-any-return]
 
 
@@ -85,11 +91,11 @@ class PlainSamTransformer(SamTransformer):
         tokens: Tensor,
         image: Tensor,
         image_pe: Tensor,
-        keep: Tensor | None = None,
+        bias: Tensor | None = None,
         side: ImageSide | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return the updated tokens [B, P, T, C] and image [B, P, N, C]."""
-        return super().forward(tokens, _repeated(image, tokens), image_pe, keep)
+        return super().forward(tokens, _repeated(image, tokens), image_pe, bias)
 
 
 class PlainEfficientSamTransformer(EfficientSamTransformer):
@@ -100,10 +106,15 @@ class PlainEfficientSamTransformer(EfficientSamTransformer):
         return None
 
     def forward(
-        self, tokens: Tensor, image: Tensor, image_pe: Tensor, side: ImageSide | None = None
+        self,
+        tokens: Tensor,
+        image: Tensor,
+        image_pe: Tensor,
+        bias: Tensor | None = None,
+        side: ImageSide | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return the updated tokens [B, P, T, C] and image [B, P, N, C]."""
-        return super().forward(tokens, _repeated(image, tokens), image_pe)
+        return super().forward(tokens, _repeated(image, tokens), image_pe, bias)
 
 
 def _repeated(image: Tensor, tokens: Tensor) -> Tensor:
@@ -122,7 +133,10 @@ class PlainSamDecoder(sam.MaskDecoder):
 
 
 class PlainEfficientSamDecoder(efficientsam.MaskDecoder):
-    """EfficientSAM's, upscaling by transposed convolutions."""
+    """EfficientSAM's, upscaling by transposed convolutions, every token of padding by itself."""
+
+    def _once(self, tokens: Tensor, alike: int) -> tuple[Tensor, Tensor | None]:
+        return tokens, None
 
     def _workers(self, image: Tensor) -> int:
         return 1
@@ -151,6 +165,7 @@ class _TorchResizing:
 
     upscale: Any
     threshold: Any
+    picks = False
 
     @torch.inference_mode()
     def masks(self, logits: Tensor, size: tuple[int, int]) -> Tensor:

@@ -16,7 +16,7 @@ from models.errors import BenchError, UnsupportedPrompt
 from models.exports.graphs import FEATURES, LABELS, LOGITS, PIXELS, POINTS, PREDICTED_IOU
 from models.exports.record import SEGMENTERS, Record
 from models.sam.mask_decoder import MASKS
-from models.segmenter import BOX_TOP_LEFT, PADDING
+from models.segmenter import BOX_TOP_LEFT, PADDING, Multimask
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -57,7 +57,7 @@ class OnnxNetwork(nn.Module):
         points: Tensor,
         labels: Tensor,
         *,
-        multimask: bool = True,
+        multimask: Multimask = True,
         mask_logits: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Answer P prompts about one image, see `models.sam.network.SamNetwork.decode`.
@@ -75,6 +75,9 @@ class OnnxNetwork(nn.Module):
             answer = decoder.run(None, {FEATURES: features.numpy(), POINTS: some, LABELS: of_them})
             logits.append(answer[0][:, :, wanted])
             predicted_iou.append(answer[1][:, :, wanted])
+            if multimask == "best":
+                best = predicted_iou[-1].argmax(2)[..., None, None, None]  # [B, P, 1, 1, 1]
+                logits[-1] = np.take_along_axis(logits[-1], best, 2)
             places.append(rows)
         back = np.argsort(np.concatenate(places))
         return tuple(torch.from_numpy(np.concatenate(parts, 1)[:, back]) for parts in (logits, predicted_iou))  # type: ignore[return-value]

@@ -15,9 +15,15 @@ from models.attention import pieces, prompts_at_once
 from models.parallel import in_parallel, workers_on
 from models.sam.layers import ChannelNorm
 from models.sam.transformer import ImageSide, TwoWayTransformer
+from models.segmenter import Multimask
 
-MASKS = {True: slice(1, None), False: slice(0, 1), None: slice(None)}
-"""Which masks `multimask` asks for."""
+MASKS: dict[Multimask | None, slice] = {
+    True: slice(1, None),
+    False: slice(0, 1),
+    None: slice(None),
+    "best": slice(1, None),
+}
+"""Which masks `multimask` asks for; of the best of them alone logits are made, of all a predicted IoU."""
 
 
 class MaskDecoder(nn.Module):
@@ -61,7 +67,7 @@ class MaskDecoder(nn.Module):
         self.iou_prediction_head = Mlp(transformer_dim, iou_head_hidden_dim, count, depth=iou_head_depth)
 
     def forward(
-        self, image: Tensor, image_pe: Tensor, prompts: Tensor, keep: Tensor | None, *, multimask: bool | None
+        self, image: Tensor, image_pe: Tensor, prompts: Tensor, keep: Tensor | None, *, multimask: Multimask | None
     ) -> tuple[Tensor, Tensor]:
         """Return logits [B, P, M, 4 h, 4 w] and predicted IoU [B, P, M].
 
@@ -70,20 +76,20 @@ class MaskDecoder(nn.Module):
             image_pe: [N, C].
             prompts: [B, P, K, C].
             keep: [B, P, K] bool or None, see `PromptTokens`.
-            multimask: the multimask tokens 1.. (M = 3), or else token 0 (M = 1); None for all, token 0 first (M = 4).
+            multimask: the multimask tokens 1.. (M = 3), or else token 0 (M = 1); None for all, token 0 first (M = 4);
+                "best" for predicted IoU of three and logits [B, P, 1, 4 h, 4 w] of the one where it is highest.
         """
         batch, count = prompts.shape[:2]
         output = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([output.expand(batch, count, -1, -1), prompts], 2)
-        if keep is not None:
-            keep = F.pad(keep, (len(output), 0), value=True)
+        bias = None if keep is None else _hidden(F.pad(keep, (len(output), 0), value=True), tokens)
         side = self.transformer.image_side(image, image_pe)
         workers = self._workers(image)
 
         def answer(part: slice) -> tuple[Tensor, Tensor]:
             own = image if image.shape[1] == 1 else image[:, part]
-            kept = None if keep is None else keep[:, part]
-            return self._answer(tokens[:, part], own, image_pe, kept, side, multimask=multimask)
+            on_scores = None if bias is None else bias[:, part]
+            return self._answer(tokens[:, part], own, image_pe, on_scores, side, multimask=multimask)
 
         answers = in_parallel(answer, prompts_at_once(image, count, workers), workers)
         logits, predicted_iou = (torch.cat(parts, 1) for parts in zip(*answers, strict=True))
@@ -98,17 +104,18 @@ class MaskDecoder(nn.Module):
         tokens: Tensor,
         image: Tensor,
         image_pe: Tensor,
-        keep: Tensor | None,
+        bias: Tensor | None,
         side: ImageSide | None,
         *,
-        multimask: bool | None,
+        multimask: Multimask | None,
     ) -> tuple[Tensor, Tensor]:
         """Answer tokens [B, P, T, C] of a few prompts; see `forward`."""
-        tokens, image = self.transformer(tokens, image, image_pe, keep, side)
+        tokens, image = self.transformer(tokens, image, image_pe, bias, side)
         wanted = MASKS[multimask]
         kernels = [mlp(tokens[:, :, 1 + index]) for index, mlp in enumerate(self.output_hypernetworks_mlps)]
         predicted_iou = self.iou_prediction_head(tokens[:, :, 0])[..., wanted]
-        return self._masks(image, torch.stack(kernels, -1)[..., wanted]), predicted_iou
+        chosen = chosen_kernels(torch.stack(kernels, -1)[..., wanted], predicted_iou, multimask)
+        return self._masks(image, chosen), predicted_iou
 
     def _masks(self, image: Tensor, kernels: Tensor) -> Tensor:
         """Upscale image [B, P, N, C] fourfold and multiply with kernels [B, P, c, M]: [B, P, M, 4 h, 4 w].
@@ -130,6 +137,18 @@ class MaskDecoder(nn.Module):
         fine = activation(norm.last(_fourfold(patches, first)))  # type: ignore[operator, union-attr]
         finer = last(_fourfold(fine, second)).flatten(1, -2)  # [G, n * 4 * 4, c]
         return torch.bmm(finer, kernels)
+
+
+def _hidden(keep: Tensor, tokens: Tensor) -> Tensor:
+    """Return what hides tokens [B, P, T, C] that are not kept, bool [B, P, T]: -inf on their scores, else 0."""
+    return tokens.new_zeros(keep.shape).masked_fill(~keep, -torch.inf)
+
+
+def chosen_kernels(kernels: Tensor, predicted_iou: Tensor, multimask: Multimask | None) -> Tensor:
+    """Return kernels [B, P, c, M], or of the highest predicted IoU [B, P, M] alone [B, P, c, 1]."""
+    if multimask != "best":
+        return kernels
+    return kernels.take_along_dim(predicted_iou.argmax(-1)[..., None, None], -1)
 
 
 def _fourfold(pixels: Tensor, layer: nn.Module) -> Tensor:

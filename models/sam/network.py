@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from models.sam.mask_decoder import MaskDecoder
 from models.sam.prompt_encoder import PromptEncoder
+from models.segmenter import Multimask
 
 
 class SamNetwork(nn.Module):
@@ -38,7 +39,7 @@ class SamNetwork(nn.Module):
         points: Tensor,
         labels: Tensor,
         *,
-        multimask: bool = True,
+        multimask: Multimask = True,
         mask_logits: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Answer P prompts about each of B images.
@@ -52,7 +53,8 @@ class SamNetwork(nn.Module):
             mask_logits: [B, P, 4 h, 4 h] logits of an earlier answer.
 
         Returns:
-            Logits [B, P, M, 4 h, 4 h] and predicted IoU [B, P, M]; M = 3, or 1 without `multimask`.
+            Logits [B, P, M, 4 h, 4 h] and predicted IoU [B, P, M]; M = 3, or 1 without `multimask`; with
+            "best" logits of one and predicted IoU of three.
         """
         encoder = self.prompt_encoder
         tokens, keep = encoder.embed_points(points, labels)

@@ -11,13 +11,15 @@ from torch import Tensor
 from models.errors import BenchError
 from models.frames import Padded
 from models.sam.network import SamNetwork
-from models.segmenter import Embedding, Prompts, Segmentation
+from models.segmenter import Embedding, Multimask, Prompts, Segmentation
 
 
 class SamSegmenter:
     """A `Segmenter` from a network of the SAM family: long side resized, zeros below and right."""
 
     padded = True
+    picks = True
+    """Whether `segment` can be asked for the best candidate alone: logits [P, 1, h, w], predicted IoU of all."""
 
     def __init__(self, network: SamNetwork, *, name: str) -> None:
         self.network = network.eval()
@@ -37,7 +39,7 @@ class SamSegmenter:
         ]
 
     @torch.inference_mode()
-    def segment(self, embedding: Embedding, prompts: Prompts, *, multimask: bool = True) -> Segmentation:
+    def segment(self, embedding: Embedding, prompts: Prompts, *, multimask: Multimask = True) -> Segmentation:
         """Answer all prompts about one image.
 
         Raises:
@@ -55,7 +57,7 @@ class SamSegmenter:
             )
         return Segmentation(logits, predicted_iou)
 
-    def _decode(self, embedding: Embedding, prompts: Prompts, multimask: bool) -> tuple[Tensor, Tensor]:
+    def _decode(self, embedding: Embedding, prompts: Prompts, multimask: Multimask) -> tuple[Tensor, Tensor]:
         """Return logits [P, M, h, w] and predicted IoU [P, M]."""
         points = torch.from_numpy(self._frame.points(prompts.points, embedding.size)).to(self.device)
         masks = prompts.mask_logits

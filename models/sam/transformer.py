@@ -24,9 +24,11 @@ class ImageSide(NamedTuple):
     located: Tensor
     """The image with positions, [B, 1, N, C]."""
     keys: Tensor
-    """[B, heads, N, d]."""
+    """Of the tokens' attention to the image, [B, heads, d, N]."""
     values: Tensor
     """[B, heads, N, d]."""
+    queries: Tensor
+    """Of the image's attention to the tokens, [B, heads, d, N]."""
 
 
 class TwoWayTransformer(nn.Module):
@@ -57,7 +59,7 @@ class TwoWayTransformer(nn.Module):
         tokens: Tensor,
         image: Tensor,
         image_pe: Tensor,
-        keep: Tensor | None = None,
+        bias: Tensor | None = None,
         side: ImageSide | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return the updated tokens [B, P, T, C] and the updated image [B, P, N, C].
@@ -66,13 +68,13 @@ class TwoWayTransformer(nn.Module):
             tokens: [B, P, T, C].
             image: [B, 1, N, C] shared by the prompts, or [B, P, N, C].
             image_pe: [N, C].
-            keep: [B, P, T] bool, False for tokens that nothing may attend to.
+            bias: [B, P, T] on the score of each token, by whatever asks: -inf hides it, log m counts it m times.
             side: `image_side` of the image, where more prompts than these share it.
         """
         token_pe = tokens
         side = side or self.image_side(image, image_pe)
         for layer in self.layers:
-            tokens, image = layer(tokens, image, token_pe, image_pe, keep, side)
+            tokens, image = layer(tokens, image, token_pe, image_pe, bias, side)
             side = None  # from now on each prompt has an image of its own
         attended = self.final_attn_token_to_image.tokens_to_image(tokens + token_pe, image + image_pe, image)
         return self.norm_final_attn(tokens + attended), image
@@ -98,7 +100,8 @@ class TwoWayLayer(nn.Module):
         if image.shape[1] != 1:
             return None
         located = image + image_pe
-        return ImageSide(located, *self.cross_attn_token_to_image.keys_values(located, image))
+        keys, values = self.cross_attn_token_to_image.keys_values(located, image)
+        return ImageSide(located, keys, values, self.cross_attn_image_to_token.image_queries(located))
 
     def forward(
         self,
@@ -106,20 +109,20 @@ class TwoWayLayer(nn.Module):
         image: Tensor,
         token_pe: Tensor,
         image_pe: Tensor,
-        keep: Tensor | None,
+        bias: Tensor | None,
         side: ImageSide | None,
     ) -> tuple[Tensor, Tensor]:
         """Update the tokens [B, P, T, C] and the image [B, P, N, C], or [B, 1, N, C] with its `side`."""
         if self.first:
-            tokens = self.self_attn(tokens, tokens, keep)
+            tokens = self.self_attn(tokens, tokens, bias)
         else:
-            tokens = tokens + self.self_attn(tokens + token_pe, tokens, keep)
+            tokens = tokens + self.self_attn(tokens + token_pe, tokens, bias)
         tokens = self.norm1(tokens)
         located = image + image_pe if side is None else side.located
         tokens = tokens + self.cross_attn_token_to_image.tokens_to_image(tokens + token_pe, located, image, side)
         tokens = self.norm2(tokens)
         tokens = self.norm3(tokens + self.mlp(tokens))
-        image = self.cross_attn_image_to_token.image_to_tokens(image, located, tokens + token_pe, tokens, keep)
+        image = self.cross_attn_image_to_token.image_to_tokens(image, located, tokens + token_pe, tokens, bias, side)
         return tokens, self.norm4(image)
 
 
@@ -140,26 +143,37 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(width, inner)
         self.out_proj = nn.Linear(inner, width)
 
-    def forward(self, located: Tensor, tokens: Tensor, keep: Tensor | None) -> Tensor:
-        """Let tokens [B, P, T, C] attend to each other; `located` is the tokens with positions."""
+    def forward(self, located: Tensor, tokens: Tensor, bias: Tensor | None) -> Tensor:
+        """Let tokens [B, P, T, C] attend to each other; `located` is the tokens with positions.
+
+        Of `bias` [B, P, T], here and below, see `TwoWayTransformer.forward`.
+        """
         q, k, v = (
             self._split(projection(x.flatten(0, 1)))
             for projection, x in ((self.q_proj, located), (self.k_proj, located), (self.v_proj, tokens))
         )
-        mask = None if keep is None else keep.flatten(0, 1)[:, None, None, :]
+        mask = None if bias is None else bias.to(q.dtype).flatten(0, 1)[:, None, None, :]
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.out_proj(mixed.transpose(1, 2).reshape(tokens.shape))  # type: ignore[no-any-return]
 
     def keys_values(self, located: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return keys and values [B, heads, N, d] of an image [B, 1, N, C]; `located`: the image with positions."""
-        return self._split(self.k_proj(located[:, 0])), self._split(self.v_proj(image[:, 0]))
+        """Return keys [B, heads, d, N] and values [B, heads, N, d] of an image [B, 1, N, C].
+
+        `located` is the image with positions. What every prompt is multiplied with lies in memory as it is read.
+        """
+        keys = self._split(self.k_proj(located[:, 0])).mT.contiguous()
+        return keys, self._split(self.v_proj(image[:, 0])).contiguous()
+
+    def image_queries(self, located: Tensor) -> Tensor:
+        """Return the queries [B, heads, d, N] of an image with positions [B, 1, N, C]."""
+        return self._split(self.q_proj(located[:, 0])).mT.contiguous()
 
     def tokens_to_image(self, tokens: Tensor, located: Tensor, image: Tensor, side: ImageSide | None = None) -> Tensor:
         """Let tokens [B, P, T, C] attend to image [B, P, N, C], or [B, 1, N, C] with its `side`."""
         q = self.q_proj(tokens)
         if side is not None:  # one attention an image, whose rows are the tokens of all its prompts
             rows = self._split(q.flatten(1, 2)) * self.scale  # few: a fused kernel would gain nothing
-            mixed = ((rows @ side.keys.mT).softmax(-1) @ side.values).transpose(1, 2)
+            mixed = ((rows @ side.keys).softmax(-1) @ side.values).transpose(1, 2)
         else:
             queries, constant = self._fold(q, self.k_proj)
             scores = torch.baddbmm(constant, queries, located.flatten(0, 1).mT)  # [B P, heads * T, N]
@@ -169,22 +183,36 @@ class Attention(nn.Module):
         return self.out_proj(mixed.reshape(q.shape))  # type: ignore[no-any-return]
 
     def image_to_tokens(
-        self, image: Tensor, located: Tensor, token_keys: Tensor, tokens: Tensor, keep: Tensor | None
+        self,
+        image: Tensor,
+        located: Tensor,
+        token_keys: Tensor,
+        tokens: Tensor,
+        bias: Tensor | None,
+        side: ImageSide | None = None,
     ) -> Tensor:
-        """Return the image [B, P, N, C] plus what each patch reads from the tokens [B, P, T, C]."""
+        """Return the image [B, P, N, C] plus what each patch reads from the tokens [B, P, T, C].
+
+        The image may be [B, 1, N, C] with its `side`.
+        """
         batch, prompts, count = tokens.shape[:3]
-        keys, constant = self._fold(self.k_proj(token_keys), self.q_proj)
-        if keep is not None:
-            hidden = ~keep.flatten(0, 1)[:, None, :, None]  # [B P, 1, T, 1]
-            constant = constant.unflatten(1, (self.heads, -1)).masked_fill(hidden, -torch.inf).flatten(1, 2)
-        groups = batch * image.shape[1]  # prompts that share an image are rows of one product
-        scores = torch.baddbmm(
-            constant.reshape(groups, -1, 1),
-            keys.reshape(groups, -1, keys.shape[-1]),
-            located.flatten(0, 1).mT,
-        )
+        projected = self.k_proj(token_keys)
+        bias = (
+            tokens.new_zeros([1] * 5) if bias is None else bias.to(projected.dtype)[..., None, None]
+        )  # [B, P, T, 1, 1]
+        if side is not None:  # one product an image and head, whose rows are the tokens of all its prompts
+            rows = (projected * self.scale).unflatten(-1, (self.heads, -1)).permute(0, 3, 1, 2, 4)
+            constant = bias.expand(batch, prompts, count, 1, self.heads).permute(0, 4, 1, 2, 3)
+            rows, constant = (x.flatten(2, 3).flatten(0, 1) for x in (rows, constant))  # [B heads, P T, d], [.., 1]
+            scores = torch.baddbmm(constant, rows, side.queries.flatten(0, 1))
+            scores = scores.view(batch, self.heads, prompts, count, -1).transpose(1, 2).flatten(0, 1)
+        else:
+            rows, constant = self._fold(projected, self.q_proj)
+            constant = constant.view(batch, prompts, self.heads, count, 1) + bias.transpose(2, 3)
+            scores = torch.baddbmm(constant.view(batch * prompts, -1, 1), rows, located.flatten(0, 1).mT)
+            scores = scores.unflatten(1, (self.heads, count))
         # Patches are the last axis, so that the softmax over the few tokens runs along contiguous memory.
-        weights = scores.view(batch * prompts, self.heads, count, image.shape[2]).softmax(2).flatten(1, 2)
+        weights = scores.softmax(2).flatten(1, 2)  # [B P, heads * T, N]
         value = self.v_proj(tokens).flatten(0, 1).unflatten(-1, (self.heads, -1))
         # A patch's weights add up to 1 in each head: an equal share of the bias on every value is the bias.
         share = self.out_proj.bias / self.heads

@@ -51,6 +51,17 @@ def test_attention_in_blocks_is_attention(groups: int, height: int, width: int, 
     torch.testing.assert_close(biased, F.scaled_dot_product_attention(q, k, v, attn_mask=bias))
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_the_best_candidate_alone_is_that_of_three(name: str) -> None:
+    segmenter: Any = zoo.load(name)
+    (embedding,) = segmenter.embed([PHOTO])
+    logits, predicted_iou = segmenter.segment(embedding, BOXES)
+    best, same_iou = segmenter.segment(embedding, BOXES, multimask="best")
+    assert torch.equal(same_iou, predicted_iou)
+    picked = logits[torch.arange(len(BOXES)), predicted_iou.argmax(1)]
+    torch.testing.assert_close(best, picked[:, None])
+
+
 @torch.inference_mode()
 def test_blocks_side_by_side_are_the_same_blocks(small_blocks: None) -> None:
     q, k, v = torch.randn(3, 4, 256, 16).unbind()
