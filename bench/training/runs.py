@@ -120,7 +120,7 @@ ARMS: dict[str, Arm] = {
     "mae-ti": Arm("ti", MAE_MICRO, TABLES_1_6, committed=True, classifier=True),
     "sami-ti": Arm("ti", SAMI_MICRO, {**TABLES_1_6, **TABLE_7}, committed=True, classifier=True),
     "mae-s": Arm("s", MAE_MICRO, OF_S),
-    "sami-s": Arm("s", SAMI_MICRO, OF_S, committed=True),
+    "sami-s": Arm("s", SAMI_MICRO, OF_S),
     "sami-ti-cosine": Arm("ti", replace(SAMI_MICRO, loss="cosine"), TABLE_6),
     "sami-s-cosine": Arm("s", replace(SAMI_MICRO, loss="cosine"), {"table6": SEEDS}),
     "sami-ti-mask50": Arm("ti", replace(SAMI_MICRO, mask_ratio=0.5), TABLE_7),

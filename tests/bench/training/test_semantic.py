@@ -30,6 +30,7 @@ from bench.training.train import export
 from models import row_cards
 from models.errors import BenchError
 from models.mask2former import cards
+from models.sami.build import micro_autoencoder
 from protocols import table3
 from tests.bench.data.ade20k_files import scene_pairs, write_ade20k
 from tests.bench.training.driver import finish, kill_in_the_middle, start
@@ -74,6 +75,8 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: Path = WEIGHTS
 
 
 def test_a_pretrained_encoder_of_another_width_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wider = micro_autoencoder("s", decoder="masked", target_dim=96)
+    export(wider, tmp_path / "sami-s-micro" / "weights.safetensors", {})
     wrong = job(tmp_path, monkeypatch, start="sami-s-micro")
     with pytest.raises(BenchError, match="the encoder sami-s-micro does not fit the backbone, whose ViT is 4 blocks"):
         parts(wrong)

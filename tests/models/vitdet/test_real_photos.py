@@ -88,9 +88,9 @@ def test_four_photos_are_learned_by_heart(samples: Instances, tmp_path: Path) ->
     """Losses, targets, conversion of boxes and masks, and evaluation agree, or this cannot come near 1."""
     torch.manual_seed(0)
     four = some(samples, LARGE)
-    network = vitdet_micro(MICRO_SIZES["s"], classes=80)
-    state = {name: value.float() for name, value in load_file(WEIGHTS / "sami-s-micro.safetensors").items()}
-    start_from_encoder(network.backbone, state, "sami-s-micro")
+    network = vitdet_micro(MICRO_SIZES["ti"], classes=80)
+    state = {name: value.float() for name, value in load_file(WEIGHTS / "sami-ti-micro.safetensors").items()}
+    start_from_encoder(network.backbone, state, "sami-ti-micro")
     recipe = replace(DETECT_MICRO, steps=400, jitter=(1.0, 1.0), warmup_steps=20, checkpoint_every=400)
     batches = DetectionBatches(CocoPhotos(four), images=4, side=256, scale=recipe.jitter, seed=0)
     scores = evaluate(train(network, detect_stage(), batches, recipe, tmp_path), four)
