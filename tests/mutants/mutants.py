@@ -109,7 +109,7 @@ def bgr(patch: Patch) -> None:
 
 @mutant("the least confident mask for the most confident", TABLE4, models=SAM)
 def argmin(patch: Patch) -> None:
-    patch.setattr(predictors.ModelPredictor, "_pick", lambda self, logits, iou, prompts, truths: iou.argmin(dim=1))
+    _of_three(patch, lambda self, logits, iou, prompts, truths: iou.argmin(dim=1))
 
 
 @mutant("mask 0 for the most confident", TABLE4, models=TI)
@@ -117,6 +117,12 @@ def first_mask(patch: Patch) -> None:
     def pick(self: Any, logits: Any, iou: Any, prompts: Any, truths: Any) -> Any:
         return torch.zeros(len(iou), dtype=torch.int64)
 
+    _of_three(patch, pick)
+
+
+def _of_three(patch: Patch, pick: Any) -> None:
+    """Have all three candidates made, and one picked otherwise."""
+    patch.setattr(predictors.ModelPredictor, "_multimask", lambda self, prompts: True)
     patch.setattr(predictors.ModelPredictor, "_pick", pick)
 
 

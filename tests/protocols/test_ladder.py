@@ -51,7 +51,7 @@ def one_token_in_place_of_another(patch):
     official = SamSegmenter.segment
 
     def segment(self, embedding, prompts, *, multimask=True):
-        answer = official(self, embedding, prompts, multimask=True)
+        answer = official(self, embedding, prompts, multimask=multimask or True)
         return answer if multimask else type(answer)(answer.logits[:, :1], answer.predicted_iou[:, :1])
 
     patch.setattr(SamSegmenter, "segment", segment)
