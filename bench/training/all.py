@@ -14,7 +14,7 @@ from typing import Literal
 from bench.env import ENV
 from bench.training.cost import dry_run_all
 from bench.training.options import OF_ALL, Options, check, flag
-from bench.training.runs import EVERY_SEED, RUNS
+from bench.training.runs import LOSS_SEEDS, RUNS
 from models.errors import BenchError, unknown_name
 from models.packaged import packaged_weights
 from models.training.recipes import MaskedRecipe
@@ -61,7 +61,7 @@ def group_of(group: Group) -> list[tuple[str, int]]:
         return [(name, 0) for name, run in RUNS.items() if run.committed]
     return [
         (name, seed)
-        for seed in EVERY_SEED
+        for seed in LOSS_SEEDS  # no table wants more
         for name, run in RUNS.items()
         if seed in {s for seeds in run.tables.values() for s in seeds} and not (run.committed and seed == 0)
     ]

@@ -34,7 +34,7 @@ def shrink() -> None:
     mask2former.mask2former_micro.__kwdefaults__["crop"] = 64
     records.FIGURE7_EPOCHS = (1.0, 4.0)
     records.VARIANCE_IMAGES = 8
-    group.EVERY_SEED = (0,)
+    group.LOSS_SEEDS = (0,)
     group._launcher = lambda processes: [sys.executable, __file__]
     crowded.VAL_IMAGES, crowded.WORLD_SHA256 = 12, TINY_SHA256
     imagenet.VAL_IMAGES, imagenet.IMAGENET_SHA256 = HELD_OUT, TINY_SHA256
