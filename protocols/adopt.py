@@ -16,7 +16,7 @@ from bench.data.contents import Contents
 from bench.processes import this_process
 from bench.store import manifest
 from bench.store.identity import canonical_json
-from bench.store.runs import list_runs
+from bench.store.listing import list_runs
 from bench.store.stored import StoredRun, read_run
 from models.errors import BenchError
 from protocols.recheck import Recheck, Sample, fresh_seed, of_todays_files, recheck

@@ -21,8 +21,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,27 +32,10 @@ from bench.store import locks, manifest
 from bench.store import shards as parquet
 from bench.store.disk import disk_errors, sweep, write_whole
 from bench.store.identity import canonical_json, fingerprint
-from models.errors import BenchError, refused
+from models.errors import BenchError
 
 PATIENCE_S = 1.0
 """Wait for other processes that nothing is said about."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunSummary:
-    """One line of `bench runs`."""
-
-    fingerprint: str
-    identity: dict[str, Any]
-    done: int
-    """Shards that are finished."""
-    shards: int
-    bytes: int
-    """Size of the finished shards."""
-    last_write: datetime
-    """When a shard or run.json was last written, UTC."""
-    problem: str = ""
-    """Why the run cannot be opened, empty if it can."""
 
 
 class RunStore:
@@ -317,40 +298,6 @@ class Run:
                         look(path)
                 except parquet.DamagedShard:
                     self.set_aside += (_rename_damaged(path),)
-
-
-def list_runs(root: Path | str | None = None) -> list[RunSummary]:
-    """List the runs under `root` (as `RunStore` finds it), latest write first; other files are ignored."""
-    folder = RunStore(root).root
-    try:
-        found = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.exists() else []
-    except OSError as error:
-        raise refused(error, folder) from error
-    runs = [run for path in found if (run := _listed(path)) is not None]
-    return sorted(runs, key=lambda run: run.last_write, reverse=True)
-
-
-def _listed(folder: Path) -> RunSummary | None:
-    """Return a folder's line, also where it cannot be looked into; None if it is no run."""
-    try:
-        return _summary(folder) if (folder / manifest.FILE).exists() else None
-    except OSError as error:
-        never = datetime.fromtimestamp(0, UTC)
-        return RunSummary(folder.name, {}, 0, 0, 0, never, str(refused(error, folder)))
-
-
-def _summary(folder: Path) -> RunSummary:
-    shards = list(folder.glob("shard-?????*.parquet"))
-    stats = [path.stat() for path in shards]
-    done = len({path.name[: len("shard-00000")] for path in shards})  # one may be there of several contents
-    written = max(stat.st_mtime for stat in [*stats, (folder / manifest.FILE).stat()])
-    last_write = datetime.fromtimestamp(written, UTC)
-    size = sum(stat.st_size for stat in stats)
-    try:
-        found = manifest.read(folder)
-    except BenchError as error:
-        return RunSummary(folder.name, {}, done, 0, size, last_write, str(error))
-    return RunSummary(folder.name, found.identity, done, found.shards, size, last_write)
 
 
 def _rename_damaged(path: Path) -> Path:

@@ -13,7 +13,8 @@ import pandas as pd
 from bench.store import manifest
 from bench.store import shards as parquet
 from bench.store.identity import fingerprint as fingerprint_of
-from bench.store.runs import RunStore, RunSummary, list_runs
+from bench.store.listing import RunSummary, list_runs
+from bench.store.runs import RunStore
 from models.errors import BenchError, refused, unknown_name
 
 SHARD = re.compile(r"shard-(\d{5})(?:-[0-9a-z]+)?\.parquet")
