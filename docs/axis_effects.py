@@ -28,7 +28,7 @@ from models.errors import BenchError
 from protocols import table4
 from protocols.axes import PAPER, Axes
 from protocols.chosen import shown
-from protocols.explain_run import measure
+from protocols.inspect.explain_run import measure
 from protocols.settings import Settings
 
 OUT = Path(__file__).parent / "generated"

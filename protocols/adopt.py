@@ -19,7 +19,7 @@ from bench.store.identity import canonical_json
 from bench.store.listing import list_runs
 from bench.store.stored import StoredRun, read_run
 from models.errors import BenchError
-from protocols.recheck import Recheck, Sample, fresh_seed, of_todays_files, recheck
+from protocols.inspect.recheck import Recheck, Sample, fresh_seed, of_todays_files, recheck
 from protocols.settings import Settings
 from protocols.shards import Job, contents_of
 

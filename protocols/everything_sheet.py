@@ -12,7 +12,7 @@ from bench.data.images import read_rgb
 from bench.overlay import overlay
 from protocols.data_set import spread
 from protocols.measured import Measured
-from protocols.picture_grid import picture_grid
+from protocols.pictures.grid import picture_grid
 
 PHOTOS = 4
 """Rows, evenly spread over the photos that were asked about, so that nobody chose them."""

@@ -8,7 +8,7 @@ from pycocotools import mask as rle
 from bench.overlay import overlay
 from protocols.data_set import spread
 from protocols.measured import Measured
-from protocols.picture_grid import picture_grid
+from protocols.pictures.grid import picture_grid
 from protocols.salient_prompts import draw_points, network
 
 PHOTOS = 6

@@ -26,8 +26,8 @@ from bench.progress import notice, progress
 from bench.store.disk import write_whole
 from models.annotations import decode
 from models.errors import BenchError, printable
-from protocols.compare_runs import Paired, Slice, changed_most, compare, slices, tally
-from protocols.compared_sides import find_side, open_side, open_source, table_of
+from protocols.inspect.compare import Paired, Slice, changed_most, compare, slices, tally
+from protocols.inspect.sides import find_side, open_side, open_source, table_of
 from reports import wording
 from reports.paired_plot import paired_picture
 from reports.sheet import Picture, sheet
@@ -252,7 +252,7 @@ def _masks_of_records(
 
 def _masks_asked_again(paired: Paired, source: Instances, device: str) -> Any:
     """Return what asks both models again; what cannot be asked again is said, and shown without masks."""
-    from protocols.asked_again import model_of, recorded_answer  # torch takes seconds to import
+    from protocols.inspect.asked_again import model_of, recorded_answer  # torch takes seconds to import
 
     models = [model_of(side, device, notice) for side in (paired.first, paired.second)]
 

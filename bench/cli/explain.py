@@ -22,7 +22,7 @@ from bench.store import RunStore
 from models.errors import BenchError, printable
 from protocols import tables
 from protocols.chosen import called
-from protocols.explain import (
+from protocols.inspect.explain import (
     PUBLISHED,
     Explanation,
     PublishedNumber,
@@ -34,10 +34,10 @@ from protocols.explain import (
     read_protocol,
     shown_change,
 )
-from protocols.explain_run import measure, subject_of
+from protocols.inspect.explain_run import measure, subject_of
+from protocols.inspect.shares import shares
 from protocols.plan import Plan, Subject
 from protocols.settings import Scale, Settings
-from protocols.shares import shares
 from protocols.table import data_set_of
 from reports import wording
 from reports.write import plain

@@ -17,9 +17,9 @@ from bench.data.own import own_data
 from bench.progress import notice, progress
 from bench.thumbnails import thumbnail
 from models.errors import BenchError
-from protocols.compared_sides import Side, find_side, open_side, open_source, table_of
-from protocols.gallery import FEW, Gallery, asked_again, gather, shown_photos
-from protocols.gallery_detections import detector_boxes
+from protocols.inspect.gallery import FEW, Gallery, asked_again, gather, shown_photos
+from protocols.inspect.gallery_detections import detector_boxes
+from protocols.inspect.sides import Side, find_side, open_side, open_source, table_of
 from reports import wording
 from reports.gallery import PHOTOS, Head, check_page, write_gallery
 from reports.write import check_folder

@@ -20,15 +20,15 @@ from bench.progress import progress
 from bench.store import RunStore
 from models.engines.names import Engine
 from models.errors import BenchError
-from protocols.baseline import take_baseline
-from protocols.conditions import CONDITIONS, differences
-from protocols.gated import chosen
-from protocols.history import append_history
-from protocols.regression import changes, compare
+from protocols.regression.baseline import take_baseline
+from protocols.regression.conditions import CONDITIONS, differences
+from protocols.regression.gate import changes, compare
+from protocols.regression.gated import chosen
+from protocols.regression.history import append_history
+from protocols.regression.snapshots import EXPECTED, Snapshot, read_snapshot, write_snapshot
+from protocols.regression.taking import take_snapshot
+from protocols.regression.tolerances import DIFFERENCES, read_tolerances
 from protocols.settings import Settings
-from protocols.snapshots import EXPECTED, Snapshot, read_snapshot, write_snapshot
-from protocols.taking import take_snapshot
-from protocols.tolerances import DIFFERENCES, read_tolerances
 from reports.regression import as_markdown, print_findings
 
 Names = tyro.conf.Positional[tuple[str, ...]]

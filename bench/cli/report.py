@@ -21,11 +21,11 @@ from models.errors import BenchError
 from protocols import tables
 from protocols.claim_verdicts import judge
 from protocols.methods import in_order, not_made, sources, used_axes
-from protocols.regression import compare
+from protocols.regression.gate import compare
+from protocols.regression.snapshots import EXPECTED, Snapshot, read_snapshot
+from protocols.regression.snapshots import cells_of as cells_of_results
+from protocols.regression.tolerances import read_tolerances
 from protocols.results import TableResult
-from protocols.snapshots import EXPECTED, Snapshot, read_snapshot
-from protocols.snapshots import cells_of as cells_of_results
-from protocols.tolerances import read_tolerances
 from reports.dataframe import to_frame
 from reports.document import Grid, Section, Sheet, Words
 from reports.gather import facts_of
@@ -259,7 +259,7 @@ def _is_limited(result: TableResult) -> bool:
 
 def _pictures(made: Sequence[TableResult], device: str) -> tuple[Sequence[Sheet], Sequence[Sheet], list[str]]:
     """Return sheets of answers, and why some are not shown."""
-    from protocols.examples import pictures  # which needs torch
+    from protocols.pictures.examples import pictures  # which needs torch
 
     table4 = next((one for one in made if one.name == "table4" and not one.own and not one.x), None)
     if table4 is None:

@@ -22,10 +22,10 @@ from models.engines.names import Engine
 from models.errors import BenchError, printable, refused
 from models.files.trust import vouched_for
 from protocols.chosen import read_axes
-from protocols.recheck import Sample, fresh_seed
+from protocols.inspect.recheck import Sample, fresh_seed
+from protocols.inspect.verify import Verification
+from protocols.inspect.verify import verify as verify_run
 from protocols.settings import Scale
-from protocols.verify import Verification
-from protocols.verify import verify as verify_run
 
 DIFFERS, NOT_VERIFIED = 1, 2
 """Exit codes; 0: all records that were checked are the same."""

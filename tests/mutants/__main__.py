@@ -18,9 +18,9 @@ import tyro
 
 from bench.progress import progress
 from protocols import table2, table5
-from protocols.conditions import CONDITIONS
+from protocols.regression.conditions import CONDITIONS
+from protocols.regression.tolerances import DIFFERENCES, FACTOR, FLOOR, read_tolerances
 from protocols.results import Finding
-from protocols.tolerances import DIFFERENCES, FACTOR, FLOOR, read_tolerances
 from tests.mutants.gate import against
 from tests.mutants.mutants import ALL
 

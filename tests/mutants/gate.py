@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from protocols.gated import name_of
-from protocols.regression import compare
+from protocols.regression.gate import compare
+from protocols.regression.gated import name_of
+from protocols.regression.snapshots import Snapshot, cells_of, read_snapshot
+from protocols.regression.taking import ask_gated, images_of, made_with, records_of
+from protocols.regression.tolerances import read_tolerances
 from protocols.results import Finding
-from protocols.snapshots import Snapshot, cells_of, read_snapshot
 from protocols.table import assemble
-from protocols.taking import ask_gated, images_of, made_with, records_of
-from protocols.tolerances import read_tolerances
 from tests.mutants.mutants import Mutant
 from tests.protocols.fakes import settings
 

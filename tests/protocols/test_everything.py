@@ -23,13 +23,13 @@ from models.everything.segment import DEFAULT, Settings
 from models.segmenter import Embedding
 from protocols import everything, everything_models, everything_prompts
 from protocols.everything_prompts import NO_MASK, RECORD_TYPES
+from protocols.inspect.recheck import Sample
+from protocols.inspect.verify import verify
 from protocols.plan import make_plan
-from protocols.recheck import Sample
+from protocols.regression.snapshots import cells_of_scores
 from protocols.results import TableResult
 from protocols.scores import CellRun, Scores
-from protocols.snapshots import cells_of_scores
 from protocols.table import make_tables
-from protocols.verify import verify
 from tests.bench.metrics.test_average_recall import official
 from tests.protocols.fakes import DiscModel, disc, instance_data, settings, write_coco
 

@@ -19,7 +19,7 @@ from bench.store import list_runs
 from bench.store.stored import about
 from models.errors import BenchError
 from protocols import table4, table5
-from protocols.compared_sides import axes_of
+from protocols.inspect.sides import axes_of
 from protocols.run import run_model
 from reports.paired_plot import BIN, draw_paired
 from reports.sheet import sheet

@@ -7,7 +7,7 @@ import pytest
 from bench.cli import regression as cli
 from bench.cli.commands import dispatch
 from models.errors import BenchError
-from protocols import snapshots
+from protocols.regression import snapshots
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ from protocols import table4
 from protocols.axes import Axes
 from protocols.data_set import DataSet
 from protocols.everything import GENERATOR
-from protocols.example_pictures import Object, Scene, everything_in
-from protocols.example_salient import salient_scenes
 from protocols.methods import axes_of
+from protocols.pictures.answers import Object, Scene, everything_in
+from protocols.pictures.salient import salient_scenes
 from protocols.plan import Subject, registry_of
 from protocols.prompts.truths import truths_of
 from protocols.results import Strip, TableResult, Tile

@@ -13,10 +13,10 @@ from typing import Any
 import pandas as pd
 
 from protocols.defaults import of
-from protocols.gated import table_of
+from protocols.regression.gated import table_of
+from protocols.regression.snapshots import CELL_KEY, Snapshot
+from protocols.regression.tolerances import Tolerances
 from protocols.results import Finding
-from protocols.snapshots import CELL_KEY, Snapshot
-from protocols.tolerances import Tolerances
 from protocols.watched import Watched, moved
 
 

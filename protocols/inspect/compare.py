@@ -21,8 +21,8 @@ from bench.metrics.interval import Interval, paired_mean_interval
 from models.errors import BenchError
 from protocols.axes import in_effect
 from protocols.chosen import NAMES, shown
-from protocols.compared_sides import Side, table_of
 from protocols.data_set import DataSet
+from protocols.inspect.sides import Side, table_of
 from protocols.masks_file import PREFIX
 from protocols.scores import CellRun
 from protocols.shards import asked_about

@@ -15,7 +15,7 @@ from protocols import clicks, table4, table5
 from protocols.axes import NEEDS, PAPER, PRESETS, in_effect
 from protocols.chosen import concerning
 from protocols.comparisons import Sampled
-from protocols.explain import (
+from protocols.inspect.explain import (
     AFTER,
     BEFORE,
     CLICKS,
@@ -27,9 +27,9 @@ from protocols.explain import (
     published_number,
     read_protocol,
 )
-from protocols.explain_run import measure
+from protocols.inspect.explain_run import measure
+from protocols.inspect.shares import shares
 from protocols.run import run_model
-from protocols.shares import shares
 from tests.protocols.fakes import DiscModel, FakeCard, FakeRegistry, disc, settings, using, write_coco
 
 IMAGES, OBJECTS = 60, 3

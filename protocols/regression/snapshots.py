@@ -23,7 +23,7 @@ from protocols.defaults import of
 from protocols.results import TableResult
 from protocols.scores import Scores
 
-EXPECTED = Path(__file__).parent / "expected"
+EXPECTED = Path(__file__).parents[1] / "expected"
 """What the micro tables are expected to give."""
 CELLS, MADE_WITH = "cells.csv", "made_with.json"
 CELL_KEY = ["table", "row", "column"]

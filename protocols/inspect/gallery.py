@@ -1,7 +1,7 @@
 """Every instance of a run, or of two, with its truth, its prompt and its answers: what `bench gallery` shows; no torch.
 
 Of one run whose records are masks an instance is a detection, so that false alarms are seen; else it is what
-`protocols.compare_runs` compares: a prompt about an object, or of two such runs an object.
+`protocols.inspect.compare` compares: a prompt about an object, or of two such runs an object.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from bench.data import Annotation, Detections, ImageInfo, Instances, read_rgb
 from bench.data.masks import to_rle
 from bench.metrics.interval import Interval
 from models.errors import BenchError
-from protocols.compare_runs import compare, holds_masks, instances_of, size_classes
-from protocols.compared_sides import Side
-from protocols.gallery_detections import NOBODY, detections_of
+from protocols.inspect.compare import compare, holds_masks, instances_of, size_classes
+from protocols.inspect.gallery_detections import NOBODY, detections_of
+from protocols.inspect.sides import Side
 from protocols.results import ShownAnswer, ShownInstance, ShownPhoto
 
 WHICH = ("first", "second")
@@ -37,7 +37,7 @@ class Gallery:
     """One or two."""
     instances: pd.DataFrame
     """In order of images: annotation_id, prompt, ..., size, and first, predicted_iou_first, counts_first, of two sides
-    also second, ...; of detections also the columns of `protocols.gallery_detections.BOX`."""
+    also second, ...; of detections also the columns of `protocols.inspect.gallery_detections.BOX`."""
     headline: dict[str, Interval]
     """Of two sides the table's own comparison, by the key of its column: A - B."""
     notes: tuple[str, ...]
@@ -109,8 +109,8 @@ class _Asker:
     """The models of both sides, asked again about single instances; those that cannot be are said once."""
 
     def __init__(self, gallery: Gallery, device: str, say: Callable[[str], None]) -> None:
-        from protocols import asked_again as again  # torch takes seconds to import
         from protocols.embeddings import embedding_once
+        from protocols.inspect import asked_again as again  # torch takes seconds to import
 
         self._sides, self._say, self._again = gallery.sides, say, again
         models = [again.model_of(side, device, say) for side in gallery.sides]
@@ -219,7 +219,7 @@ def _points_of(
     side = gallery.sides[0]
     if side.table != "table4":
         return {}
-    from protocols.asked_again import points_asked  # torch takes seconds to import
+    from protocols.inspect.asked_again import points_asked  # torch takes seconds to import
 
     return {key: _points(*one) for key, one in points_asked(side.axes, info, annotations).items()}
 

@@ -16,9 +16,9 @@ from protocols import run as asking
 from protocols import table4
 from protocols.axes import PAPER
 from protocols.chosen import read_axes
-from protocols.recheck import Sample
+from protocols.inspect.recheck import Sample
+from protocols.inspect.verify import Verification, verify
 from protocols.table import make_tables
-from protocols.verify import Verification, verify
 from tests.protocols.fakes import DiscModel, disc, settings, write_coco
 
 MODEL = "sam-micro"

@@ -2,7 +2,7 @@
 
 A protocol is a point among the axes (`protocols.axes`). On the way from one to another, each axis that differs and
 matters for a column is one change, and each point that a change leads to is measured on the same images. Shares are
-Shapley's (`protocols.shares`).
+Shapley's (`protocols.inspect.shares`).
 
 Some axes mean something beside some clicks alone (`NEEDS`). So that every point is a protocol, an axis that only the
 second protocol has a use for changes after the clicks, and one that only the first has a use for before them.
@@ -24,8 +24,8 @@ from protocols.axes import PAPER, Axes, in_effect, means_something, preset
 from protocols.chosen import concerning, read_axes, shown
 from protocols.comparisons import Sampled
 from protocols.defaults import of
+from protocols.inspect.shares import Point, Shares, count_orders
 from protocols.paper import paper_number
-from protocols.shares import Point, Shares, count_orders
 
 PUBLISHED = "PUBLISHED"
 BEFORE, CLICKS, AFTER = range(3)

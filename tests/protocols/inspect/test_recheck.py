@@ -12,7 +12,7 @@ from bench.store import RunStore
 from bench.store.shards import encode
 from bench.store.stored import StoredRun, read_run
 from models.errors import BenchError
-from protocols.recheck import Recheck, Sample, recheck
+from protocols.inspect.recheck import Recheck, Sample, recheck
 from protocols.shards import ImageSet, Job, run_shards
 from tests.protocols.fakes import no_bar
 

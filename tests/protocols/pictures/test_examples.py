@@ -10,8 +10,8 @@ from bench.store import RunStore
 from models.errors import BenchError
 from protocols import tables
 from protocols.axes import PAPER
-from protocols.examples import pictures
 from protocols.methods import axes_of, in_order, not_made, used_axes
+from protocols.pictures.examples import pictures
 from protocols.results import Column
 from protocols.table import make_tables
 from tests.bench.data.dead_leaves.test_salient_scenes import FIRST_THREE

@@ -12,8 +12,8 @@ from pycocotools import mask as coco_rle
 from bench.data import Annotation, Detections, Instances, open_detections
 from bench.data.catalog import BOX_SETS
 from bench.data.masks import to_rle
-from protocols.compare_runs import size_classes, with_estimates
-from protocols.compared_sides import Side
+from protocols.inspect.compare import size_classes, with_estimates
+from protocols.inspect.sides import Side
 
 DETECTION = "detection"
 """The prompt of an instance that is a detection."""

@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from protocols.defaults import of
-from protocols.gated import ON, name_of, settings_of, table_of
+from protocols.regression.gated import ON, name_of, settings_of, table_of
+from protocols.regression.snapshots import OF, Snapshot, cells_of
 from protocols.scores import CellRun
 from protocols.settings import Settings
-from protocols.snapshots import OF, Snapshot, cells_of
 from protocols.table import Prepared, ask_tables, assemble
 
 
@@ -21,7 +21,7 @@ def take_snapshot(names: Sequence[str], settings: Settings) -> Snapshot:
     """Ask the models of some tables, score them as `bench run` does, and return what they gave.
 
     Args:
-        names: of `protocols.gated`.
+        names: of `protocols.regression.gated`.
         settings: how they are made, apart from data.
 
     Raises:

@@ -13,10 +13,10 @@ from bench.store.stored import find_run
 from models.annotations import decode
 from models.errors import BenchError
 from protocols import clicks, table4, table5
-from protocols.asked_again import ask_again
 from protocols.axes import PAPER, Axes
-from protocols.compare_runs import changed_most, compare, slices, tally
-from protocols.compared_sides import axes_of, find_side, open_side, open_source
+from protocols.inspect.asked_again import ask_again
+from protocols.inspect.compare import changed_most, compare, slices, tally
+from protocols.inspect.sides import axes_of, find_side, open_side, open_source
 from protocols.run import run_model
 from tests.protocols.fakes import DiscModel, FakeRegistry, disc, settings, write_coco
 

@@ -13,7 +13,7 @@ from models.errors import BenchError, UnsupportedPrompt
 from models.segmenter import Prompts
 from protocols import promptable
 from protocols.axes import Axes
-from protocols.compared_sides import Side
+from protocols.inspect.sides import Side
 from protocols.predictors import Prediction, Predictor, predictor_of
 from protocols.prompts.truths import ious, truths_of
 from protocols.table4_prompts import Refusal, answers_of, parts

@@ -17,12 +17,12 @@ from models.engines.names import ENGINES
 from models.errors import BenchError, unknown_name
 from protocols import tables
 from protocols.axes import PAPER, Axes, means_something
-from protocols.changes import Change, changes, circumstances
 from protocols.chosen import NAMES, for_table, read_axes, shown
 from protocols.data_set import DataSet
 from protocols.defaults import of
+from protocols.inspect.changes import Change, changes, circumstances
+from protocols.inspect.recheck import Recheck, Sample, recheck
 from protocols.plan import Plan, Subject, make_plan, registry_of
-from protocols.recheck import Recheck, Sample, recheck
 from protocols.run import job_of, loaded
 from protocols.settings import Scale, Settings
 from protocols.shards import Job

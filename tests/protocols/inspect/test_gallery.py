@@ -12,13 +12,13 @@ from bench.store.stored import find_run
 from models.annotations import decode
 from models.errors import BenchError
 from protocols import promptable, table4, table5
-from protocols.compare_runs import WITHOUT_ESTIMATE, compare
-from protocols.compared_sides import find_side, open_side
-from protocols.gallery import FEW, asked_again, gather, shown_photos
-from protocols.gallery_detections import NOBODY, detector_boxes
+from protocols.inspect.compare import WITHOUT_ESTIMATE, compare
+from protocols.inspect.gallery import FEW, asked_again, gather, shown_photos
+from protocols.inspect.gallery_detections import NOBODY, detector_boxes
+from protocols.inspect.sides import find_side, open_side
 from tests.bench.cli.test_compare import write_boxes
 from tests.protocols.fakes import settings
-from tests.protocols.test_compare_runs import LARGE, SIZE, SMALL, made, root
+from tests.protocols.inspect.test_compare import LARGE, SIZE, SMALL, made, root
 
 __all__ = ["made", "root"]
 
@@ -103,7 +103,7 @@ def test_few_instances_are_all_asked_again_many_only_on_demand(made, side, sourc
     gallery = gather([side("small")], source)
     assert len(asked_again(gallery, None)) == len(gallery.instances) <= FEW
     assert asked_again(gallery, 0) == frozenset()
-    monkeypatch.setattr("protocols.gallery.FEW", 10)
+    monkeypatch.setattr("protocols.inspect.gallery.FEW", 10)
     assert asked_again(gallery, None) == frozenset()
     lowest = gallery.instances.loc[sorted(asked_again(gallery, 3)), "first"]
     assert sorted(lowest) == sorted(gallery.instances["first"])[:3]

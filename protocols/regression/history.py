@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.store.disk import write_whole
+from protocols.regression.snapshots import EXPECTED, Snapshot
 from protocols.results import Finding
-from protocols.snapshots import EXPECTED, Snapshot
 
 HISTORY = "history.jsonl"
 """Name of the file, beside what is expected."""

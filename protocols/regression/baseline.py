@@ -11,12 +11,12 @@ from models.errors import BenchError
 from protocols import tables
 from protocols.axes import PAPER, Axes
 from protocols.data_set import DataSet
+from protocols.regression.snapshots import Snapshot, cells_of_scores
+from protocols.regression.taking import kept_of, made_with
 from protocols.scores import CellRun
 from protocols.settings import Scale, Settings
 from protocols.shards import SKIPPED
-from protocols.snapshots import Snapshot, cells_of_scores
 from protocols.table import ask_tables, prepare
-from protocols.taking import kept_of, made_with
 
 
 def take_baseline(name: str, settings: Settings) -> tuple[Snapshot, Snapshot]:

@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 
 from models.errors import BenchError
+from protocols.regression.snapshots import EXPECTED
 from protocols.results import Level
-from protocols.snapshots import EXPECTED
 
 FACTOR = 3.0
 """Times the largest measured difference; our choice: a few machines do not show the largest that any machine has."""

@@ -6,12 +6,13 @@ import pandas as pd
 import pytest
 
 from models.errors import BenchError
-from protocols import gated, table4
-from protocols.conditions import differences
-from protocols.history import append_history
-from protocols.regression import changes, compare
-from protocols.snapshots import CELL_KEY, EXPECTED, Snapshot, read_snapshot, write_snapshot
-from protocols.tolerances import COLUMNS, FACTOR, FLOOR, Tolerances, read_tolerances
+from protocols import table4
+from protocols.regression import gated
+from protocols.regression.conditions import differences
+from protocols.regression.gate import changes, compare
+from protocols.regression.history import append_history
+from protocols.regression.snapshots import CELL_KEY, EXPECTED, Snapshot, read_snapshot, write_snapshot
+from protocols.regression.tolerances import COLUMNS, FACTOR, FLOOR, Tolerances, read_tolerances
 from reports.regression import as_markdown
 
 NONE = Tolerances(pd.DataFrame(columns=COLUMNS))

@@ -5,10 +5,10 @@ import pytest
 
 from models.errors import BenchError
 from protocols import predictors, run, table4
-from protocols.baseline import take_baseline
-from protocols.regression import compare
+from protocols.regression.baseline import take_baseline
+from protocols.regression.gate import compare
+from protocols.regression.tolerances import read_tolerances
 from protocols.table import make_tables
-from protocols.tolerances import read_tolerances
 from tests.protocols.fakes import settings
 
 

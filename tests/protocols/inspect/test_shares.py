@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.shares import MOST_POINTS, _order, count_orders, shares
+from protocols.inspect.shares import MOST_POINTS, _order, count_orders, shares
 
 RANKS = st.lists(st.sampled_from([None, 0, 1, 2]), min_size=0, max_size=5)
 

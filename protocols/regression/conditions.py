@@ -8,9 +8,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from models.engines.names import Engine
-from protocols.regression import compare
-from protocols.snapshots import Snapshot
-from protocols.tolerances import COLUMNS, Tolerances
+from protocols.regression.gate import compare
+from protocols.regression.snapshots import Snapshot
+from protocols.regression.tolerances import COLUMNS, Tolerances
 
 
 class Condition(NamedTuple):

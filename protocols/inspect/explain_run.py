@@ -14,7 +14,7 @@ from protocols.axes import Axes
 from protocols.chosen import called
 from protocols.comparisons import Sampled
 from protocols.data_set import DataSet
-from protocols.explain import asked_as
+from protocols.inspect.explain import asked_as
 from protocols.plan import Plan, Subject, make_plan
 from protocols.run import Question, ask
 from protocols.scores import CellRun

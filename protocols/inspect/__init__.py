@@ -1,0 +1,1 @@
+"""Finished runs looked into: compared object by object, explained by choices, verified, shown."""

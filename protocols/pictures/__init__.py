@@ -1,0 +1,1 @@
+"""Answers as pictures: the qualitative figures, and the sheets beside tables."""
