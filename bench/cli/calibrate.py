@@ -15,8 +15,8 @@ from bench.cli.as_json import AsJson, print_json
 from bench.cli.run import checkpoints_of, run_settings
 from models.engines.names import Engine
 from models.errors import BenchError, printable
-from protocols.calibration import Reading, Rung, Scale, chosen, diagnosis, published_reference, suspects
-from protocols.ladder import climb, reference
+from protocols.published.calibration import Reading, Rung, Scale, chosen, diagnosis, published_reference, suspects
+from protocols.published.ladder import climb, reference
 
 MARKS = {"holds": ("holds", "green"), "broken": ("BROKEN", "red"), "not runnable": ("not here", "yellow")}
 NOTHING_MEASURED = 3

@@ -16,7 +16,7 @@ from bench.cli.as_json import AsJson, print_json
 from bench.cli.run import OUT
 from bench.progress import notice
 from models.errors import BenchError, printable
-from protocols.claim_verdicts import ASSUMED, Finding, Outcome, Verdict, judge
+from protocols.paper.verdicts import ASSUMED, Finding, Outcome, Verdict, judge
 from protocols.results import TableResult
 from reports.result_files import read_report
 

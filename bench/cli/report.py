@@ -19,8 +19,8 @@ from bench.provenance import provenance
 from bench.store.stored import find_run
 from models.errors import BenchError
 from protocols import tables
-from protocols.claim_verdicts import judge
 from protocols.methods import in_order, not_made, sources, used_axes
+from protocols.paper.verdicts import judge
 from protocols.regression.gate import compare
 from protocols.regression.snapshots import EXPECTED, Snapshot, read_snapshot
 from protocols.regression.snapshots import cells_of as cells_of_results

@@ -16,11 +16,11 @@ from models import zoo
 from models.efficientsam.segmenter import EfficientSamSegmenter
 from models.sam.segmenter import SamSegmenter
 from models.segmenter import Prompts
-from protocols import ladder, shards, table4, table5_prompts
-from protocols.calibration import diagnosis, rungs, suspects
-from protocols.ladder import climb, measured_reference
+from protocols import shards, table4, table5_prompts
 from protocols.prompts import sequences
-from protocols.published import axes_of
+from protocols.published import axes_of, ladder
+from protocols.published.calibration import diagnosis, rungs, suspects
+from protocols.published.ladder import climb, measured_reference
 from protocols.results import Cell, Column, Row, TableResult
 from tests.protocols.fakes import settings
 

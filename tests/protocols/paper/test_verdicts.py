@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.metrics.interval import mean_interval
-from protocols.claim_verdicts import judge, needed
+from protocols.paper.verdicts import judge, needed
 from protocols.results import Cell, Column, Comparison, Row, TableResult
 
 PROMPTS = ("coco_box", "coco_1click", "coco_3click", "lvis_box", "lvis_1click", "lvis_3click")

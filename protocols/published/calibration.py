@@ -1,8 +1,8 @@
 """The calibration ladder: published numbers as rungs, the choices each depends on, and what a broken one points at.
 
-published/ladder.csv has the rungs, the cheapest first; their numbers stand in published/numbers.csv and in the paper's
-tables. published/decisions.csv says what the choices are. A rung that holds clears every choice it depends on, so that
-a broken one points at those that no held rung shares. Pure functions; what measures is protocols/ladder.py.
+ladder.csv has the rungs, the cheapest first; their numbers stand in numbers.csv and in the paper's
+tables. decisions.csv says what the choices are. A rung that holds clears every choice it depends on, so that
+a broken one points at those that no held rung shares. Pure functions; what measures is protocols/published/ladder.py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from protocols.published import numbers
 Scale = Literal["paper", "micro"]
 Status = Literal["holds", "broken", "not runnable", "not tried"]
 _OF_PAPER = "paper:"
-_FOLDER = Path(__file__).parent / "published"
+_FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True)

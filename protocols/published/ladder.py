@@ -16,9 +16,9 @@ from models import checkpoints, zoo
 from models.errors import BenchError
 from protocols import table5, tables
 from protocols.axes import Axes
-from protocols.calibration import Reading, Reference, Rung, judged, published_reference
 from protocols.data_set import DataSet
 from protocols.published import axes_of
+from protocols.published.calibration import Reading, Reference, Rung, judged, published_reference
 from protocols.scores import CellRun
 from protocols.settings import Settings
 from protocols.table import ask_tables, data_set_of, make_tables

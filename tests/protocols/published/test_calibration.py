@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from models import zoo
 from models.errors import BenchError
-from protocols import calibration, tables
-from protocols.calibration import (
+from protocols import tables
+from protocols.published import axes_of, calibration
+from protocols.published.calibration import (
     Reading,
     Reference,
     Rung,
@@ -20,7 +21,6 @@ from protocols.calibration import (
     rungs,
     suspects,
 )
-from protocols.published import axes_of
 from protocols.table import data_set_of
 
 EVERY = (*rungs("paper"), *rungs("micro"))
