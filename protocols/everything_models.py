@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from protocols import promptable
-from protocols.plan import Card
 from protocols.promptable import SPECS, available, load, modules
+from protocols.registry import Card
 
 __all__ = ["SPECS", "available", "cards", "load", "modules"]
 

@@ -6,70 +6,21 @@ the dead leaves and the micro models, and always says what it took.
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 from models import specs
 from models.errors import BenchError, unknown_name
 from protocols.defaults import of
 from protocols.paper import paper_table
+from protocols.registry import Card, Registry, registry_of
 from protocols.results import Row, Status
 from protocols.settings import Settings
 
 Size = Literal["paper", "micro"]
-
-
-class Card(Protocol):
-    """What is known of a model before it is loaded."""
-
-    @property
-    def name(self) -> str:
-        """Return what commands call it."""
-
-    @property
-    def paper_row(self) -> str | None:
-        """Return its row in the paper's tables, if it has one."""
-
-    @property
-    def scale(self) -> Literal["paper", "micro", "any"]:
-        """Return whether its numbers may stand beside the paper's; any: it has no weights, and stands for itself."""
-
-    @property
-    def released(self) -> bool:
-        """Whether anyone can have its weights."""
-
-    @property
-    def threads(self) -> int | None:
-        """Return how many CPU threads are fastest, None for all there are."""
-
-    @property
-    def note(self) -> str:
-        """Return what a reader must know, or why there are no weights."""
-
-
-class Registry(Protocol):
-    """A module of cards: `protocols.promptable`, `models.classifier.cards`, ...
-
-    If it has a collection `SPECS` of prefixes (`models.specs`), it takes names PREFIX:REST of these too.
-    """
-
-    def cards(self) -> Sequence[Card]:
-        """Return all cards, in the order of the table."""
-
-    def available(self, name: str) -> tuple[bool, str]:
-        """Return whether a model can be loaded here, and if not, why."""
-
-    def load(
-        self, name: str, checkpoint: Path | None = None, *, device: str = "cpu", trusted: frozenset[str] = frozenset()
-    ) -> Any:
-        """Load a model."""
-
-    def modules(self, name: str) -> Iterable[str]:
-        """Return the names of the modules that make a model's predictions what they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +63,12 @@ class World(NamedTuple):
     words: str
 
 
-def registry_of(table: ModuleType) -> Registry:
-    """Return the models of a table."""
-    registry: Any = importlib.import_module(table.CARDS)
-    return registry  # type: ignore[no-any-return]
+class _Line(NamedTuple):
+    """A row, with what is measured in it or why nothing is."""
+
+    row: Row
+    subject: Subject | None = None
+    missing: tuple[Status, str] | None = None
 
 
 def make_plan(table: ModuleType, settings: Settings) -> Plan:
@@ -125,6 +78,38 @@ def make_plan(table: ModuleType, settings: Settings) -> Plan:
         BenchError: for unknown names, models that know another scale's classes, or paper scale without data.
     """
     registry = registry_of(table)
+    cards = _cards(table, registry, settings)
+    world = (_each_scale if of(table, "MIXED") else _one_scale)(table, registry, settings)
+    of_row = {card.paper_row: card for card in reversed(cards.values()) if card.scale in (world.models, "any")}
+    labels = [str(label) for label in paper_table(table.NAME).index]
+    wanted = [_named(table, name, cards, labels, of_row, world, settings) for name in settings.models]
+    _check_checkpoints(table, cards, wanted, world, settings)
+    lines = [_paper_line(table, registry, label, of_row.get(label), wanted, settings) for label in labels]
+    if world.models == "micro" and not wanted:
+        lines += [_control_line(registry, cards[name]) for name in of(table, "CONTROLS") if name in cards]
+    known = {*labels, *(line.subject.model for line in lines if line.subject)}
+    for name in dict.fromkeys([*wanted, *settings.checkpoints]):
+        if name not in known and cards[name].scale != "any":
+            subject = Subject(name, cards[name], settings.checkpoints.get(name))
+            lines.append(_Line(Row(name, name, "extra", _note(subject)), subject))
+    for card in cards.values():
+        if card.scale == "any" and card.paper_row is None and (not wanted or card.name in wanted):
+            lines.append(_Line(Row(card.name, card.name, "bound", card.note), Subject(card.name, card)))
+    subjects = tuple(line.subject for line in lines if line.subject)
+    scales = {world.data, *(subject.card.scale for subject in subjects)} - {"any"}
+    return Plan(
+        scale=world.data if len(scales) == 1 else "mixed",
+        data_scale=world.data,
+        root=_root(table, world, settings),
+        world=world.words,
+        rows=tuple(line.row for line in lines),
+        subjects=subjects,
+        unmeasured={line.row.label: line.missing for line in lines if line.missing},
+    )
+
+
+def _cards(table: ModuleType, registry: Registry, settings: Settings) -> dict[str, Card]:
+    """Return the models of a table and those that a user's names describe, by name."""
     cards = {card.name: card for card in registry.cards()}
     for name in settings.models:
         if name not in cards and specs.is_spec(name):
@@ -135,51 +120,32 @@ def make_plan(table: ModuleType, settings: Settings) -> Plan:
     for name in settings.checkpoints:
         if name not in cards:
             raise unknown_name(table.MODELS, name, cards)
-    world = (_each_scale if of(table, "MIXED") else _one_scale)(table, registry, settings)
-    of_row = {card.paper_row: card for card in reversed(cards.values()) if card.scale in (world.models, "any")}
-    labels = [str(label) for label in paper_table(table.NAME).index]
-    note = of(table, "note") if settings.data is None else _nothing
-    wanted = [_named(table, name, cards, labels, of_row, world, settings) for name in settings.models]
-    _check_checkpoints(table, cards, wanted, world, settings)
-    rows: list[Row] = []
-    subjects: list[Subject] = []
-    unmeasured: dict[str, tuple[Status, str]] = {}
-    for label in labels:
-        card = of_row.get(label)
-        missing = _missing(table, registry, label, card, wanted, settings)
-        if card is None or missing:
-            rows.append(Row(label, None, note=note(label)))
-            unmeasured[label] = missing or ("quoted", "")
-        else:
-            subjects.append(Subject(label, card, settings.checkpoints.get(card.name)))
-            rows.append(Row(label, card.name, note=_note(subjects[-1], note(label))))
-    if world.models == "micro" and not wanted:
-        for card in [cards[name] for name in of(table, "CONTROLS") if name in cards]:
-            found, why = registry.available(card.name)
-            rows.append(Row(card.name, card.name if found else None, "extra", card.note))
-            if found:
-                subjects.append(Subject(card.name, card))
-            else:
-                unmeasured[card.name] = "not trained yet", why
-    measured = {subject.card.name for subject in subjects} | set(labels)
-    for name in dict.fromkeys([*wanted, *settings.checkpoints]):
-        if name not in measured and cards[name].scale != "any":
-            subjects.append(Subject(name, cards[name], settings.checkpoints.get(name)))
-            rows.append(Row(name, name, "extra", _note(subjects[-1])))
-    for bound in [card for card in cards.values() if card.scale == "any" and card.paper_row is None]:
-        if not wanted or bound.name in wanted:
-            subjects.append(Subject(bound.name, bound))
-            rows.append(Row(bound.name, bound.name, "bound", bound.note))
-    scales = {world.data, *(subject.card.scale for subject in subjects)} - {"any"}
-    return Plan(
-        scale=world.data if len(scales) == 1 else "mixed",
-        data_scale=world.data,
-        root=_root(table, world, settings),
-        world=world.words,
-        rows=tuple(rows),
-        subjects=tuple(subjects),
-        unmeasured=unmeasured,
-    )
+    return cards
+
+
+def _paper_line(
+    table: ModuleType,
+    registry: Registry,
+    label: str,
+    card: Card | None,
+    wanted: Sequence[str],
+    settings: Settings,
+) -> _Line:
+    """Return a row of the paper's, measured on a model of this scale if there is one."""
+    note = of(table, "note")(label) if settings.data is None else ""  # none of the paper's numbers is shown there
+    missing = _missing(table, registry, label, card, wanted, settings)
+    if card is None or missing:
+        return _Line(Row(label, None, note=note), missing=missing or ("quoted", ""))
+    subject = Subject(label, card, settings.checkpoints.get(card.name))
+    return _Line(Row(label, card.name, note=_note(subject, note)), subject)
+
+
+def _control_line(registry: Registry, card: Card) -> _Line:
+    """Return a row of ours for models without pretraining."""
+    found, why = registry.available(card.name)
+    if found:
+        return _Line(Row(card.name, card.name, "extra", card.note), Subject(card.name, card))
+    return _Line(Row(card.name, None, "extra", card.note), missing=("not trained yet", why))
 
 
 def _one_scale(table: ModuleType, registry: Registry, settings: Settings) -> World:
@@ -311,11 +277,6 @@ def _missing(
         return None
     untrained = card.scale == "micro" and getattr(card, "requires", None) is None
     return ("not trained yet" if untrained else "weights missing"), why
-
-
-def _nothing(label: str) -> str:
-    """Return what a reader must know about the paper's row where none of its numbers is shown."""
-    return ""
 
 
 def _note(subject: Subject, note: str = "") -> str:

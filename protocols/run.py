@@ -21,7 +21,8 @@ from protocols.data_set import DataSet
 from protocols.defaults import of
 from protocols.embeddings import embedding_once
 from protocols.fingerprint import code_digest
-from protocols.plan import Plan, Subject, registry_of
+from protocols.plan import Plan, Subject
+from protocols.registry import registry_of
 from protocols.scores import CellRun, Refused
 from protocols.settings import Settings
 from protocols.shards import Job, run_shards

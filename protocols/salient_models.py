@@ -10,7 +10,8 @@ from typing import Any
 from models import checkpoints, row_cards
 from models.u2net import cards as networks
 from protocols import promptable
-from protocols.plan import Card, Subject
+from protocols.plan import Subject
+from protocols.registry import Card
 
 SPECS = promptable.SPECS
 _NETWORKS = {card.name: card for card in networks.cards()}

@@ -52,7 +52,7 @@ class Table(Protocol):
     DATA_SETS: tuple[str, ...]
     """Where there are several, the key of a column begins with the name of its own."""
     CARDS: str
-    """Module of the models, see `protocols.plan.Registry`."""
+    """Module of the models, see `protocols.registry.Registry`."""
     MODELS: str
     """What one of them is called."""
     WORLDS: Mapping[str, str]

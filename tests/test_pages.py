@@ -25,7 +25,7 @@ from protocols import tables
 from protocols.axes import PRESETS
 from protocols.chosen import read_axes
 from protocols.paper import paper_table
-from protocols.plan import registry_of
+from protocols.registry import registry_of
 from tests.pages import PAGES, ROOT, Block, bench_arguments, blocks, commands, parse
 
 SH = blocks("sh")

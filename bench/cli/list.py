@@ -33,7 +33,7 @@ from protocols import tables
 from protocols.axes import PRESETS
 from protocols.defaults import of
 from protocols.paper import paper_table
-from protocols.plan import registry_of
+from protocols.registry import registry_of
 from protocols.saved_predictions import recorded_models
 
 WIDTH = 120

@@ -22,7 +22,7 @@ from bench.cli import run as of_run
 from bench.cli.run import say
 from bench.processes import this_process
 from models.errors import BenchError
-from protocols.plan import registry_of
+from protocols.registry import registry_of
 from protocols.settings import Settings
 from protocols.table import prepare
 from reports.write import check_folder

@@ -18,7 +18,7 @@ from models.files.hashes import forget_hash
 from models.row_cards import RowCard
 from models.vitdet.cascades import CASCADES
 from protocols import tables
-from protocols.plan import registry_of
+from protocols.registry import registry_of
 
 Card = ModelCard | RowCard
 

@@ -32,8 +32,9 @@ from models.errors import BenchError
 from models.training.loop import Visit
 from models.training.recipes import ClassifyRecipe
 from protocols.axes import PRESETS
-from protocols.plan import make_plan, registry_of
+from protocols.plan import make_plan
 from protocols.predictors import ModelPredictor
+from protocols.registry import registry_of
 from protocols.saved_predictions import write_recording
 from protocols.settings import Settings
 from protocols.table4_prompts import ask_boxes

@@ -22,7 +22,8 @@ from protocols.data_set import DataSet
 from protocols.defaults import of
 from protocols.inspect.changes import Change, changes, circumstances
 from protocols.inspect.recheck import Recheck, Sample, recheck
-from protocols.plan import Plan, Subject, make_plan, registry_of
+from protocols.plan import Plan, Subject, make_plan
+from protocols.registry import registry_of
 from protocols.run import job_of, loaded
 from protocols.settings import Scale, Settings
 from protocols.shards import Job

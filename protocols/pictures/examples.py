@@ -24,8 +24,9 @@ from protocols.everything import GENERATOR
 from protocols.methods import axes_of
 from protocols.pictures.answers import Object, Scene, everything_in
 from protocols.pictures.salient import salient_scenes
-from protocols.plan import Subject, registry_of
+from protocols.plan import Subject
 from protocols.prompts.truths import truths_of
+from protocols.registry import registry_of
 from protocols.results import Strip, TableResult, Tile
 from protocols.settings import Scale, Settings
 
