@@ -21,7 +21,8 @@ from bench.data.catalog import (
     missing,
     set_names,
 )
-from bench.data.detections import NO_MASKS, Detections, open_detections
+from bench.data.detection_index import open_detections
+from bench.data.detections import NO_MASKS, Detections
 from bench.data.imagenet import CLASSES, open_imagenet
 from bench.data.images import image_size
 from bench.data.instances import NOT_ON_DISK, ImageInfo, Instances, open_instances

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as rle
 
-from bench.data import detections as module
-from bench.data.detections import Detections, Mask, open_detections
+from bench.data import detection_index as module
+from bench.data.detection_index import open_detections
+from bench.data.detections import Detections, Mask
 from models.errors import BenchError
 
 FLAT = "box without area"

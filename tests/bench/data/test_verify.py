@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from bench.data.catalog import BOX_SETS, INSTANCE_SETS
-from bench.data.detections import Detections, open_detections
+from bench.data.detection_index import open_detections
+from bench.data.detections import Detections
 from bench.data.images import read_rgb
 from bench.data.instances import open_instances
 from bench.data.verify import VerifyReport, is_published_boxes, is_published_set, verify
