@@ -22,7 +22,8 @@ from models.errors import BenchError
 from models.mask2former.backbone import STRIDES
 from models.mask2former.resume import KEPT, begin, load_weights, steps_of
 from models.training import loop
-from models.training.loop import POLY_POWER, Batches
+from models.training.loop import Batches
+from models.training.optimizers import POLY_POWER
 from models.training.prefetch import read_ahead
 from models.training.recipes import SemanticRecipe
 from models.vitdet.pyramid import LEVELS

@@ -21,20 +21,15 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import set_seed
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from torch.optim import AdamW, Muon, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from models.errors import BenchError
 from models.files.state_dicts import UNREADABLE, first_line
-from models.training.classify import layer_decay_groups
-from models.training.detect import detector_groups
-from models.training.promptable import pretrained_parameters
-from models.training.recipes import ClassifyRecipe, DetectRecipe, PromptableRecipe, Recipe
+from models.training.optimizers import optimizers_of, rate_at
+from models.training.recipes import PromptableRecipe, Recipe
 from models.training.whole import check_runs_nothing, newest_whole, random_states, restore_random_states, seal
 
 LOG_EVERY = 20
-POLY_POWER = 0.9
-"""Of the schedule "poly" (mmsegmentation)."""
 
 Losses = dict[str, Tensor]
 """Named scalars of a step; "loss" is the one that is minimised."""
@@ -86,8 +81,8 @@ def train(
     """
     accelerator = _accelerator(recipe, out, trackers)
     set_seed(recipe.seed)
-    optimizers = _optimizers(network, recipe)
-    schedulers = [LambdaLR(optimizer, lambda step: _rate(step, recipe)) for optimizer in optimizers]
+    optimizers = optimizers_of(network, recipe)
+    schedulers = [LambdaLR(optimizer, lambda step: rate_at(step, recipe)) for optimizer in optimizers]
     model, *optimizers = accelerator.prepare(network, *optimizers)
     done = _resume(accelerator, schedulers, recipe, out)
     if not train_on:
@@ -158,57 +153,6 @@ def _step(
         optimizer.step()
         optimizer.zero_grad()
     return totals
-
-
-def _optimizers(network: nn.Module, recipe: Recipe) -> list[Optimizer]:
-    """Return AdamW and, where the recipe wants it, Muon for the weights of linear layers.
-
-    Unless the recipe says otherwise, matrices decay; norms, biases and embeddings of one dimension do not.
-    """
-    if isinstance(recipe, DetectRecipe) and recipe.decayed != "matrices":
-        return [AdamW(detector_groups(network, recipe), betas=recipe.betas)]
-    if isinstance(recipe, ClassifyRecipe) and recipe.muon_learning_rate is None:
-        return [AdamW(layer_decay_groups(network, recipe), betas=recipe.betas)]
-    linear = {id(m.weight) for m in network.modules() if isinstance(m, nn.Linear)}
-    of_muon = linear if recipe.muon_learning_rate is not None else set()
-    decay, rate = recipe.weight_decay, recipe.learning_rate
-    adamw, muon = [], []
-    for multiplier, trained in _by_rate(network, recipe).items():
-        matrices = [p for p in trained if p.ndim >= 2 and id(p) not in of_muon]
-        vectors = [p for p in trained if p.ndim < 2]
-        adamw += [
-            {"params": matrices, "lr": multiplier * rate, "weight_decay": decay},
-            {"params": vectors, "lr": multiplier * rate, "weight_decay": 0.0},
-        ]
-        if recipe.muon_learning_rate is not None:
-            linear_layers = [p for p in trained if id(p) in of_muon]
-            muon.append({"params": linear_layers, "lr": multiplier * recipe.muon_learning_rate})
-    optimizers: list[Optimizer] = [AdamW(adamw, lr=rate, betas=recipe.betas)]
-    if recipe.muon_learning_rate is not None:
-        optimizers.append(Muon(muon, lr=recipe.muon_learning_rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
-    return optimizers
-
-
-def _by_rate(network: nn.Module, recipe: Recipe) -> dict[float, list[nn.Parameter]]:
-    """Return what is trained by the multiplier of its learning rate, those of the full rate first."""
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    if not isinstance(recipe, PromptableRecipe) or recipe.encoder_multiplier == 1.0:
-        return {1.0: trained}
-    slow = pretrained_parameters(network)
-    return {
-        1.0: [parameter for parameter in trained if id(parameter) not in slow],
-        recipe.encoder_multiplier: [parameter for parameter in trained if id(parameter) in slow],
-    }
-
-
-def _rate(step: int, recipe: Recipe) -> float:
-    """Return the learning rate of a step as a share of the peak."""
-    if step < recipe.warmup_steps:
-        return (step + recipe.warmup_ahead) / recipe.warmup_steps
-    left = 1 - (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)
-    if recipe.schedule == "poly":
-        return left**POLY_POWER
-    return left if recipe.schedule == "linear" else 0.5 * (1 - math.cos(math.pi * left))
 
 
 def _save(accelerator: Accelerator, schedulers: list[LambdaLR], recipe: Recipe, out: Path, done: int) -> None:

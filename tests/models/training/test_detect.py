@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.optim import AdamW
 
-from models.training.loop import _optimizers
+from models.training.optimizers import optimizers_of
 from models.training.recipes import DETECT_MICRO, DETECT_PAPER
 from models.vitdet import cards as detectors
 from models.vitdet.build import vitdet, vitdet_micro
@@ -49,7 +49,7 @@ def settings(network: VitDet, optimizer: AdamW) -> dict[str, tuple[float, float]
 
 
 def test_each_parameter_decays_and_learns_as_in_detectron2(network: VitDet) -> None:
-    (optimizer,) = _optimizers(network, DETECT_PAPER)
+    (optimizer,) = optimizers_of(network, DETECT_PAPER)
     found = settings(network, optimizer)
     assert found == {name: (published(name)[0], pytest.approx(published(name)[1], rel=1e-12)) for name in found}
     assert found["backbone.pos_embed"][0] == found["backbone.blocks.3.norm1.weight"][0] == 0
@@ -57,21 +57,21 @@ def test_each_parameter_decays_and_learns_as_in_detectron2(network: VitDet) -> N
 
 
 def test_without_layer_decay_all_learn_at_the_same_rate(network: VitDet) -> None:
-    (optimizer,) = _optimizers(network, replace(DETECT_PAPER, layer_decay=None))
+    (optimizer,) = optimizers_of(network, replace(DETECT_PAPER, layer_decay=None))
     assert {rate for _, rate in settings(network, optimizer).values()} == {2e-4}
 
 
 def test_what_is_frozen_is_not_optimised() -> None:
     small = vitdet("ti", img_size=64)
     small.backbone.requires_grad_(False)
-    (optimizer,) = _optimizers(small, DETECT_PAPER)
+    (optimizer,) = optimizers_of(small, DETECT_PAPER)
     optimised = {id(one) for group in optimizer.param_groups for one in group["params"]}
     assert not optimised & {id(one) for one in small.backbone.parameters()}
 
 
 def test_micro_detectors_decay_matrices_alone_as_their_recipe_says() -> None:
     micro = vitdet_micro({"embed_dim": 32, "depth": 4, "num_heads": 2}, classes=3)
-    adam, muon = _optimizers(micro, DETECT_MICRO)
+    adam, muon = optimizers_of(micro, DETECT_MICRO)
     for group in (*adam.param_groups, *muon.param_groups):
         assert all((group["weight_decay"] > 0) == (one.ndim >= 2) for one in group["params"])
 

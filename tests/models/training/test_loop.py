@@ -25,6 +25,7 @@ from models.micro import efficientsam_ti_micro
 from models.packaged import packaged_weights
 from models.training import loop
 from models.training.loop import seconds_trained, steps_done, train
+from models.training.optimizers import optimizers_of, rate_at
 from models.training.promptable import PromptableTrainer
 from models.training.recipes import MAE_PAPER, PROMPTABLE_MICRO, Recipe
 from models.training.whole import seal
@@ -192,7 +193,7 @@ class TestArithmetic:
     @pytest.mark.parametrize("schedule, at_half", [("linear", 0.5), ("cosine", 0.5 * (1 - math.cos(math.pi * 0.5)))])
     def test_the_learning_rate_warms_up_and_falls_to_zero(self, schedule: Any, at_half: float) -> None:
         recipe = replace(RECIPE, schedule=schedule, warmup_steps=10, steps=110)
-        rates = [loop._rate(step, recipe) for step in range(111)]
+        rates = [rate_at(step, recipe) for step in range(111)]
         assert rates[:10] == pytest.approx(np.arange(10) / 10)
         assert rates[10] == 1
         assert rates[60] == pytest.approx(at_half)
@@ -203,14 +204,14 @@ class TestArithmetic:
 
     def test_a_warm_up_may_begin_a_step_ahead_as_micro_models_were_trained(self) -> None:
         recipe = replace(RECIPE, warmup_steps=10, warmup_ahead=1)
-        assert [loop._rate(step, recipe) for step in range(10)] == pytest.approx(np.arange(1, 11) / 10)
+        assert [rate_at(step, recipe) for step in range(10)] == pytest.approx(np.arange(1, 11) / 10)
 
     def test_rates_are_those_of_mae_s_code(self) -> None:
         """Its util/lr_sched.py at commit efb2a80, without a least rate; steps and epochs are in proportion."""
         recipe = replace(MAE_PAPER, steps=400, warmup_steps=40)
         for step in range(400):
             published = step / 40 if step < 40 else 0.5 * (1.0 + math.cos(math.pi * (step - 40) / (400 - 40)))
-            assert loop._rate(step, recipe) == pytest.approx(published, abs=1e-12)
+            assert rate_at(step, recipe) == pytest.approx(published, abs=1e-12)
 
     @pytest.mark.parametrize("name", [name for name, run in RUNS.items() if run.committed])
     def test_recipes_of_committed_weights_are_those_they_were_trained_with(self, name: str) -> None:
@@ -227,7 +228,7 @@ class TestArithmetic:
         recipe = replace(PROMPTABLE_MICRO, encoder_multiplier=0.25)
         encoder = {id(p) for n, p in trainer.network.image_encoder.named_parameters() if not n.startswith("neck.")}
         seen = set()
-        for optimizer, rate in zip(loop._optimizers(trainer, recipe), (2e-3, 6e-3), strict=True):
+        for optimizer, rate in zip(optimizers_of(trainer, recipe), (2e-3, 6e-3), strict=True):
             for group in optimizer.param_groups:
                 for parameter in group["params"]:
                     assert group["lr"] == (0.25 * rate if id(parameter) in encoder else rate)

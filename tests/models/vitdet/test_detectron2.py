@@ -29,7 +29,7 @@ from bench.data import open_detections, read_rgb
 from models.cards import ModelCard
 from models.errors import BenchError
 from models.sami.build import MICRO_SIZES
-from models.training.loop import _optimizers, _rate
+from models.training.optimizers import optimizers_of, rate_at
 from models.training.recipes import DETECT_PAPER
 from models.vitdet import build, detector
 from models.vitdet import cascades as box_detectors
@@ -152,7 +152,7 @@ class TestTraining:
         config = recipes.training("ti", replace(DETECT_PAPER, image_size=64))
         config.optimizer.params.model = network = instantiate(config.model)
         ours = vitdet("ti", img_size=64)
-        (adam,) = _optimizers(ours, DETECT_PAPER)
+        (adam,) = optimizers_of(ours, DETECT_PAPER)
         names = {id(one): name for name, one in ours.named_parameters() if name.startswith("backbone.")}
         wanted = {
             names[id(one)].replace("backbone.", "backbone.net.", 1): (group["weight_decay"], group["lr"])
@@ -174,7 +174,7 @@ class TestTraining:
         schedule = instantiate(recipes.training("ti").lr_multiplier)
         warm, steps = DETECT_PAPER.warmup_steps, DETECT_PAPER.steps
         for step in (0, warm // 3, warm - 1, warm, steps // 2, steps - 1):
-            assert schedule(step / steps) == pytest.approx(_rate(step, DETECT_PAPER), abs=1.5 / warm)
+            assert schedule(step / steps) == pytest.approx(rate_at(step, DETECT_PAPER), abs=1.5 / warm)
 
     def test_photos_for_evaluation_are_resized_as_ours(self) -> None:
         (resize,) = recipes.training("s").dataloader.test.mapper.augmentations
