@@ -118,12 +118,11 @@ LOSS_SEEDS = tuple(range(10))
 TABLE_1, TABLE_6, TABLE_7 = {"table1": FIVE_SEEDS}, {"table6": FIVE_SEEDS}, {"table7": FIVE_SEEDS}
 LOSSES = {"table6": LOSS_SEEDS}
 TABLES_1_6 = {**TABLE_1, **TABLE_6}
-OF_S: Seeds = {"table1": SEEDS, "table6": SEEDS}
 ARMS: dict[str, Arm] = {
     "mae-ti": Arm("ti", MAE_MICRO, TABLES_1_6, committed=True, classifier=True),
     "sami-ti": Arm("ti", SAMI_MICRO, {**TABLE_1, **LOSSES, **TABLE_7}, committed=True, classifier=True),
-    "mae-s": Arm("s", MAE_MICRO, OF_S),
-    "sami-s": Arm("s", SAMI_MICRO, OF_S),
+    "mae-s": Arm("s", MAE_MICRO, {"table1": SEEDS}),
+    "sami-s": Arm("s", SAMI_MICRO, {"table1": SEEDS, "table6": SEEDS}),
     "sami-ti-cosine": Arm("ti", replace(SAMI_MICRO, loss="cosine"), LOSSES),
     "sami-s-cosine": Arm("s", replace(SAMI_MICRO, loss="cosine"), {"table6": SEEDS}),
     "sami-ti-mask50": Arm("ti", replace(SAMI_MICRO, mask_ratio=0.5), TABLE_7),
