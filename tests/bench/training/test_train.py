@@ -149,7 +149,7 @@ def test_ablations_are_all_that_leaves_records_alone() -> None:
     wanted = group_of("ablations")
     arms = {(f"{name}-micro-classify", seed) for name, arm in ARMS.items() if arm.tables for seed in (0, 1, 2)}
     of_micro = {(name, 0) for name, run in RUNS.items() if run.committed}
-    assert len(wanted) == len(set(wanted)) == 77
+    assert len(wanted) == len(set(wanted)) == 87
     assert arms - of_micro <= set(wanted)
     assert {("efficientsam-s-micro", 2), ("vitdet-mae-s-micro", 0), ("mask2former-sami-ti-micro", 1)} <= set(wanted)
     assert not of_micro & set(wanted)

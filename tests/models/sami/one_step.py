@@ -23,7 +23,7 @@ from models.sam.image_encoder import ImageEncoder
 from models.sami.build import masked_autoencoder
 from models.sami.network import MaskedAutoencoder
 from models.sami.targets import sam_target
-from models.training import loop
+from models.training import loop, optimizers
 from models.training.masked import masked_stage
 from models.training.recipes import SAMI_PAPER
 from tests.torchrun import launch
@@ -59,7 +59,7 @@ def step(photos: Path, out: Path, network: MaskedAutoencoder, teacher: ImageEnco
     )
     before = [p.detach().clone() for p in network.parameters()]
     batches = CropBatches(Photos(photos, 2), size=224, images_per_batch=1, seed=0, scale=recipe.crop_scale)
-    loop.AdamW = Watched  # type: ignore[misc]
+    optimizers.AdamW = Watched  # type: ignore[misc]
     trained = loop.train(network, masked_stage(recipe, sam_target(teacher)), batches, recipe, out)
     if processes.is_main_process:
         save_file(

@@ -23,7 +23,7 @@ def test_two_processes_make_the_step_that_one_makes(shared: Path, tmp_path: Path
     photos = shared / "samples" / "imagenet" / "val"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
     command = [sys.executable, str(SCRIPT), str(photos), str(tmp_path / "together"), str(tmp_path / "alone")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr[-2000:]
     alone, facts = made(tmp_path / "alone")
     together, _ = made(tmp_path / "together")
