@@ -14,7 +14,7 @@ from typing import Literal
 from bench.env import ENV
 from bench.training.cost import dry_run_all
 from bench.training.options import OF_ALL, Options, check, flag
-from bench.training.runs import LOSS_SEEDS, RUNS
+from bench.training.runs import RUNS
 from models.errors import BenchError, unknown_name
 from models.packaged import packaged_weights
 from models.training.recipes import MaskedRecipe
@@ -59,12 +59,10 @@ def group_of(group: Group) -> list[tuple[str, int]]:
     """Return the trainings (name, seed) of a group."""
     if group == "micro":
         return [(name, 0) for name, run in RUNS.items() if run.committed]
-    return [
-        (name, seed)
-        for seed in LOSS_SEEDS  # no table wants more
-        for name, run in RUNS.items()
-        if seed in {s for seeds in run.tables.values() for s in seeds} and not (run.committed and seed == 0)
-    ]
+    wanted = {(name, seed) for name, run in RUNS.items() for seeds in run.tables.values() for seed in seeds}
+    order = {name: number for number, name in enumerate(RUNS)}
+    left = [(name, seed) for name, seed in wanted if not (RUNS[name].committed and seed == 0)]
+    return sorted(left, key=lambda one: (one[1], order[one[0]]))
 
 
 def train_table(table: str) -> None:

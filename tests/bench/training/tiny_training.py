@@ -34,7 +34,8 @@ def shrink() -> None:
     mask2former.mask2former_micro.__kwdefaults__["crop"] = 64
     records.FIGURE7_EPOCHS = (1.0, 4.0)
     records.VARIANCE_IMAGES = 8
-    group.LOSS_SEEDS = (0,)
+    of_all_seeds = group.group_of
+    group.group_of = lambda name: [(run, seed) for run, seed in of_all_seeds(name) if seed == 0]
     group._launcher = lambda processes: [sys.executable, __file__]
     crowded.VAL_IMAGES, crowded.WORLD_SHA256 = 12, TINY_SHA256
     imagenet.VAL_IMAGES, imagenet.IMAGENET_SHA256 = HELD_OUT, TINY_SHA256
