@@ -59,10 +59,11 @@ def group_of(group: Group) -> list[tuple[str, int]]:
     """Return the trainings (name, seed) of a group."""
     if group == "micro":
         return [(name, 0) for name, run in RUNS.items() if run.committed]
-    wanted = {(name, seed) for name, run in RUNS.items() for seeds in run.tables.values() for seed in seeds}
-    order = {name: number for number, name in enumerate(RUNS)}
+    wanted = [
+        (name, seed) for name, run in RUNS.items() for seed in {s for seeds in run.tables.values() for s in seeds}
+    ]
     left = [(name, seed) for name, seed in wanted if not (RUNS[name].committed and seed == 0)]
-    return sorted(left, key=lambda one: (one[1], order[one[0]]))
+    return sorted(left, key=lambda run: run[1])  # one seed of every run before a second of any
 
 
 def train_table(table: str) -> None:
